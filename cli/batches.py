@@ -1,0 +1,271 @@
+"""batch list, show, result, cancel; and watching a batch to its end."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from sqlalchemy.orm import Session
+
+from cli.runtime import (
+    JSON_HELP,
+    err,
+    opened,
+    out,
+    print_json,
+    print_json_with_rows,
+    print_table,
+    tell,
+)
+from models.batches import Batch
+from models.card import seen_cards
+from models.errors import BatchNotFound, Exit, PinRefused
+from models.language import t
+from models.outcomes import BatchCounts, RowResult, batch_counts, row_results
+from models.queries import list_batches
+from models.states import (
+    BatchState,
+    CardState,
+    FormState,
+    RowOutcome,
+    RowStatus,
+    label,
+)
+from tasks import allocation
+from tasks.context import Context
+from tasks.reporting import write_result_sheet
+
+LOOK_SECONDS: Final = 0.3
+"""How often a watcher looks at the database."""
+
+STILL_SECONDS: Final = 30
+"""Without any movement for so long, the watcher says what may be missing."""
+
+_SHOWN: Final = 50
+_ENDED: Final = frozenset({BatchState.FINISHED, BatchState.CANCELLED})
+
+Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
+Number = Annotated[int, typer.Argument(help=t("批次号", "batch number"))]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group `batch`."""
+    group = typer.Typer(help=t("批次：列表、明细、结果表、取消", "batches"), no_args_is_help=True)
+    group.command("list", help=t("批次列表", "list batches"))(list_)
+    group.command("show", help=t("批次明细", "one batch with its rows"))(show)
+    group.command("result", help=t("写出结果表", "write the result sheet"))(result)
+    group.command("cancel", help=t("取消未发出的部分", "take back what has not left"))(cancel)
+    app.add_typer(group, name="batch")
+
+
+def list_(limit: Annotated[int, typer.Option(min=1)] = 50, json: Json = False) -> None:
+    """Newest first."""
+    with opened() as context, context.database.read() as session:
+        batches = list(list_batches(session, limit))
+    if json:
+        print_json({"batches": batches})
+        return
+    titles = (t("批次", "batch"), t("状态", "state"), t("文件", "file"), t("行", "rows"))
+    print_table(
+        (*titles, t("未结证单", "open forms"), t("时间", "created")),
+        (
+            (b["id"], label(BatchState(b["state"])), b["file"], b["rows"], b["open_forms"],
+             b["created_at"][:19])
+            for b in batches
+        ),
+    )  # fmt: skip
+
+
+def show(
+    batch: Number,
+    watch_it: Annotated[
+        bool, typer.Option("--watch", help=t("跟踪到结束", "follow to the end"))
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Counts and rows."""
+    with opened() as context:
+        if watch_it:
+            watch(context, batch)
+        refused = print_batch(context, batch, json=json)
+    if refused:
+        raise typer.Exit(Exit.PROBLEMS)
+
+
+def result(
+    batch: Number,
+    output: Annotated[Path, typer.Option("--output", "-o", help="FILE.xlsx / FILE.csv")],
+    refused: Annotated[
+        bool, typer.Option("--refused", help=t("只写失败的行", "refused rows only"))
+    ] = False,
+) -> None:
+    """The user's own rows and columns, plus what became of each."""
+    with opened() as context:
+        count = write_result_sheet(context, batch, output, refused_only=refused)
+    tell(t(f"已写出 {count} 行: {output}", f"{count} rows written: {output}"))
+
+
+def cancel(batch: Number, json: Json = False) -> None:
+    """What is at customs, or may be, goes on."""
+    with opened() as context:
+        done = allocation.cancel(context, batch)
+    if json:
+        print_json({"batch": batch, "released": done.released, "at_customs": done.at_customs})
+        return
+    tell(
+        t(
+            f"已取消：收回 {done.released} 张；已在海关、不能收回 {done.at_customs} 张",
+            f"cancelled: {done.released} forms taken back, {done.at_customs} already at customs",
+        )
+    )
+
+
+# -- shared with submit -------------------------------------------------------------------------
+
+
+def print_batch(context: Context, batch_id: int, *, json: bool) -> int:
+    """Show a batch; gives how many of its rows are refused so far."""
+    with context.database.read() as session:
+        batch = session.get(Batch, batch_id)
+        if batch is None:
+            raise BatchNotFound(batch=batch_id)
+        outcomes = Counter(r.outcome for r in row_results(session, batch))
+        counts = batch_counts(session, batch_id)
+        rows = row_results(session, batch)
+        if json:
+            document = _document(batch, counts, outcomes)
+            print_json_with_rows(document, (_row(r) for r in rows))
+        else:
+            _print(session, batch, counts, outcomes, rows)
+    return outcomes[RowOutcome.REFUSED]
+
+
+def _document(
+    batch: Batch, counts: BatchCounts, outcomes: Counter[RowOutcome]
+) -> dict[str, Any]:
+    return {
+        "id": batch.id,
+        "state": batch.state.value,
+        "file": batch.file_name,
+        "sha256": batch.sha256,
+        "plan": batch.plan,
+        "counts": {
+            "rows": batch.row_count,
+            "ok": counts.rows.get(RowStatus.OK, 0),
+            "problem": counts.rows.get(RowStatus.PROBLEM, 0),
+            "skipped": counts.rows.get(RowStatus.SKIPPED, 0),
+            "forms": {state.value: counts.forms.get(state, 0) for state in FormState},
+            "refused_forms": counts.refused_forms,
+            "outcomes": {o.value: outcomes[o] for o in RowOutcome},
+        },
+        "created_at": batch.created_at.isoformat(),
+        "finished_at": batch.finished_at.isoformat() if batch.finished_at else None,
+    }
+
+
+def _row(row: RowResult) -> dict[str, Any]:
+    return {
+        "row": row.number,
+        "status": row.status.value,
+        "outcome": row.outcome.value,
+        "certificate": row.certificate,
+        "action": row.action.value if row.action else None,
+        "reference": row.reference,
+        "serials": [
+            {"serial": serial, "state": state.value}
+            for serial, state in zip(row.serial_list, row.form_states, strict=True)
+        ],
+        "reason": "; ".join(p.message for p in row.problems),
+        "problems": [p.shown() for p in row.problems],
+    }
+
+
+def _print(
+    session: Session,
+    batch: Batch,
+    counts: BatchCounts,
+    outcomes: Counter[RowOutcome],
+    rows: Iterator[RowResult],
+) -> None:
+    console = out()
+    title = t("批次", "batch")
+    console.print(f"{title} {batch.id}  {label(batch.state)}  {batch.file_name}", markup=False)
+    parts = [f"{label(o)} {outcomes[o]}" for o in RowOutcome if outcomes[o]]
+    console.print(t("行: ", "rows: ") + ", ".join(parts), markup=False)
+    forms = [f"{label(s)} {counts.forms[s]}" for s in FormState if counts.forms.get(s)]
+    if counts.refused_forms:
+        forms.append(t(f"海关退回 {counts.refused_forms}", f"refused {counts.refused_forms}"))
+    console.print(t("空白证单: ", "forms: ") + (", ".join(forms) or "-"), markup=False)
+    wrong = [
+        (row.number, row.certificate, row.serials, p.code, p.message)
+        for row, _ in zip((r for r in rows if r.problems), range(_SHOWN), strict=False)
+        for p in row.problems
+    ]
+    if wrong:
+        titles = (t("行", "row"), t("证书号", "certificate"), t("流水号", "serials"))
+        print_table((*titles, t("代码", "code"), t("原因", "reason")), wrong)
+    total = outcomes[RowOutcome.REFUSED]
+    if total > _SHOWN:
+        err().print(t(f"共 {total} 行失败", f"{total} rows refused"))
+    for card in seen_cards(session):
+        if card.state is not CardState.READY and batch.state is BatchState.WORKING:
+            tell(t(f"签名卡: {label(card.state)} {card.detail}", f"card: {card.state} {card.detail}"))
+
+
+def watch(context: Context, batch_id: int) -> None:
+    """Follow a batch until nothing of it is open; a bar by state on a terminal, nothing otherwise.
+
+    Raises `BatchNotFound`, and `PinRefused` when the card will not sign before a person acts.
+    """
+    moved_at, before, warned = time.monotonic(), None, False
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[states]}"),
+        console=err(),
+        disable=not sys.stderr.isatty(),
+    ) as progress:
+        bar = progress.add_task(t(f"批次 {batch_id}", f"batch {batch_id}"), states="")
+        while True:
+            with context.database.read() as session:
+                batch = session.get(Batch, batch_id)
+                if batch is None:
+                    raise BatchNotFound(batch=batch_id)
+                counts = batch_counts(session, batch_id)
+                cards = seen_cards(session)
+            open_forms = _open(counts)
+            progress.update(
+                bar,
+                total=counts.planned_forms or None,
+                completed=counts.planned_forms - open_forms,
+                states=" ".join(f"{label(s)} {n}" for s, n in sorted(counts.forms.items())),
+            )
+            if batch.state in _ENDED:
+                return
+            for card in cards:
+                if card.state is CardState.PIN_REFUSED:
+                    raise PinRefused(detail=card.detail)
+            now = (counts.forms, counts.refused_forms)
+            if now != before:
+                moved_at, before = time.monotonic(), now
+            elif not warned and time.monotonic() - moved_at > STILL_SECONDS:
+                warned = True
+                hint = t(
+                    "没有进展：请确认 blankforms up 正在运行，或用 blankforms doctor 检查",
+                    'nothing moves: is "blankforms up" running? try "blankforms doctor"',
+                )
+                progress.console.print(hint, markup=False)
+            time.sleep(LOOK_SECONDS)
+
+
+def _open(counts: BatchCounts) -> int:
+    ended = counts.forms.get(FormState.VERIFIED, 0) + counts.forms.get(FormState.VOIDED, 0)
+    return counts.planned_forms - ended - counts.refused_forms - counts.released_forms

@@ -1,0 +1,222 @@
+"""What `doctor` looks at, and what it says of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from cryptography import x509
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from config.names import Queue
+from cli.registers import simulator_ledger
+from customs.signing.keyfile import certificate_file
+from models.card import seen_cards
+from models.errors import BlankformsError, Exit
+from models.invariants import (
+    LedgerEffect,
+    LedgerMessage,
+    broken_against_ledger,
+    broken_invariants,
+)
+from models.language import Text, t
+from models.links import customs_link
+from models.states import CardState, InboxState, SubmissionState, label
+from models.stock import Discrepancy
+from models.submissions import InboxMessage, Submission
+from tasks import pipeline
+from tasks.app import app, require_broker
+from tasks.context import Context
+
+GOOD: Final = "ok"
+WARN: Final = "!"
+BAD: Final = "✗"
+
+EXPIRY_WARNING: Final = timedelta(days=60)
+"""A card takes weeks to renew."""
+
+CLOCK_TOLERANCE: Final = timedelta(seconds=30)
+OLD: Final = timedelta(minutes=15)
+"""A due row older than that says that nobody works."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at."""
+
+    name: Text
+    verdict: str
+    detail: str
+    exit: Exit = Exit.FAILURE
+
+    def shown(self) -> dict[str, str]:
+        """For `--json`."""
+        word = {GOOD: "ok", WARN: "warning", BAD: "failed"}[self.verdict]
+        return {"check": self.name.en, "result": word, "detail": self.detail}
+
+
+def examine(context: Context, *, deep: bool) -> Iterator[Finding]:
+    """Look at everything. Each part is looked at even when another is broken."""
+    yield _database(context)
+    yield _broker()
+    yield _gateway(context)
+    yield _card(context)
+    yield from _card_seen(context)
+    yield _clock(context)
+    yield from _work(context)
+    if deep:
+        yield from _invariants(context)
+
+
+def _database(context: Context) -> Finding:
+    name = Text("数据库", "database")
+    with context.database.read() as session:  # that it opened at all was checked before
+        dialect = session.get_bind().dialect.name
+    return Finding(name, GOOD, dialect)
+
+
+def _broker() -> Finding:
+    name = Text("消息队列", "broker")
+    try:
+        require_broker()
+        with app.connection_for_read() as connection:
+            channel = connection.channel()
+            counts = [
+                f"{queue.value} {channel.queue_declare(queue.value, durable=True).message_count}"
+                for queue in Queue
+            ]
+    except (BlankformsError, OSError) as error:
+        return Finding(name, BAD, str(error), Exit.UNREACHABLE)
+    return Finding(name, GOOD, ", ".join(counts))
+
+
+def _gateway(context: Context) -> Finding:
+    name = Text("海关网关", "gateway")
+    simulated = t("模拟海关 ", "simulator ") if context.settings.simulated else ""
+    try:
+        context.gateway.receipts("", 1)
+    except BlankformsError as error:
+        return Finding(name, BAD, simulated + str(error), Exit.UNREACHABLE)
+    with context.database.write() as session:
+        link = customs_link(session, context.now())
+        closed, why = link.closed_until, link.closed_reason
+    if closed is not None and closed > context.now():
+        return Finding(name, WARN, t(f"暂停发送到 {closed}: {why}", f"closed until {closed}: {why}"))
+    return Finding(name, WARN if simulated else GOOD, simulated + context.settings.gateway_url)
+
+
+def _card(context: Context) -> Finding:
+    """The certificate, read without a PIN: doctor never logs in."""
+    name = Text("签名卡", "card")
+    settings = context.settings
+    try:
+        if settings.pkcs11_module is None:
+            path = certificate_file(settings.key_folder)
+            if not path.exists():
+                return Finding(name, WARN, t("密钥文件尚未生成", "no key file yet"))
+            certificate = x509.load_pem_x509_certificate(path.read_bytes())
+        else:
+            from customs.signing.pkcs11 import token_certificate
+            from workers.bootstrap import token_settings
+
+            der = token_certificate(token_settings(settings), settings.key_folder)
+            certificate = x509.load_der_x509_certificate(der)
+    except BlankformsError as error:
+        return Finding(name, BAD, str(error), error.exit)
+    left = certificate.not_valid_after_utc - datetime.now(UTC)
+    detail = t(f"证书剩余 {left.days} 天", f"certificate valid for {left.days} days")
+    if left < timedelta(0):
+        return Finding(name, BAD, detail)
+    if settings.pkcs11_module is None:
+        return Finding(name, WARN, t("测试密钥文件，", "test key file, ") + detail)
+    return Finding(name, WARN if left < EXPIRY_WARNING else GOOD, detail)
+
+
+def _card_seen(context: Context) -> Iterator[Finding]:
+    with context.database.read() as session:
+        for card in seen_cards(session):
+            name = Text(f"签名卡 {card.label}", f"card {card.label}")
+            refused = card.state is CardState.PIN_REFUSED
+            verdict = GOOD if card.state is CardState.READY else BAD if refused else WARN
+            exit_code = Exit.PIN_REFUSED if refused else Exit.FAILURE
+            yield Finding(name, verdict, f"{label(card.state)} {card.detail}", exit_code)
+
+
+def _clock(context: Context) -> Finding:
+    name = Text("时间", "time")
+    with context.database.read() as session:
+        if session.get_bind().dialect.name != "postgresql":
+            return Finding(name, GOOD, f"{datetime.now(context.settings.zone):%Y-%m-%d %H:%M:%S %Z}")
+        theirs = session.scalar(select(func.clock_timestamp()))
+    apart = abs(theirs - datetime.now(UTC)) if theirs else timedelta(0)
+    detail = t(f"与数据库相差 {apart}", f"{apart} from the database")
+    return Finding(name, WARN if apart > CLOCK_TOLERANCE else GOOD, detail)
+
+
+def _work(context: Context) -> Iterator[Finding]:
+    """What is under way, and whether somebody works on it."""
+    with context.database.read() as session:
+        rings = {task.value for task, _ in pipeline.due(session, context.now())}
+        oldest = session.scalar(
+            select(func.min(Submission.next_attempt_at)).where(
+                Submission.state.in_([SubmissionState.PREPARED, SubmissionState.SIGNED])
+            )
+        )
+        open_states = _counts(session)
+    late = oldest is not None and context.now() - oldest > OLD
+    detail = ", ".join(f"{label(s)} {n}" for s, n in open_states.items()) or "-"
+    due = f" ({t('到期', 'due')}: {', '.join(sorted(rings))})" if rings else ""
+    yield Finding(Text("进行中", "under way"), BAD if late else GOOD, detail + due)
+    with context.database.read() as session:
+        quarantined = session.scalar(
+            select(func.count()).where(InboxMessage.state == InboxState.QUARANTINED)
+        )
+        different = session.scalar(
+            select(func.count()).select_from(Discrepancy).where(Discrepancy.closed_at.is_(None))
+        )
+    detail = t(f"待认领回执 {quarantined}，差异 {different}", f"{quarantined} quarantined receipts, {different} discrepancies")
+    yield Finding(Text("待人处理", "for a person"), WARN if quarantined or different else GOOD, detail)
+
+
+def _counts(session: Session) -> dict[SubmissionState, int]:
+    open_states = (
+        *(SubmissionState.PREPARED, SubmissionState.SIGNED, SubmissionState.SENDING),
+        *(SubmissionState.IN_DOUBT, SubmissionState.TAKEN, SubmissionState.PARKED),
+    )
+    found = session.execute(
+        select(Submission.state, func.count())
+        .where(Submission.state.in_(open_states))
+        .group_by(Submission.state)
+    ).tuples().all()
+    return dict(found)
+
+
+def _invariants(context: Context) -> Iterator[Finding]:
+    name = Text("不变量", "invariants")
+    with context.database.read() as session:
+        broken = broken_invariants(session)
+        for promise, rows in broken.items():
+            yield Finding(Text(f"不变量 {promise}", f"invariant {promise}"), BAD, str(rows)[:300])
+        if context.settings.simulated:
+            ledger = simulator_ledger(context)
+            wrong = broken_against_ledger(
+                session,
+                (LedgerMessage(r["number"], r["sha256"]) for r in ledger.read("SELECT * FROM message")),
+                (
+                    LedgerEffect(r["number"], r["serial"], r["form_type"])
+                    for r in ledger.read(
+                        "SELECT m.number, d.serial, d.form_type FROM decision d"
+                        " JOIN message m ON m.id = d.message_id WHERE d.effect = 1"
+                    )
+                ),
+            )
+            for line in wrong[:20]:
+                yield Finding(Text("不变量 12", "invariant 12"), BAD, line)
+            broken.update(dict.fromkeys(wrong, []))
+    if not broken:
+        yield Finding(name, GOOD, t("全部成立", "all hold"))
+
+

@@ -1,0 +1,166 @@
+"""forms, form SERIAL, refresh."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from cli.registers import DATE_FORMATS, day
+from cli.runtime import JSON_HELP, opened, out, print_json, print_table, tell
+from models.errors import BadArgument, NotFound
+from models.language import t
+from models.numbers import clean
+from models.queries import FormFilter, form_passport, list_forms
+from models.states import FormState, label
+from tasks import receipts, sending
+
+Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
+
+
+class Handling(StrEnum):
+    """企业自理 / 企业代理."""
+
+    SELF = "self"
+    AGENT = "agent"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("forms", help=t("空白证单查询", "list forms"))(forms)
+    app.command("form", help=t("一张证单的经历与回执", "one form: history and receipts"))(form)
+    app.command("refresh", help=t("刷新：现在就问海关", "ask customs now"))(refresh)
+
+
+def forms(
+    serial: Annotated[str | None, typer.Option(help=t("流水号", "serial"))] = None,
+    kind: Annotated[str | None, typer.Option("--type", help=t("证单类型", "form type"))] = None,
+    certificate: Annotated[
+        str | None, typer.Option(help=t("使用证书号", "certificate used for"))
+    ] = None,
+    state: Annotated[FormState | None, typer.Option(help=t("状态", "state"))] = None,
+    issued_from: Annotated[
+        datetime | None, typer.Option(formats=DATE_FORMATS, help=t("领用起始日期", "first day"))
+    ] = None,
+    issued_to: Annotated[
+        datetime | None, typer.Option(formats=DATE_FORMATS, help=t("领用截止日期", "last day"))
+    ] = None,
+    owner: Annotated[str | None, typer.Option(help=t("持有企业", "owner"))] = None,
+    handling: Annotated[
+        Handling | None, typer.Option(help=t("自理或代理证书", "self- or agent-handled"))
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1)] = 200,
+    json: Json = False,
+) -> None:
+    """Without filters: forms verified or voided on self-handled certificates (guide)."""
+    first, last = day(issued_from), day(issued_to)
+    if first and last and first > last:
+        raise BadArgument(detail=t("领用起始日期晚于截止日期", "issued-from is after issued-to"))
+    wanted = FormFilter(
+        serial=serial,
+        form_type=kind,
+        certificate=certificate,
+        state=state,
+        issued_from=first,
+        issued_to=last,
+        owner=owner,
+        handling=handling.value if handling else None,
+    )
+    with opened() as context, context.database.read() as session:
+        found = list(list_forms(session, wanted, limit))
+    if json:
+        print_json({"forms": found})
+        return
+    titles = (t("流水号", "serial"), t("类型", "type"), t("状态", "state"), t("证书号", "certificate"))
+    print_table(
+        (*titles, t("持有企业", "owner"), t("领用日期", "issued"), t("停用", "hold")),
+        (
+            (f["serial"], f["type"], label(FormState(f["state"])), f["certificate"], f["owner"],
+             f["issued_on"], f["hold"])
+            for f in found
+        ),
+    )  # fmt: skip
+
+
+def form(
+    serial: Annotated[str, typer.Argument(help=t("流水号", "serial"))], json: Json = False
+) -> None:
+    """空白证单回执: everything that happened to one serial."""
+    with opened() as context, context.database.read() as session:
+        found = form_passport(session, clean(serial).upper())
+    if not found:
+        raise NotFound(what=serial)
+    if json:
+        print_json({"serial": found[0]["serial"], "forms": found})
+        return
+    for passport in found:
+        state = label(FormState(passport["state"]))
+        hold = f"  {passport['hold']}" if passport["hold"] else ""
+        out().print(
+            f"{passport['serial']}  {passport['type']}  {state}{hold}  "
+            f"{passport['certificate'] or '-'}  {passport['owner']}",
+            markup=False,
+        )
+        zone = context.settings.zone
+        print_table(
+            (t("时间", "time"), t("变动", "move"), t("原因", "cause"), t("批次", "batch"), ""),
+            (
+                (
+                    datetime.fromisoformat(e["at"]).astimezone(zone).strftime("%Y-%m-%d %H:%M:%S"),
+                    f"{_word(e['from'])} → {_word(e['to'])}",
+                    e["cause"],
+                    e["batch"],
+                    e["reason"],
+                )
+                for e in passport["history"]
+            ),
+        )
+        if passport["receipts"]:
+            print_table(
+                (t("回执", "receipt"), t("来源", "by"), t("海关时间", "decided"), t("代码", "code"), ""),
+                (
+                    (r["receipt"], r["source"], r["at"][:19], r["code"], r["text"])
+                    for r in passport["receipts"]
+                ),
+            )
+
+
+def _word(state: str | None) -> str:
+    return label(FormState(state)) if state else "-"
+
+
+def refresh(
+    certificate: Annotated[
+        str | None, typer.Argument(help=t("证书号；不给则全部", "certificate; all when left out"))
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Fetch receipts, ask about what is in doubt, apply; then show the certificate's forms."""
+    with opened() as context:
+        new = receipts.poll(context)
+        applied = 0
+        while count := receipts.apply(context):
+            applied += count
+        asked = sending.ask(context, certificate)
+        settled = receipts.adopt(context)
+        with context.database.read() as session:
+            found = list(list_forms(session, FormFilter(certificate=certificate), 500)) \
+                if certificate else []  # fmt: skip
+    if json:
+        print_json(
+            {"new": new, "applied": applied, "asked": asked, "adopted": settled, "forms": found}
+        )
+        return
+    tell(
+        t(
+            f"新回执 {new}，已处理 {applied}，查询存疑 {asked}",
+            f"{new} new receipts, {applied} applied, {asked} asked about",
+        )
+    )
+    if found:
+        print_table(
+            (t("流水号", "serial"), t("状态", "state")),
+            ((f["serial"], label(FormState(f["state"]))) for f in found),
+        )

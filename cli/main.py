@@ -1,0 +1,74 @@
+"""The command `blankforms`: groups of commands, language, and errors as exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+from tempfile import gettempdir
+
+from config.settings import ConfigurationError, load_settings
+from models.errors import BlankformsError, Exit
+from models.language import Language, t, use_language
+
+
+def main() -> None:
+    """Run one command. Exit codes: see README, "exit codes"."""
+    arguments = sys.argv[1:]
+    use_language(_choose_language(arguments))
+    try:
+        from cli.commands import app  # texts of the help are chosen at import
+
+        app(args=arguments, prog_name="blankforms")
+    except BlankformsError as error:
+        _fail(error.code, str(error), error.exit, arguments)
+    except ConfigurationError as error:
+        text = t("配置有误: ", "bad configuration: ") + str(error)
+        _fail("bad_configuration", text, Exit.CONFIGURATION, arguments)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(Exit.FAILURE)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:  # noqa: BLE001 - the last resort: no traceback in front of a person
+        path = Path(gettempdir()) / f"blankforms-error-{os.getpid()}.txt"
+        path.write_text(traceback.format_exc(), encoding="utf-8")
+        text = t(
+            f"程序内部错误({type(error).__name__})，数据未丢失；详情在 {path}，请反馈给开发者",
+            f"internal error ({type(error).__name__}), no data lost; details in {path}",
+        )
+        _fail("internal_error", text, Exit.FAILURE, arguments)
+
+
+def _choose_language(arguments: list[str]) -> Language:
+    """`--lang` anywhere on the line, else BLANKFORMS_LANG, else Chinese. Takes the option out."""
+    chosen = ""
+    for index, argument in enumerate(list(arguments)):
+        if argument == "--lang" and index + 1 < len(arguments):
+            chosen = arguments[index + 1]
+            del arguments[index : index + 2]
+            break
+        if argument.startswith("--lang="):
+            chosen = argument.removeprefix("--lang=")
+            arguments.remove(argument)
+            break
+    if not chosen:
+        try:
+            chosen = load_settings().blankforms_lang
+        except ConfigurationError:
+            chosen = ""  # said by the command itself, in Chinese
+    return Language.EN if chosen == Language.EN else Language.ZH
+
+
+def _fail(code: str, text: str, exit_code: Exit, arguments: list[str]) -> None:
+    if "--json" in arguments:
+        from cli.runtime import print_json
+
+        print_json({"error": {"code": code, "message": text}})
+    sys.stderr.write(f"{text}\n")
+    sys.exit(int(exit_code))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""stock import / sync, certificates import / sync and the list of certificates."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.orders import read_file
+from cli.runtime import JSON_HELP, opened, print_json, print_table, tell
+from customs.simulator.ledger import Ledger
+from models.errors import BadArgument
+from models.language import t
+from models.queries import list_certificates
+from models.serials import serials_between
+from sheets.registers import ISSUED_TOGETHER
+from tasks import registers
+from tasks.context import Context
+
+Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
+File = Annotated[Path, typer.Argument(help=t("表格文件", "spreadsheet"))]
+Holders = Annotated[
+    list[str] | None,
+    typer.Option("--holder", help=t("企业代码，可多次；默认全部已知企业", "USCC; default all known")),
+]
+DATE_FORMATS = ["%Y-%m-%d"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the groups `stock` and `certificates`."""
+    stock = typer.Typer(help=t("库存：登记领用、与海关同步", "stock"), no_args_is_help=True)
+    stock.command("import", help=t("登记领用(表格)", "import issued ranges"))(stock_import)
+    stock.command("sync", help=t("从海关取领用清单", "take customs' list"))(stock_sync)
+    app.add_typer(stock, name="stock")
+    certificates = typer.Typer(
+        help=t("证书：导入、同步、查询", "certificates: import, sync, list"),
+        invoke_without_command=True,
+    )
+    certificates.callback()(certificates_list)
+    certificates.command("import", help=t("导入证书(表格)", "import a sheet"))(certificates_import)
+    certificates.command("sync", help=t("从海关取证书清单", "take customs' list"))(
+        certificates_sync
+    )
+    app.add_typer(certificates, name="certificates")
+
+
+def stock_import(file: File, json: Json = False) -> None:
+    """领用登记: ranges of serials issued to an owner."""
+    with opened() as context:
+        done, ranges = registers.import_stock(context, read_file(file), file.name)
+        if context.settings.simulated:
+            simulator_ledger(context).issue(
+                (serial, r.form_type, r.owner, r.issued_on)
+                for r in ranges
+                for serial in serials_between(r.first_serial, r.last_serial, ISSUED_TOGETHER)
+            )
+    _done(done, json=json, simulated=context.settings.simulated, what=t("空白证单", "forms"))
+
+
+def certificates_import(file: File, json: Json = False) -> None:
+    """Certificates of origin with exporter, entering enterprise and approval."""
+    with opened() as context:
+        done, records = registers.import_certificates(context, read_file(file), file.name)
+        if context.settings.simulated:
+            simulator_ledger(context).approve(
+                (
+                    r.number,
+                    r.type,
+                    r.exporter,
+                    r.agent,
+                    r.approved_on.isoformat() if r.approved_on else None,
+                    r.pages,
+                    r.status,
+                )
+                for r in records
+            )
+    _done(done, json=json, simulated=context.settings.simulated, what=t("证书", "certificates"))
+
+
+def stock_sync(holder: Holders = None, json: Json = False) -> None:
+    """Forms that customs has as issued and we do not know."""
+    with opened() as context:
+        holders = holder or registers.known_owners(context)
+        done = registers.sync_stock(context, holders)
+    _done(done, json=json, simulated=False, what=t("空白证单", "forms"))
+
+
+def certificates_sync(holder: Holders = None, json: Json = False) -> None:
+    """Certificates as customs lists them."""
+    with opened() as context:
+        holders = holder or registers.known_owners(context)
+        done = registers.sync_certificates(context, holders)
+    _done(done, json=json, simulated=False, what=t("证书", "certificates"))
+
+
+def simulator_ledger(context: Context) -> Ledger:
+    """The books of the embedded simulator, where an import must be known too."""
+    return Ledger(context.settings.simulator_folder / "ledger.db")
+
+
+def _done(done: registers.Imported, *, json: bool, simulated: bool, what: str) -> None:
+    if json:
+        print_json({"new": done.new, "known": done.known})
+        return
+    tell(t(f"{what}: 新增 {done.new}，已有 {done.known}", f"{what}: {done.new} new, {done.known} known"))
+    if simulated:
+        tell(t("(已同时告知模拟海关)", "(the simulator of customs was told too)"))
+
+
+def certificates_list(
+    context: typer.Context,
+    number: Annotated[str | None, typer.Option(help=t("证书号", "number"))] = None,
+    kind: Annotated[str | None, typer.Option("--type", help=t("证书类型", "type"))] = None,
+    approved_from: Annotated[
+        datetime | None, typer.Option(formats=DATE_FORMATS, help=t("审核起始日期", "first day"))
+    ] = None,
+    approved_to: Annotated[
+        datetime | None, typer.Option(formats=DATE_FORMATS, help=t("审核截止日期", "last day"))
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1)] = 200,
+    json: Json = False,
+) -> None:
+    """证书查询: all types unless filtered."""
+    if context.invoked_subcommand is not None:
+        return
+    first, last = day(approved_from), day(approved_to)
+    if first and last and first > last:
+        raise BadArgument(detail=t("审核起始日期晚于截止日期", "approved-from is after approved-to"))
+    with opened() as opened_context, opened_context.database.read() as session:
+        found = list(list_certificates(session, number, kind, first, last, limit))
+    if json:
+        print_json({"certificates": found})
+        return
+    print_table(
+        (t("证书号", "certificate"), t("类型", "type"), t("出口商", "exporter"),
+         t("录入企业", "entered by"), t("审核日期", "approved"), t("页数", "pages"),
+         t("状态", "status"), t("空白证单", "forms")),
+        (
+            (c["certificate"], c["type"], c["exporter"], c["agent"], c["approved_on"], c["pages"],
+             c["status"], c["forms"])
+            for c in found
+        ),
+    )  # fmt: skip
+
+
+def day(moment: datetime | None) -> date | None:
+    """A day from an option."""
+    return moment.date() if moment else None

@@ -1,0 +1,90 @@
+"""What every command shares: settings, context, the console, JSON, errors as exit codes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from config.log import set_up_logging
+from config.settings import Settings, load_settings
+from models.language import t
+from tasks.app import configure
+from tasks.context import Context
+from workers.bootstrap import build_context, prepare_home
+
+JSON_HELP = t("标准输出只给一个 JSON 文档", "print one JSON document on stdout")
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The settings of this command, read once."""
+    return load_settings()
+
+
+def out() -> Console:
+    """Results go to stdout. NO_COLOR and pipes are respected by rich."""
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def err() -> Console:
+    """Everything else goes to stderr."""
+    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+
+@contextmanager
+def opened() -> Iterator[Context]:
+    """The context of a command; logs only warnings unless LOG_LEVEL says otherwise."""
+    chosen = settings()
+    if "log_level" not in chosen.model_fields_set:
+        chosen = chosen.model_copy(update={"log_level": "WARNING"})
+    set_up_logging(chosen)
+    prepare_home(chosen)
+    configure(chosen)
+    context = build_context(chosen)
+    try:
+        yield context
+    finally:
+        context.close()
+
+
+def print_json(value: Any) -> None:
+    """The one document of a `--json` command."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def print_json_with_rows(document: dict[str, Any], rows: Iterable[dict[str, Any]]) -> None:
+    """The same, with a last member `rows` that is written as it comes: memory stays flat."""
+    text = json.dumps(document, ensure_ascii=False, indent=2)
+    sys.stdout.write(text.removesuffix("\n}") + (',\n' if document else "{\n") + '  "rows": [')
+    separator = "\n    "
+    for row in rows:
+        sys.stdout.write(separator + json.dumps(row, ensure_ascii=False))
+        separator = ",\n    "
+    sys.stdout.write("\n  ]\n}\n")
+
+
+def print_table(titles: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    """A plain table on stdout."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in titles:
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        table.add_row(*("" if cell is None else str(cell) for cell in row))
+    out().print(table)
+
+
+def tell(text: str) -> None:
+    """A message for the person, on stderr."""
+    err().print(text, markup=False)
+
+
+def interactive() -> bool:
+    """Whether somebody is there to answer a question."""
+    return sys.stdin.isatty() and sys.stderr.isatty()

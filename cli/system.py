@@ -1,0 +1,114 @@
+"""config, doctor, template, db upgrade, simulator, up, demo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.runtime import JSON_HELP, opened, out, print_json, print_table, settings, tell
+from models.errors import Exit
+from models.language import t
+from sheets.template import write_template
+
+Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("template", help=t("写出空白模板", "write an empty sheet"))(template)
+    app.command("config", help=t("显示设置(密钥遮盖)", "show settings, secrets masked"))(config)
+    app.command("doctor", help=t("自检", "check database, broker, gateway, card, queues"))(doctor)
+    app.command("up", help=t("在本终端运行整个系统", "run the whole system here"))(up)
+    app.command("demo", help=t("演示", "a demonstration, start to end"))(demo)
+    app.command("simulator", help=t("运行模拟海关", "run the simulator of customs"))(simulator)
+    db = typer.Typer(help=t("数据库", "database"), no_args_is_help=True)
+    db.command("upgrade", help=t("建立或升级表结构", "create or upgrade the schema"))(db_upgrade)
+    app.add_typer(db, name="db")
+
+
+def template(
+    output: Annotated[Path, typer.Option("--output", "-o", help="FILE.xlsx")],
+) -> None:
+    """An empty order sheet with examples and notes."""
+    write_template(output)
+    tell(t(f"已写出模板: {output}", f"template written: {output}"))
+
+
+def config(json: Json = False) -> None:
+    """Every setting by its environment name."""
+    shown = settings().shown()
+    if json:
+        print_json(shown)
+        return
+    print_table((t("设置", "setting"), t("值", "value")), shown.items())
+
+
+def doctor(
+    deep: Annotated[bool, typer.Option("--deep", help=t("核对全部不变量", "check invariants"))] = False,
+    json: Json = False,
+) -> None:
+    """Everything that must work for a batch to get through."""
+    from cli.doctor import BAD, examine
+
+    with opened() as context:
+        findings = list(examine(context, deep=deep))
+    if json:
+        print_json({"checks": [f.shown() for f in findings]})
+    else:
+        print_table(
+            (t("项目", "check"), t("结果", "result"), t("说明", "detail")),
+            ((str(f.name), f.verdict, f.detail) for f in findings),
+        )
+    bad = [f for f in findings if f.verdict == BAD]
+    if bad:
+        raise typer.Exit(bad[0].exit)
+
+
+def db_upgrade() -> None:
+    """Bring the database in DATABASE_URL to the version of this program."""
+    from models.database import Database
+    from models.schema import HEAD, upgrade
+
+    database = Database(settings().sqlalchemy_url)
+    upgrade(database)
+    database.close()
+    tell(t(f"表结构已是最新({HEAD})", f"schema is at {HEAD}"))
+
+
+def simulator(
+    stock: Annotated[
+        list[Path] | None, typer.Option(help=t("领用登记表，可多次", "issued ranges (sheet)"))
+    ] = None,
+    certificates: Annotated[
+        list[Path] | None, typer.Option(help=t("证书表，可多次", "certificates (sheet)"))
+    ] = None,
+    trust: Annotated[
+        list[Path] | None,
+        typer.Option(help=t("另外信任的签名证书(PEM)", "more trusted certificates (PEM)")),
+    ] = None,
+    faults: Annotated[
+        Path | None, typer.Option(help=t("故障脚本(JSON)", "fault script (JSON)"))
+    ] = None,
+) -> None:
+    """Customs by the contract, with a ledger of its own; never the real one."""
+    from cli.simulation import run_simulator
+
+    run_simulator(settings(), stock or [], certificates or [], trust or [], faults)
+
+
+def up() -> None:
+    """Embedded parts as needed, then every line of the Procfile; Ctrl-C stops all."""
+    from cli.supervisor import run_system
+
+    raise typer.Exit(run_system(settings()))
+
+
+def demo() -> None:
+    """Start everything in a folder of its own, do a batch from the samples, stop everything."""
+    from cli.demo import run_demo
+
+    if run_demo() != 0:
+        raise typer.Exit(Exit.FAILURE)
+    out().print(t("演示完成", "demonstration done"))

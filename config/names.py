@@ -1,0 +1,30 @@
+"""The names of queues and tasks: the only place where these strings are spelt."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Queue(StrEnum):
+    """One queue for each kind of process that must not wait for another."""
+
+    WORK = "work"
+    SIGNING = "signing"
+    SENDING = "sending"
+
+
+class Task(StrEnum):
+    """`<stage>.<verb>`; each is a function of the same name in `tasks/<stage>.py`."""
+
+    CHECK = "planning.check"
+    RESERVE = "allocation.reserve"
+    PREPARE = "submission.prepare"
+    SIGN = "submission.sign"
+    SEND = "submission.send"
+    ASK = "submission.ask"
+    POLL = "receipts.poll"
+    APPLY = "receipts.apply"
+    ADOPT = "receipts.adopt"
+    REPORT = "reporting.report"
+    EXPIRE = "upkeep.expire"
+    SWEEP = "upkeep.sweep"

@@ -1,0 +1,270 @@
+"""Every value that a deployment may choose: typed, with its unit and reason, checked at start.
+
+This is the only module that reads `os.environ`. A `.env` file in the working directory is read
+too; the environment wins. A secret `NAME` may be given as `NAME_FILE`, the path of a file that
+holds it. What is wrong is said with the name of the setting (`ConfigurationError`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from tempfile import gettempdir
+from typing import Annotated, Final, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic.fields import FieldInfo
+
+_SOCKET_PATH_LIMIT: Final = 100
+"""Unix socket paths end at 107 bytes on Linux, some of which the broker adds itself."""
+
+SIMULATOR_SENDER: Final = "91610131MA6TXQ0D1U"
+"""Sender of the embedded system: the agent of the samples."""
+
+SIMULATOR_TOKEN: Final = "simulator"  # noqa: S105 - the simulator listens on loopback, guards nothing
+
+Secret = Annotated[SecretStr, "secret"]
+
+
+_ENTERPRISE_CODE: Final = re.compile(r"[0-9A-HJ-NPQRTUWXY]{18}")
+
+
+class ConfigurationError(Exception):
+    """Settings that cannot be used; the text names each one that is wrong."""
+
+
+class Settings(BaseModel):
+    """The settings of one process, frozen. Field `name` comes from environment `NAME`."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    blankforms_home: Path = Field(
+        default=Path("var"), description="数据目录 / folder of all embedded data"
+    )
+    blankforms_env: Literal["development", "production"] = Field(
+        default="development",
+        description="production 拒绝模拟海关及其密钥文件 / refuses simulator and key file",
+    )
+    blankforms_lang: Literal["zh", "en"] = Field(default="zh", description="zh 或 en")
+    database_url: Secret | None = Field(default=None, description="不设则用内嵌 SQLite")
+    broker_url: Secret | None = Field(default=None, description="不设则用内嵌消息队列")
+    worker_concurrency: int = Field(default=2, ge=1, le=64, description="工作进程数")
+
+    enterprise_code: str = Field(
+        default="", description="持卡(发送)企业的统一社会信用代码 / USCC of the sender"
+    )
+    customs_url: str | None = Field(default=None, description="海关网关地址；不设则用模拟海关")
+    customs_token: Secret | None = Field(default=None, description="网关令牌 / bearer token")
+    callback_secrets: Secret | None = Field(
+        default=None, description="回调密钥，多个以空格分隔(轮换时) / several while rotating"
+    )
+    send_concurrency: int = Field(default=16, ge=1, le=512, description="同时发送数")
+    send_deadline_seconds: float = Field(default=60, gt=0, description="一次发送的总时限，秒")
+    lease_seconds: float = Field(
+        default=180, gt=0, description="发送占用期，秒；须大于发送时限 / must exceed the deadline"
+    )
+    settle_seconds: float = Field(
+        default=300, ge=0, description="海关答复“无此报文”何时可信，秒 / contract section 2"
+    )
+    poll_seconds: float = Field(default=10, gt=0, description="取回执的间隔，秒")
+    sweep_seconds: float = Field(default=5, gt=0, description="巡检间隔，秒")
+    reservation_hours: float = Field(default=24, gt=0, description="预占多久未发出则释放，小时")
+    upload_max_mb: int = Field(default=100, ge=1, le=1024, description="上传文件上限，MB")
+
+    pkcs11_module: Path | None = Field(default=None, description="卡的 PKCS#11 库；不设则用密钥文件")
+    pkcs11_token_label: str = Field(default="", description="卡的标签 / token label")
+    pkcs11_key_label: str = Field(default="", description="密钥标签 / key label")
+    pkcs11_pin: Secret | None = Field(default=None, description="只能用 PKCS11_PIN_FILE 给出")
+    signature_profile: str = Field(default="rsa-sha256", description="rsa-sha256 或 sm2-sm3")
+    signature_mechanism: int | None = Field(
+        default=None, description="厂商机制号，如 0x80008100(SM2) / vendor mechanism number"
+    )
+
+    port: int = Field(default=8600, ge=1, le=65535, description="回调服务端口 / webhook port")
+    bind: str = Field(default="127.0.0.1", description="回调服务监听地址 / webhook address")
+    simulator_port: int = Field(default=8700, ge=1, le=65535, description="模拟海关端口")
+    simulator_delay_seconds: float = Field(default=1, ge=0, description="模拟海关审核用时，秒")
+    simulator_faults: Path | None = Field(default=None, description="模拟海关故障脚本(JSON)")
+
+    tz: str = Field(default="Asia/Shanghai", description="显示时间所用时区")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO")
+    log_format: Literal["console", "json"] = Field(default="console")
+
+    @field_validator("signature_mechanism", mode="before")
+    @classmethod
+    def _any_base(cls, value: object) -> object:
+        return int(value, 0) if isinstance(value, str) else value
+
+    @field_validator("tz")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError("not a time zone") from error
+        return value
+
+    @field_validator("blankforms_home")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    # -- what follows from the settings ---------------------------------------------------------
+
+    @property
+    def simulated(self) -> bool:
+        """Customs is the simulator, because no CUSTOMS_URL is set."""
+        return self.customs_url is None
+
+    @property
+    def sender(self) -> str:
+        """USCC of the enterprise whose card signs."""
+        return self.enterprise_code or SIMULATOR_SENDER
+
+    @property
+    def gateway_url(self) -> str:
+        """Where customs answers."""
+        return (self.customs_url or f"http://127.0.0.1:{self.simulator_port}").rstrip("/")
+
+    @property
+    def gateway_token(self) -> str:
+        """Token of every call to customs."""
+        return self.customs_token.get_secret_value() if self.customs_token else SIMULATOR_TOKEN
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        """Database address; `postgres://` and `postgresql://` mean psycopg 3."""
+        if self.database_url is None:
+            return f"sqlite:///{self.blankforms_home / 'blankforms.db'}"
+        url = self.database_url.get_secret_value()
+        for scheme in ("postgres://", "postgresql://"):
+            if url.startswith(scheme):
+                return "postgresql+psycopg://" + url.removeprefix(scheme)
+        return url
+
+    @cached_property
+    def broker_socket(self) -> Path:
+        """Unix socket of the embedded broker; in the temporary folder when the path is long."""
+        socket = self.blankforms_home / "broker.sock"
+        if len(str(socket)) <= _SOCKET_PATH_LIMIT:
+            return socket
+        name = sha256(str(self.blankforms_home).encode()).hexdigest()[:12]
+        return Path(gettempdir()) / f"blankforms-{os.getuid()}-{name}" / "broker.sock"
+
+    @property
+    def celery_broker_url(self) -> str:
+        """Broker address as Celery takes it."""
+        if self.broker_url is None:
+            return f"redis+socket://{self.broker_socket}"
+        return self.broker_url.get_secret_value()
+
+    @property
+    def secrets_of_callbacks(self) -> list[str]:
+        """Secrets that a callback may be signed with; the embedded system keeps one in a file."""
+        if self.callback_secrets is not None:
+            return self.callback_secrets.get_secret_value().split()
+        if self.simulated and self.simulator_secret_file.exists():
+            return [self.simulator_secret_file.read_text().strip()]
+        return []
+
+    @property
+    def simulator_folder(self) -> Path:
+        """What the embedded simulator keeps: its ledger and its secret. Not the product's data."""
+        return self.blankforms_home / "simulator"
+
+    @property
+    def simulator_secret_file(self) -> Path:
+        """Secret that the embedded simulator signs its callbacks with."""
+        return self.simulator_folder / "callback-secret"
+
+    @property
+    def key_folder(self) -> Path:
+        """Folder of the key file, of the PIN latch and of the card's lock file."""
+        return self.blankforms_home / "card"
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """Zone of the times shown to people."""
+        return ZoneInfo(self.tz)
+
+    def shown(self) -> dict[str, str]:
+        """Every setting by its environment name; secrets masked."""
+        values: dict[str, str] = {}
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            masked = "********" if isinstance(value, SecretStr) else value
+            values[name.upper()] = "" if masked is None else str(masked)
+        return values
+
+
+def is_secret(field: FieldInfo) -> bool:
+    """Whether a field of `Settings` holds a secret."""
+    return "SecretStr" in str(field.annotation)
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings of this process once, at its start.
+
+    Raises `ConfigurationError` naming each setting that is wrong.
+    """
+    if environ is None:
+        environ = {k: v for k, v in dotenv_values(".env").items() if v is not None} | os.environ
+    values: dict[str, str] = {}
+    for name, field in Settings.model_fields.items():
+        key = name.upper()
+        if value := environ.get(key, ""):
+            values[name] = value
+        elif is_secret(field) and (path := environ.get(f"{key}_FILE", "")):
+            values[name] = _secret_from(f"{key}_FILE", path)
+    if environ.get("PKCS11_PIN"):
+        raise ConfigurationError("PKCS11_PIN: 请改用 PKCS11_PIN_FILE / use PKCS11_PIN_FILE")
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        parts = [f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
+        raise ConfigurationError("; ".join(parts)) from None
+    _check_together(settings)
+    return settings
+
+
+def _secret_from(name: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{name}: {error}") from None
+
+
+def _check_together(settings: Settings) -> None:
+    """Rules over several settings; each error names the settings concerned."""
+    wrong: list[str] = []
+    if settings.lease_seconds <= settings.send_deadline_seconds:
+        wrong.append("LEASE_SECONDS: must be greater than SEND_DEADLINE_SECONDS")
+    if settings.enterprise_code and not _ENTERPRISE_CODE.fullmatch(settings.enterprise_code):
+        wrong.append("ENTERPRISE_CODE: not a unified social credit code (18, GB 32100)")
+    if settings.customs_url is not None:
+        if not settings.customs_url.startswith(("http://", "https://")):
+            wrong.append("CUSTOMS_URL: must begin with http:// or https://")
+        if not settings.enterprise_code:
+            wrong.append("ENTERPRISE_CODE: needed with CUSTOMS_URL")
+        if settings.customs_token is None:
+            wrong.append("CUSTOMS_TOKEN or CUSTOMS_TOKEN_FILE: needed with CUSTOMS_URL")
+    if settings.pkcs11_module is not None:
+        if not settings.pkcs11_module.exists():
+            wrong.append(f"PKCS11_MODULE: {settings.pkcs11_module} does not exist")
+        if not settings.pkcs11_token_label:
+            wrong.append("PKCS11_TOKEN_LABEL: needed with PKCS11_MODULE")
+        if not settings.pkcs11_key_label:
+            wrong.append("PKCS11_KEY_LABEL: needed with PKCS11_MODULE")
+    if settings.blankforms_env == "production":
+        if settings.simulated:
+            wrong.append("CUSTOMS_URL: needed in production, the simulator is refused")
+        if settings.pkcs11_module is None:
+            wrong.append("PKCS11_MODULE: needed in production, the key file is refused")
+    if wrong:
+        raise ConfigurationError("; ".join(wrong))

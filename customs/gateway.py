@@ -1,0 +1,167 @@
+"""The port to customs: what can be asked, and every way it can end.
+
+Failures are classified once, at the transport's edge, into what the caller must do:
+`Taken`, `Refused`, `NotTaken` (certainly not there: due again), `InDoubt` (ask before anything
+else), `Conflict` (our number with other bytes: a person). What is not clear is `InDoubt`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Protocol
+
+from models.states import Action
+
+
+@dataclass(frozen=True, slots=True)
+class MessageLine:
+    """One form of a message."""
+
+    g_no: int
+    serial: str
+    form_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a message to customs says (contract section 1), independent of how it is written."""
+
+    number: str
+    guid: str
+    sender: str
+    action: Action
+    certificate: str
+    certificate_type: str
+    exporter: str
+    agent: str
+    stock_owner: str
+    reason_code: str | None
+    reason_text: str | None
+    made_at: datetime
+    lines: Sequence[MessageLine]
+
+
+@dataclass(frozen=True, slots=True)
+class SignedMessage:
+    """The bytes that are sent, and resent if ever; `sha256` is lower-case hex over them."""
+
+    number: str
+    payload: bytes
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Customs has it. Not a decision."""
+
+    seq_no: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Customs refused the whole message; nothing was taken."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotTaken:
+    """Certainly not at customs. `close_seconds`: send nothing at all before that has passed."""
+
+    detail: str
+    close_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InDoubt:
+    """It may or may not be at customs."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Customs took other bytes under our number."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotFound:
+    """Customs has no such number; conclusive only after the settle time (contract section 2)."""
+
+
+SendOutcome = Taken | Refused | NotTaken | InDoubt | Conflict
+AskOutcome = Taken | NotFound | InDoubt | Conflict
+
+
+@dataclass(frozen=True, slots=True)
+class RawReceipt:
+    """A receipt as polled: its id and its bytes."""
+
+    receipt_id: str
+    xml: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptPage:
+    """Some receipts, oldest first, and where to go on."""
+
+    receipts: Sequence[RawReceipt]
+    next: str
+
+
+@dataclass(frozen=True, slots=True)
+class CustomsForm:
+    """A form as customs lists it; `state` as FormState of contract section 3."""
+
+    serial: str
+    form_type: str
+    state: str
+    certificate: str | None
+    issued_on: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class CustomsCertificate:
+    """A certificate as customs lists it."""
+
+    number: str
+    type: str
+    exporter: str
+    agent: str
+    approved_on: date | None
+    pages: int | None
+    status: str
+
+
+class CustomsGateway(Protocol):
+    """The line to customs. `start_*` return at once; `completed` gives what has ended."""
+
+    def start_send(self, message: SignedMessage, start_before: float) -> None:
+        """Send once. Not begun by `start_before` (monotonic clock, seconds): `NotTaken`."""
+
+    def start_ask(self, number: str, sha256: str) -> None:
+        """Ask what became of the number; `sha256` tells whether it is our bytes that are there."""
+
+    def completed(self) -> list[tuple[str, SendOutcome | AskOutcome]]:
+        """Wait until at least one started call has ended; give all that have (number, outcome)."""
+
+    def receipts(self, after: str, limit: int) -> ReceiptPage:
+        """Receipts after a cursor. Raises `GatewayUnreachable`."""
+
+    def forms(
+        self, holder: str, after: str, limit: int
+    ) -> tuple[Sequence[CustomsForm], str | None]:
+        """Forms issued to a holder, ascending, and the next `after`. Raises `GatewayUnreachable`."""
+
+    def certificates(
+        self, enterprise: str, after: str, limit: int
+    ) -> tuple[Sequence[CustomsCertificate], str | None]:
+        """Certificates of an enterprise, and the next `after`. Raises `GatewayUnreachable`."""
+
+    def close(self) -> None:
+        """Give back the connections."""

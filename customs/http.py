@@ -1,0 +1,273 @@
+"""The line to customs over HTTP (contract section 2).
+
+One event loop in a thread of its own keeps the connections alive and the number of calls bounded;
+every call has a total time limit. Nothing is retried here and no redirect is followed: what a
+failure means is decided by `_send_outcome` and the exceptions below, and what is not listed is
+`InDoubt`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+import threading
+import time
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import Future
+from datetime import date
+from queue import Empty, SimpleQueue
+from typing import Any, Final, TypeVar
+
+import aiohttp
+
+from customs import bcm1
+from customs.gateway import (
+    AskOutcome,
+    Conflict,
+    CustomsCertificate,
+    CustomsForm,
+    InDoubt,
+    NotFound,
+    NotTaken,
+    RawReceipt,
+    ReceiptPage,
+    Refused,
+    SendOutcome,
+    SignedMessage,
+    Taken,
+)
+from models.errors import GatewayUnreachable
+
+CONNECT_SECONDS: Final = 10.0
+"""Longer than that to connect means that nobody is there; nothing was sent yet."""
+
+KEEP_ALIVE_SECONDS: Final = 15.0
+"""Shorter than servers keep a quiet connection, so that a request seldom meets a closing one."""
+
+ANSWER_LIMIT: Final = 16 * 1024 * 1024
+"""Bytes of an answer; 5,000 forms are under 1 MiB."""
+
+UNAUTHORISED_PAUSE: Final = 60.0
+"""Seconds without sending after 401: a wrong token stays wrong until a person changes it."""
+
+_NOTHING_SENT: Final = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.InvalidURL,
+    ssl.SSLError,
+)
+
+T = TypeVar("T")
+
+
+class HttpGateway:
+    """`CustomsGateway` over HTTP. Build it in the process that uses it, after any fork."""
+
+    def __init__(self, url: str, token: str, concurrency: int, deadline_seconds: float) -> None:
+        self._url = url
+        self._headers = {"Authorization": f"Bearer {token}"}
+        self._limit = concurrency
+        self._deadline = deadline_seconds
+        self._ended: SimpleQueue[tuple[str, SendOutcome | AskOutcome]] = SimpleQueue()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._session, self._slots = self._run(self._open())
+
+    def start_send(self, message: SignedMessage, start_before: float) -> None:
+        self._schedule(message.number, self._send(message, start_before))
+
+    def start_ask(self, number: str, sha256: str) -> None:
+        self._schedule(number, self._ask(number, sha256))
+
+    def completed(self) -> list[tuple[str, SendOutcome | AskOutcome]]:
+        ended = [self._ended.get()]
+        try:
+            while True:
+                ended.append(self._ended.get_nowait())
+        except Empty:
+            return ended
+
+    def receipts(self, after: str, limit: int) -> ReceiptPage:
+        found = self._get_json("/receipts", after=after, limit=limit)
+        receipts = [
+            RawReceipt(str(r["receiptId"]), str(r["xml"]).encode()) for r in found["receipts"]
+        ]
+        return ReceiptPage(receipts, str(found["next"]))
+
+    def forms(
+        self, holder: str, after: str, limit: int
+    ) -> tuple[Sequence[CustomsForm], str | None]:
+        found = self._get_json("/forms", holder=holder, after=after, limit=limit)
+        forms = [
+            CustomsForm(
+                f["serialNo"], f["formType"], str(f["state"]), f["certNo"], _day(f["issuedOn"])
+            )
+            for f in found["forms"]
+        ]
+        return forms, found["next"]
+
+    def certificates(
+        self, enterprise: str, after: str, limit: int
+    ) -> tuple[Sequence[CustomsCertificate], str | None]:
+        found = self._get_json("/certificates", enterprise=enterprise, after=after, limit=limit)
+        certificates = [
+            CustomsCertificate(
+                c["certNo"],
+                c["certType"],
+                c["ciqRegNo"],
+                c["aplRegNo"],
+                _day(c["approvedOn"]),
+                c["pages"],
+                c["status"],
+            )
+            for c in found["certificates"]
+        ]
+        return certificates, found["next"]
+
+    def close(self) -> None:
+        self._run(self._session.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    # -- inside the loop ------------------------------------------------------------------------
+
+    async def _open(self) -> tuple[aiohttp.ClientSession, asyncio.Semaphore]:
+        timeout = aiohttp.ClientTimeout(total=self._deadline, sock_connect=CONNECT_SECONDS)
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS)
+        session = aiohttp.ClientSession(
+            connector=connector, timeout=timeout, headers=self._headers, raise_for_status=False
+        )
+        return session, asyncio.Semaphore(self._limit)
+
+    async def _send(self, message: SignedMessage, start_before: float) -> SendOutcome:
+        async with self._slots:
+            if time.monotonic() >= start_before:
+                return NotTaken("no time left in the lease")
+            try:
+                async with self._session.post(
+                    f"{self._url}/messages",
+                    data=message.payload,
+                    headers={"Content-Type": "application/xml"},
+                    allow_redirects=False,
+                ) as response:
+                    body = await _body(response)
+                    return _send_outcome(message, response.status, response.headers, body)
+            except _NOTHING_SENT as error:
+                return NotTaken(_say(error))
+            except (aiohttp.ClientError, TimeoutError, OSError, bcm1.NotReadable) as error:
+                return InDoubt(_say(error))
+
+    async def _ask(self, number: str, sha256: str) -> AskOutcome:
+        async with self._slots:
+            try:
+                async with self._session.get(
+                    f"{self._url}/messages/{number}", allow_redirects=False
+                ) as response:
+                    return _ask_outcome(sha256, response.status, await _body(response))
+            except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+                return InDoubt(_say(error))
+
+    async def _get(self, path: str, query: dict[str, str]) -> Any:
+        async with self._session.get(
+            self._url + path, params=query, allow_redirects=False
+        ) as response:
+            body = await _body(response)
+            if response.status != 200:  # noqa: PLR2004 - a status code is its own name
+                raise GatewayUnreachable(detail=f"{path}: HTTP {response.status}")
+            return json.loads(body)
+
+    # -- between the caller's thread and the loop ------------------------------------------------
+
+    def _schedule(
+        self, number: str, call: Coroutine[Any, Any, SendOutcome] | Coroutine[Any, Any, AskOutcome]
+    ) -> None:
+        def ended(future: Future[Any]) -> None:
+            error = future.exception()
+            self._ended.put((number, InDoubt(_say(error)) if error else future.result()))
+
+        asyncio.run_coroutine_threadsafe(call, self._loop).add_done_callback(ended)
+
+    def _run(self, call: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(call, self._loop).result()
+
+    def _get_json(self, path: str, **query: object) -> dict[str, Any]:
+        try:
+            found = self._run(self._get(path, {k: str(v) for k, v in query.items()}))
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise GatewayUnreachable(detail=f"{path}: {_say(error)}") from error
+        if not isinstance(found, dict):
+            raise GatewayUnreachable(detail=f"{path}: no JSON object")
+        return found
+
+
+def _send_outcome(
+    message: SignedMessage, status: int, headers: Any, body: bytes
+) -> SendOutcome:
+    """The table of contract section 2: what an answer to `POST /messages` means."""
+    match status:
+        case 200:
+            answer = bcm1.parse_answer(body)
+            if answer.deal_flag != bcm1.TAKEN or answer.number != message.number:
+                return InDoubt(f"200 {answer.deal_flag} {answer.number}")
+            return _taken(answer.seq_no, answer.sha256, message.sha256)
+        case 409:
+            answer = bcm1.parse_answer(body)
+            if answer.deal_flag != bcm1.DUPLICATE or answer.number != message.number:
+                return InDoubt(f"409 {answer.deal_flag} {answer.number}")
+            return _taken(answer.seq_no, answer.sha256, message.sha256)
+        case 422:
+            answer = bcm1.parse_answer(body)
+            if answer.deal_flag in {bcm1.TAKEN, bcm1.DUPLICATE}:
+                return InDoubt(f"422 {answer.deal_flag}")
+            return Refused(answer.deal_flag, answer.text)
+        case 413:
+            return Refused("413", "报文过大")
+        case 401:
+            return NotTaken("401 unknown token", close_seconds=UNAUTHORISED_PAUSE)
+        case 429 | 503 if (seconds := _retry_after(headers)) is not None:
+            return NotTaken(f"{status}", close_seconds=seconds)
+        case _:
+            return InDoubt(f"HTTP {status}")
+
+
+def _ask_outcome(sha256: str, status: int, body: bytes) -> AskOutcome:
+    match status:
+        case 200:
+            found = json.loads(body)
+            return _taken(str(found["seqNo"]), str(found["payloadSha256"]), sha256)
+        case 404 if json.loads(body).get("error") == "not_found":
+            return NotFound()
+        case _:
+            return InDoubt(f"HTTP {status}")
+
+
+def _taken(seq_no: str | None, theirs: str | None, ours: str) -> Taken | Conflict:
+    if theirs is not None and theirs != ours:
+        return Conflict(f"customs has {theirs[:12]}…, we sent {ours[:12]}…")
+    return Taken(seq_no or "")
+
+
+def _retry_after(headers: Any) -> float | None:
+    """Seconds of a Retry-After header; only the form with seconds is in the contract."""
+    value = str(headers.get("Retry-After", ""))
+    return float(value) if value.isascii() and value.isdecimal() else None
+
+
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for part in response.content.iter_any():
+        body += part
+        if len(body) > ANSWER_LIMIT:
+            raise aiohttp.ClientPayloadError("answer too large")
+    return bytes(body)
+
+
+def _day(text: str | None) -> date | None:
+    return date.fromisoformat(text[:10]) if text else None
+
+
+def _say(error: BaseException) -> str:
+    return f"{type(error).__name__} {error}".strip()[:200]

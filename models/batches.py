@@ -1,0 +1,158 @@
+"""Batches (one upload or one order), their rows, and the serials that each row is about."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, LargeBinary, String, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, Id, Json, JsonDict, Serial, UTCDateTime, When
+from models.base import state_column
+from models.states import (
+    Action,
+    BatchState,
+    ItemState,
+    PagesMode,
+    RowStatus,
+    StockSource,
+)
+
+
+class Upload(Base):
+    """The bytes of a sheet as they came, by content. Kept for the result sheet and the auditor."""
+
+    __tablename__ = "upload"
+
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    content: Mapped[bytes] = mapped_column(LargeBinary)
+    received_at: Mapped[When]
+
+
+class Batch(Base):
+    """One upload, or one order from the command line.
+
+    `confirmed_content` is the content hash of a confirmed upload, unique: the same content cannot
+    be confirmed twice unless the person says `--again` (then it is NULL).
+    """
+
+    __tablename__ = "batch"
+
+    id: Mapped[Id]
+    state: Mapped[BatchState] = mapped_column(state_column(BatchState))
+    file_name: Mapped[str] = mapped_column(String(255))
+    sha256: Mapped[str | None] = mapped_column(String(64))
+    sheet: Mapped[str] = mapped_column(String(64), default="")
+    header: Mapped[list[Any]] = mapped_column(Json, default=list)
+    columns: Mapped[JsonDict] = mapped_column(Json, default=dict)
+    header_row: Mapped[int] = mapped_column(default=0)
+    row_count: Mapped[int] = mapped_column(default=0)
+    blank_count: Mapped[int] = mapped_column(default=0)
+    plan: Mapped[str | None] = mapped_column(String(16))
+    expected_plan: Mapped[str | None] = mapped_column(String(16))
+    all_or_nothing: Mapped[bool] = mapped_column(default=False)
+    confirmed_content: Mapped[str | None] = mapped_column(String(64), unique=True)
+    created_at: Mapped[When]
+    checked_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    confirmed_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    finished_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    reported_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    expires_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+
+    __table_args__ = (
+        Index(None, "sha256"),
+        Index(
+            "ix_batch_open",
+            "state",
+            sqlite_where=text("state IN ('confirmed', 'working')"),
+            postgresql_where=text("state IN ('confirmed', 'working')"),
+        ),
+        Index(
+            "ix_batch_unreported",
+            "id",
+            sqlite_where=text("state IN ('finished', 'cancelled') AND reported_at IS NULL"),
+            postgresql_where=text("state IN ('finished', 'cancelled') AND reported_at IS NULL"),
+        ),
+    )
+
+
+class BatchRow(Base):
+    """One row of the sheet, by its number there; `cells` are the user's own, in their order.
+
+    `read_problems` come from reading the cells alone, `problems` are those plus the check's.
+    """
+
+    __tablename__ = "batch_row"
+
+    batch_id: Mapped[int] = mapped_column(ForeignKey("batch.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    status: Mapped[RowStatus] = mapped_column(state_column(RowStatus))
+    certificate: Mapped[str] = mapped_column(String(20), default="")
+    action: Mapped[Action | None] = mapped_column(state_column(Action))
+    stock_source: Mapped[StockSource | None] = mapped_column(state_column(StockSource))
+    page_count: Mapped[int | None]
+    pages_mode: Mapped[PagesMode] = mapped_column(
+        state_column(PagesMode), default=PagesMode.ADDITIONAL
+    )
+    reason_code: Mapped[str | None] = mapped_column(String(2))
+    reason_text: Mapped[str | None] = mapped_column(String(150))
+    reference: Mapped[str] = mapped_column(String(100), default="")
+    cells: Mapped[list[Any]] = mapped_column(Json, default=list)
+    read_problems: Mapped[list[Any]] = mapped_column(Json, default=list)
+    problems: Mapped[list[Any]] = mapped_column(Json, default=list)
+
+
+class Item(Base):
+    """One serial of one row: named in the sheet or taken by page count, held, then decided.
+
+    A form has at most one held item: the partial unique index is invariant 2.
+    """
+
+    __tablename__ = "item"
+
+    id: Mapped[Id]
+    batch_id: Mapped[int] = mapped_column(ForeignKey("batch.id"))
+    row_number: Mapped[int]
+    position: Mapped[int]
+    serial: Mapped[str] = mapped_column(Serial)
+    action: Mapped[Action] = mapped_column(state_column(Action))
+    certificate: Mapped[str] = mapped_column(String(20))
+    named: Mapped[bool]
+    state: Mapped[ItemState] = mapped_column(state_column(ItemState))
+    form_id: Mapped[int | None] = mapped_column(ForeignKey("form.id"))
+    submission_id: Mapped[int | None] = mapped_column(ForeignKey("submission.id"))
+    g_no: Mapped[int | None]
+    rep_code: Mapped[str | None] = mapped_column(String(8))
+    rep_text: Mapped[str | None] = mapped_column(String(255))
+    decided_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+
+    __table_args__ = (
+        UniqueConstraint("batch_id", "row_number", "position"),
+        Index(None, "batch_id", "serial"),
+        Index(None, "form_id"),
+        Index(None, "submission_id"),
+        Index(
+            "ux_item_held_form",
+            "form_id",
+            unique=True,
+            sqlite_where=text("state = 'held'"),
+            postgresql_where=text("state = 'held'"),
+        ),
+        Index(
+            "ix_item_held_batch",
+            "batch_id",
+            sqlite_where=text("state = 'held'"),
+            postgresql_where=text("state = 'held'"),
+        ),
+        Index(
+            "ix_item_unprepared",
+            "batch_id",
+            "certificate",
+            sqlite_where=text("state = 'held' AND submission_id IS NULL"),
+            postgresql_where=text("state = 'held' AND submission_id IS NULL"),
+        ),
+        {"postgresql_with": {"fillfactor": 70}},
+    )
+
+

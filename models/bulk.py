@@ -1,0 +1,68 @@
+"""Rows from the program as a table in a statement: one statement for a whole chunk.
+
+`unnest` of arrays on PostgreSQL, `json_each` on SQLite (DESIGN.md section 7).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import BigInteger, FromClause, bindparam, column, func, literal_column, select
+from sqlalchemy import type_coerce
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Session
+from sqlalchemy.types import TypeEngine
+
+CHUNK: Final = 1000
+"""Rows in one statement: 500-2,000 is the flat bottom of the cost curve (DESIGN.md section 7)."""
+
+T = TypeVar("T")
+
+
+def chunks(values: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
+    """The values in lists of at most `size`, without holding more than one list."""
+    iterator = iter(values)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
+
+
+def rows_table(
+    session: Session, columns: dict[str, TypeEngine[Any]], rows: Sequence[Sequence[Any]]
+) -> FromClause:
+    """`rows` as a FROM clause with these columns, for joins and UPDATE … FROM."""
+    if session.get_bind().dialect.name == "postgresql":
+        by_column = list(zip(*rows, strict=True)) if rows else [() for _ in columns]
+        arrays = [
+            bindparam(None, list(values), type_=ARRAY(kind))
+            for kind, values in zip(columns.values(), by_column, strict=True)
+        ]
+        named = [column(name, kind) for name, kind in columns.items()]
+        return func.unnest(*arrays).table_valued(*named, name="given").render_derived()
+    given = func.json_each(json.dumps([list(row) for row in rows])).table_valued("value", name="j")
+    return select(
+        *(
+            type_coerce(func.json_extract(given.c.value, literal_column(f"'$[{i}]'")), kind).label(
+                name
+            )
+            for i, (name, kind) in enumerate(columns.items())
+        )
+    ).subquery("given")
+
+
+def ids_table(session: Session, ids: Sequence[int]) -> FromClause:
+    """Ids as a FROM clause with the column `id`."""
+    return rows_table(session, {"id": BigInteger()}, [(i,) for i in ids])
+
+
+def insert_new(session: Session, table: type[Any], rows: Sequence[dict[str, Any]]) -> int:
+    """Insert rows, leaving out those that a unique key says are there already; gives how many."""
+    if not rows:
+        return 0
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(table).on_conflict_do_nothing()
+    key = next(iter(table.__table__.primary_key.columns))
+    return len(session.execute(statement.returning(key), rows).all())

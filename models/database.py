@@ -1,0 +1,93 @@
+"""The engine and its two kinds of transaction.
+
+`write()` commits when its block ends well and rolls back otherwise; on SQLite it takes the write
+lock at its beginning (`BEGIN IMMEDIATE`), so that it never fails half-way with "database is
+locked". `read()` never writes. Neither may be open while customs or the card is talked to.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import Connection, make_url
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session, sessionmaker
+
+from models.errors import DatabaseUnreachable
+
+SQLITE_BUSY_SECONDS: Final = 60
+"""How long a writer waits for another: the reservation of a very large sheet takes that long."""
+
+POSTGRES_OPTIONS: Final = (
+    "-c lock_timeout=60s -c idle_in_transaction_session_timeout=300s -c synchronous_commit=on"
+)
+
+
+class Database:
+    """One database, as seen by one process. Build it after any fork."""
+
+    def __init__(self, url: str) -> None:
+        self._sqlite = make_url(url).get_backend_name() == "sqlite"
+        self.engine = _sqlite_engine(url) if self._sqlite else _postgres_engine(url)
+        self._writers = sessionmaker(self.engine, expire_on_commit=False)
+        readers = self.engine.execution_options(blankforms_read=True)
+        self._readers = sessionmaker(readers, expire_on_commit=False)
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """One transaction that writes; committed when the block ends without an exception."""
+        with _understandable_errors(), self._writers.begin() as session:
+            yield session
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """One transaction that only reads, from one moment."""
+        with _understandable_errors(), self._readers() as session:
+            yield session
+
+    def close(self) -> None:
+        """Give back all connections."""
+        self.engine.dispose()
+
+
+@contextmanager
+def _understandable_errors() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        detail = str(error.orig).strip().splitlines()[0]
+        raise DatabaseUnreachable(detail=detail) from error
+
+
+def _postgres_engine(url: str) -> Engine:
+    arguments = {"options": POSTGRES_OPTIONS, "connect_timeout": 10, "application_name": "blankforms"}
+    return create_engine(url, connect_args=arguments, pool_pre_ping=True, pool_size=5)
+
+
+def _sqlite_engine(url: str) -> Engine:
+    path = make_url(url).database
+    if path and path != ":memory:":
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": SQLITE_BUSY_SECONDS})
+
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: sqlite3.Connection, _record: Any) -> None:
+        connection.isolation_level = None  # transactions begin where we say so, below
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")  # a commit must survive a power cut
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute("PRAGMA cache_size=-65536")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def on_begin(connection: Connection) -> None:
+        reading = connection.get_execution_options().get("blankforms_read", False)
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+    return engine

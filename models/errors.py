@@ -1,0 +1,186 @@
+"""Everything that can go wrong for a person, with a stable code and what to do now.
+
+Pure: standard library alone. The exit codes are those of the command line (README, "exit codes").
+An exception carries data; its text is made when it is shown, in the language of that moment.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import ClassVar
+
+from models.language import Text
+
+
+class Exit(IntEnum):
+    """Exit codes of `blankforms`; 65-78 follow sysexits.h."""
+
+    DONE = 0
+    FAILURE = 1
+    USAGE = 2
+    PROBLEMS = 3
+    UNREADABLE = 65
+    UNREACHABLE = 69
+    PIN_REFUSED = 77
+    CONFIGURATION = 78
+
+
+class BlankformsError(Exception):
+    """Base of every error that a person may see."""
+
+    code: ClassVar[str] = "error"
+    exit: ClassVar[Exit] = Exit.FAILURE
+    text: ClassVar[Text] = Text("出错", "error")
+
+    def __init__(self, **values: object) -> None:
+        super().__init__(self.code, values)
+        self.values = values
+
+    def __str__(self) -> str:
+        return self.text.fill(**self.values)
+
+
+class FileError(BlankformsError):
+    """A sheet that cannot be used as it is."""
+
+    exit = Exit.UNREADABLE
+
+
+class FileUnreadable(FileError):
+    code = "file_unreadable"
+    text = Text(
+        "无法读取“{file}”: {detail}。请用表格程序另存为 .xlsx 或 .csv 后重试",
+        'cannot read "{file}": {detail}. Save it again as .xlsx or .csv and retry',
+    )
+
+
+class FileEncrypted(FileError):
+    code = "file_encrypted"
+    text = Text(
+        "“{file}”有打开口令，请取消口令后重试",
+        '"{file}" is protected by a password; remove it and retry',
+    )
+
+
+class FileTooLarge(FileError):
+    code = "file_too_large"
+    text = Text(
+        "“{file}”过大或解压后过大({detail})，请拆分后重试",
+        '"{file}" is too large, or too large when unpacked ({detail}); split it and retry',
+    )
+
+
+class NoHeaderRow(FileError):
+    code = "no_header_row"
+    text = Text(
+        "“{file}”中找不到表头({wanted})；可用 blankforms template -o 模板.xlsx 取得模板",
+        'no header row in "{file}" ({wanted}); "blankforms template -o FILE" writes a template',
+    )
+
+
+class FileSubmittedBefore(BlankformsError):
+    code = "file_submitted_before"
+    exit = Exit.PROBLEMS
+    text = Text(
+        "同样内容的文件已作为批次 {batch} 提交({when})；确需再次提交请加 --again",
+        "the same content was submitted as batch {batch} ({when}); use --again to submit it again",
+    )
+
+
+class PlanMoved(BlankformsError):
+    code = "plan_moved"
+    exit = Exit.PROBLEMS
+    text = Text(
+        "预检之后库存或证书有变动，未提交任何内容；请重新预检(blankforms check)后再提交",
+        "stock or certificates have moved since the check, nothing was submitted; check again",
+    )
+
+
+class RowsRefused(BlankformsError):
+    code = "rows_refused"
+    exit = Exit.PROBLEMS
+    text = Text(
+        "{problems} 行有问题(共 {rows} 行)，未提交任何内容；请更正，或用 --only-valid 只提交无误的行",
+        "{problems} of {rows} rows have problems, nothing was submitted; "
+        "correct them, or use --only-valid",
+    )
+
+
+class NothingToSubmit(BlankformsError):
+    code = "nothing_to_submit"
+    exit = Exit.PROBLEMS
+    text = Text("没有可提交的行", "no row can be submitted")
+
+
+class BatchNotFound(BlankformsError):
+    code = "batch_not_found"
+    exit = Exit.USAGE
+    text = Text("没有批次 {batch}", "there is no batch {batch}")
+
+
+class BatchNotOpen(BlankformsError):
+    code = "batch_not_open"
+    exit = Exit.PROBLEMS
+    text = Text(
+        "批次 {batch} 当前为“{state}”，不能执行此操作",
+        "batch {batch} is {state}; this cannot be done now",
+    )
+
+
+class NotFound(BlankformsError):
+    code = "not_found"
+    exit = Exit.USAGE
+    text = Text("没有找到 {what}", "{what} was not found")
+
+
+class BadArgument(BlankformsError):
+    code = "bad_argument"
+    exit = Exit.USAGE
+    text = Text("{detail}", "{detail}")
+
+
+class BrokerUnreachable(BlankformsError):
+    code = "broker_unreachable"
+    exit = Exit.UNREACHABLE
+    text = Text(
+        "消息队列无法连接({detail})；请先在另一窗口运行 blankforms up",
+        'the broker cannot be reached ({detail}); run "blankforms up" in another window first',
+    )
+
+
+class DatabaseUnreachable(BlankformsError):
+    code = "database_unreachable"
+    exit = Exit.UNREACHABLE
+    text = Text(
+        "数据库无法使用({detail})；请检查 DATABASE_URL，或运行 blankforms db upgrade",
+        'the database cannot be used ({detail}); check DATABASE_URL or run "blankforms db upgrade"',
+    )
+
+
+class GatewayUnreachable(BlankformsError):
+    code = "gateway_unreachable"
+    exit = Exit.UNREACHABLE
+    text = Text(
+        "海关网关无法连接或答复异常({detail})",
+        "the customs gateway cannot be reached or answers oddly ({detail})",
+    )
+
+
+class SigningError(BlankformsError):
+    """The card could not sign now. Nothing is lost: signing goes on when it is back."""
+
+    code = "card_unavailable"
+    exit = Exit.UNREACHABLE
+    text = Text("签名卡不可用: {detail}", "the card is not available: {detail}")
+
+
+class PinRefused(SigningError):
+    """A person must act: this PIN is not tried again by any process (DESIGN.md section 4)."""
+
+    code = "pin_refused"
+    exit = Exit.PIN_REFUSED
+    text = Text(
+        "签名卡口令被拒或已锁({detail})；更正 PKCS11_PIN_FILE 中的口令后自动继续，错误的口令不会再试",
+        "the card refused the PIN or is locked ({detail}); correct the PIN in PKCS11_PIN_FILE and "
+        "work goes on by itself; the wrong PIN is never tried again",
+    )

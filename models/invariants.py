@@ -1,0 +1,214 @@
+"""The invariants of DESIGN.md section 3, each a query that must return nothing, on both databases.
+
+Run at the end of every acceptance test and by `blankforms doctor --deep`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from models.states import FORM_MOVES
+
+_AT_CUSTOMS: Final = "('sending', 'in_doubt', 'taken', 'parked')"
+_SHOWN: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Invariant:
+    """One promise; `query` gives what breaks it."""
+
+    number: str
+    promise: str
+    query: str
+
+
+INVARIANTS: Final = (
+    Invariant(
+        "1",
+        "a serial exists once per form type",
+        "SELECT serial, form_type FROM form GROUP BY serial, form_type HAVING COUNT(*) > 1",
+    ),
+    Invariant(
+        "2",
+        "a form has at most one live submission item",
+        "SELECT form_id FROM item WHERE state = 'held' GROUP BY form_id HAVING COUNT(*) > 1",
+    ),
+    Invariant(
+        "3",
+        "a form belongs to the certificate of its live or decided item, and to none without one",
+        "SELECT f.id FROM form f LEFT JOIN item i ON i.form_id = f.id"
+        " AND i.state IN ('held', 'decided')"
+        " WHERE COALESCE(f.certificate, '') <> COALESCE(i.certificate, '')",
+    ),
+    Invariant(
+        "4a",
+        "a submission number is never reused",
+        "SELECT number FROM submission GROUP BY number HAVING COUNT(*) > 1",
+    ),
+    Invariant(
+        "4b",
+        "every attempt carried the submission's own bytes",
+        "SELECT a.id FROM attempt a JOIN submission s ON s.id = a.submission_id"
+        " WHERE a.payload_sha256 <> COALESCE(s.payload_sha256, '')",
+    ),
+    Invariant(
+        "4c",
+        "what was signed has its bytes, what was not has none",
+        "SELECT id FROM submission WHERE (payload IS NULL) <> (signed_at IS NULL)"
+        " OR (state = 'prepared' AND payload IS NOT NULL)",
+    ),
+    Invariant(
+        "5",
+        "nothing counts as sent without an attempt recorded before",
+        "SELECT s.id FROM submission s WHERE s.state IN"
+        " ('sending', 'in_doubt', 'taken', 'parked', 'decided', 'refused') AND NOT EXISTS"
+        " (SELECT 1 FROM attempt a WHERE a.submission_id = s.id AND a.kind = 'send')",
+    ),
+    Invariant(
+        "6",
+        "a second send only after the first certainly did not arrive",
+        "SELECT x.id FROM attempt x JOIN attempt p ON p.submission_id = x.submission_id"
+        " AND p.kind = 'send' AND p.number = x.number - 1 WHERE x.kind = 'send'"
+        " AND COALESCE(p.outcome, '') <> 'not_taken' AND NOT EXISTS"
+        " (SELECT 1 FROM attempt q WHERE q.submission_id = x.submission_id AND q.kind = 'ask'"
+        " AND q.outcome = 'not_found' AND q.started_at >= COALESCE(p.finished_at, p.deadline_at)"
+        " AND q.started_at <= x.started_at)",
+    ),
+    Invariant(
+        "7",
+        "verified / voided exactly with a decided item of that action",
+        "SELECT f.id FROM form f WHERE (f.state = 'verified') <> EXISTS (SELECT 1 FROM item i"
+        " WHERE i.form_id = f.id AND i.state = 'decided' AND i.action = 'verify')"
+        " OR (f.state = 'voided') <> EXISTS (SELECT 1 FROM item i"
+        " WHERE i.form_id = f.id AND i.state = 'decided' AND i.action = 'void')",
+    ),
+    Invariant(
+        "8",
+        "submitted exactly with an item in sending, in_doubt, taken or parked",
+        "SELECT f.id FROM form f WHERE (f.state IN ('verify_submitted', 'void_submitted'))"
+        " <> EXISTS (SELECT 1 FROM item i JOIN submission s ON s.id = i.submission_id"
+        " WHERE i.form_id = f.id AND i.state = 'held' AND s.state IN " + _AT_CUSTOMS + ")",
+    ),
+    Invariant(
+        "8b",
+        "reserved exactly with a held item that has not left",
+        "SELECT f.id FROM form f WHERE (f.state = 'reserved') <> EXISTS (SELECT 1 FROM item i"
+        " LEFT JOIN submission s ON s.id = i.submission_id WHERE i.form_id = f.id"
+        " AND i.state = 'held' AND COALESCE(s.state, 'prepared') IN ('prepared', 'signed'))",
+    ),
+    Invariant(
+        "9a",
+        "only allowed moves in the history",
+        "SELECT id FROM form_event WHERE from_state IS NOT NULL AND from_state || '>' || to_state"
+        " NOT IN (" + ", ".join(f"'{a.value}>{b.value}'" for a, b in sorted(FORM_MOVES)) + ")",
+    ),
+    Invariant(
+        "9b",
+        "each event begins where the one before ended; none after a final state",
+        "SELECT id FROM (SELECT id, from_state, LAG(to_state) OVER"
+        " (PARTITION BY form_id ORDER BY id) AS before FROM form_event) e"
+        " WHERE COALESCE(from_state, '') <> COALESCE(before, '')"
+        " OR before IN ('verified', 'voided')",
+    ),
+    Invariant(
+        "9c",
+        "the last event equals the state",
+        "SELECT f.id FROM form f WHERE f.state <> COALESCE((SELECT e.to_state FROM form_event e"
+        " WHERE e.form_id = f.id ORDER BY e.id DESC LIMIT 1), '')",
+    ),
+    Invariant(
+        "10a",
+        "a batch that was checked has one row for each row of the sheet",
+        "SELECT b.id FROM batch b WHERE b.state NOT IN ('received', 'unreadable') AND b.row_count"
+        " <> (SELECT COUNT(*) FROM batch_row r WHERE r.batch_id = b.id)",
+    ),
+    Invariant(
+        "10b",
+        "a finished or cancelled batch holds nothing",
+        "SELECT DISTINCT b.id FROM batch b JOIN item i ON i.batch_id = b.id AND i.state = 'held'"
+        " WHERE b.state IN ('finished', 'cancelled', 'received', 'checked', 'confirmed')",
+    ),
+    Invariant(
+        "11",
+        "what customs told us is stored once",
+        "SELECT key FROM inbox GROUP BY key HAVING COUNT(*) > 1",
+    ),
+    Invariant(
+        "13",
+        "no form below a block's mark is free",
+        "SELECT f.id FROM form f JOIN block b ON b.id = f.block_id WHERE f.state = 'issued'"
+        " AND (b.lowest_free IS NULL OR f.serial < b.lowest_free)",
+    ),
+)
+
+
+def broken_invariants(session: Session) -> dict[str, list[tuple[Any, ...]]]:
+    """What breaks each invariant (some examples); empty when all hold."""
+    broken: dict[str, list[tuple[Any, ...]]] = {}
+    for invariant in INVARIANTS:
+        found = session.execute(text(f"{invariant.query} LIMIT {_SHOWN}")).all()
+        if found:
+            broken[f"{invariant.number} {invariant.promise}"] = [tuple(row) for row in found]
+    return broken
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerMessage:
+    """A message as customs' ledger has it."""
+
+    number: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEffect:
+    """A form that customs verified or voided, by which message."""
+
+    number: str
+    serial: str
+    form_type: str
+
+
+def broken_against_ledger(
+    session: Session, messages: Iterable[LedgerMessage], effects: Iterable[LedgerEffect]
+) -> list[str]:
+    """Invariant 12: no form has two effects, every effect is ours with the same bytes, every
+    acceptance that we claim exists."""
+    wrong: list[str] = []
+    ours: Mapping[str, tuple[str, str]] = {
+        number: (sha, state)
+        for number, sha, state in session.execute(
+            text("SELECT number, payload_sha256, state FROM submission")
+        )
+    }
+    theirs: set[str] = set()
+    for message in messages:
+        theirs.add(message.number)
+        if ours.get(message.number, ("", ""))[0] != message.sha256:
+            wrong.append(f"customs has other bytes under {message.number}")
+    wrong += [
+        f"{number} is {state} here and unknown to customs"
+        for number, (_, state) in ours.items()
+        if state in {"taken", "decided"} and number not in theirs
+    ]
+    seen: set[tuple[str, str]] = set()
+    for effect in effects:
+        form = (effect.serial, effect.form_type)
+        if form in seen:
+            wrong.append(f"form {form} has two effects")
+        seen.add(form)
+        if effect.number not in ours:
+            wrong.append(f"effect on {form} by a stranger's message {effect.number}")
+    decided = {
+        (serial, form_type)
+        for serial, form_type in session.execute(
+            text("SELECT serial, form_type FROM form WHERE state IN ('verified', 'voided')")
+        )
+    }
+    wrong += [f"form {form} is final here, without effect at customs" for form in decided - seen]
+    return wrong

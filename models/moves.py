@@ -1,0 +1,181 @@
+"""Moving forms: compare-and-set with the history row in the same transaction.
+
+Forms are locked in id order first (no deadlocks), then tested, then moved by id: no statement
+names a state that the planner's statistics may be wrong about (DESIGN.md section 7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import BigInteger, String, func, insert, literal, null, select, update
+from sqlalchemy.orm import Session
+
+from models.base import Serial, UTCDateTime
+from models.bulk import CHUNK, chunks, ids_table, rows_table
+from models.states import FORM_MOVES, FormState
+from models.stock import Block, Form, FormEvent
+
+
+@dataclass(frozen=True, slots=True)
+class FormMove:
+    """One form to move; what is given here is written to its history."""
+
+    form_id: int
+    certificate: str | None = None
+    batch_id: int | None = None
+    submission_id: int | None = None
+    inbox_id: int | None = None
+    reason: str | None = None
+    hold: str | None = None
+
+
+def move_forms(
+    session: Session,
+    moves: Sequence[FormMove],
+    start: FormState,
+    target: FormState,
+    at: datetime,
+    cause: str,
+) -> set[int]:
+    """Move the forms that are in `start`; gives the ids moved.
+
+    A form in another state is left alone: a repeat is normal. `target` issued gives the form back:
+    its certificate is taken off, its block may be drawn from again, `hold` is set when given.
+    Raises ValueError for a move that does not exist.
+    """
+    if (start, target) not in FORM_MOVES:
+        raise ValueError(f"no move from {start} to {target}")
+    moved: set[int] = set()
+    for chunk in chunks(sorted(moves, key=lambda m: m.form_id), CHUNK):
+        moved |= _move_chunk(session, chunk, start, target, at, cause)
+    return moved
+
+
+def _move_chunk(
+    session: Session,
+    moves: Sequence[FormMove],
+    start: FormState,
+    target: FormState,
+    at: datetime,
+    cause: str,
+) -> set[int]:
+    given = ids_table(session, [m.form_id for m in moves])
+    locked = session.execute(
+        select(Form.id, Form.state)
+        .join(given, given.c.id == Form.id)
+        .order_by(Form.id)
+        .with_for_update(of=Form)
+    )
+    here = {form_id for form_id, state in locked if state is start}
+    moving = [m for m in moves if m.form_id in here]
+    if not moving:
+        return set()
+    text = String()
+    table = rows_table(
+        session,
+        {
+            "id": BigInteger(),
+            "certificate": text,
+            "batch_id": BigInteger(),
+            "submission_id": BigInteger(),
+            "inbox_id": BigInteger(),
+            "reason": text,
+            "hold": text,
+        },
+        [
+            (m.form_id, m.certificate, m.batch_id, m.submission_id, m.inbox_id, m.reason, m.hold)
+            for m in moving
+        ],
+    )
+    c = table.c
+    session.execute(
+        insert(FormEvent).from_select(
+            [
+                "form_id",
+                "certificate",
+                "batch_id",
+                "submission_id",
+                "inbox_id",
+                "reason",
+                "from_state",
+                "to_state",
+                "at",
+                "cause",
+            ],
+            select(
+                c.id,
+                c.certificate,
+                c.batch_id,
+                c.submission_id,
+                c.inbox_id,
+                c.reason,
+                literal(start.value),
+                literal(target.value),
+                literal(at, UTCDateTime()),
+                literal(cause),
+            ).order_by(c.id),
+        )
+    )
+    changes: dict[str, object] = {"state": target}
+    if start is FormState.ISSUED:
+        changes["certificate"] = c.certificate
+    if target is FormState.ISSUED:
+        changes |= {"certificate": null(), "hold": func.coalesce(c.hold, Form.hold)}
+    session.execute(
+        update(Form)
+        .where(Form.id == c.id)
+        .values(changes)
+        .execution_options(synchronize_session=False)
+    )
+    if target is FormState.ISSUED:
+        _reopen_blocks(session, [m.form_id for m in moving])
+    return {m.form_id for m in moving}
+
+
+def _reopen_blocks(session: Session, form_ids: Sequence[int]) -> None:
+    """Forms came back: page counts must look at their blocks from there on again."""
+    given = ids_table(session, form_ids)
+    lowest = dict(
+        session.execute(
+            select(Form.block_id, func.min(Form.serial))
+            .join(given, given.c.id == Form.id)
+            .group_by(Form.block_id)
+        ).tuples().all()
+    )
+    returned = rows_table(
+        session, {"id": BigInteger(), "serial": Serial}, sorted(lowest.items())
+    )
+    lower = (Block.lowest_free.is_(None)) | (Block.lowest_free > returned.c.serial)
+    session.execute(
+        update(Block)
+        .where(Block.id == returned.c.id, lower)
+        .values(lowest_free=returned.c.serial)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def advance_blocks(session: Session, block_ids: Iterable[int]) -> None:
+    """Page counts have drawn from these blocks: let the next one begin where they ended.
+
+    Looks on from the old mark, so that a form which stayed behind (named by a row that was not
+    carried out) keeps the mark at itself.
+    """
+    given = ids_table(session, sorted(block_ids))
+    lowest = (
+        select(func.min(Form.serial))
+        .where(
+            Form.block_id == Block.id,
+            Form.serial >= Block.lowest_free,
+            Form.state == FormState.ISSUED,
+        )
+        .scalar_subquery()
+    )
+    session.execute(
+        update(Block)
+        .where(Block.id.in_(select(given.c.id)))
+        .values(lowest_free=lowest)
+        .execution_options(synchronize_session=False)
+    )

@@ -1,0 +1,120 @@
+"""Certificate numbers, organisation codes and enterprise codes. Pure: standard library alone.
+
+Sources: DESIGN.md section 5; GB 32100 (USCC, mod 31), GB 11714 (organisation code, mod 11).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import Final
+
+_INVISIBLE: Final = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad"))
+_CERTIFICATE_SHAPE: Final = re.compile(r"([A-Z]{1,2})([0-9]{2})([0-9A-Z]{9})([0-9]{4})")
+_OLD_CERTIFICATE: Final = re.compile(r"[A-Z]{2,6}[0-9A-Z]*/[0-9]+")
+_USCC_CHARACTERS: Final = "0123456789ABCDEFGHJKLMNPQRTUWXY"
+_ENTERPRISE: Final = re.compile(r"[0-9A-Z]{18}")
+
+CERTIFICATE_TYPES: Final[dict[str, str]] = {
+    "C": "一般原产地证",
+    "G": "普惠制原产地证",
+    "B": "亚太贸易协定原产地证",
+    "E": "中国-东盟自贸区原产地证",
+    "F": "中国-智利自贸区原产地证",
+    "P": "中国-巴基斯坦自贸区原产地证",
+    "N": "中国-新西兰自贸区原产地证",
+    "X": "中国-新加坡自贸区原产地证",
+    "R": "中国-秘鲁自贸区原产地证",
+    "H": "海峡两岸经济合作框架协议原产地证",
+    "L": "中国-哥斯达黎加自贸区原产地证",
+    "I": "中国-冰岛自贸区原产地证",
+    "S": "中国-瑞士自贸区原产地证",
+    "A": "中国-澳大利亚自贸区原产地证",
+    "K": "中国-韩国自贸区原产地证",
+    "GE": "中国-格鲁吉亚自贸区原产地证",
+    "MU": "中国-毛里求斯自贸区原产地证",
+    "CA": "中国-柬埔寨自贸区原产地证",
+    "RC": "区域全面经济伙伴关系协定原产地证",
+    "NI": "中国-尼加拉瓜自贸区原产地证",
+    "EC": "中国-厄瓜多尔自贸区原产地证",
+    "SE": "中国-塞尔维亚自贸区原产地证",
+    "HD": "中国-洪都拉斯早期收获安排原产地证",
+    "MV": "中国-马尔代夫自贸区原产地证",
+    "M": "欧盟蘑菇罐头原产地证",
+    "T": "烟草真实性证书",
+    "PR": "加工装配证书",
+    "TR": "转口证明书",
+    "AD": "输墨西哥瓷砖价格承诺原产地证",
+    "AP": "输巴基斯坦瓷砖原产地证",
+}
+"""Certificate types of the field (shared data, certificate_types.csv), for names only: a type that
+is not listed is accepted, because customs adds types faster than programs are released."""
+
+
+def clean(text: str) -> str:
+    """Text as a person meant it: full-width characters, odd blanks and invisible marks undone."""
+    return unicodedata.normalize("NFKC", text.translate(_INVISIBLE)).strip()
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateNumber:
+    """Type letters + 2-digit year + 9-character organisation code + 4 digits."""
+
+    type: str
+    year: str
+    organisation: str
+    sequence: str
+
+    def __str__(self) -> str:
+        return f"{self.type}{self.year}{self.organisation}{self.sequence}"
+
+
+class NotACertificateNumber(ValueError):
+    """The text is no certificate number; `code` says why, as a problem code."""
+
+    def __init__(self, code: str, old_style: bool = False) -> None:
+        super().__init__(code)
+        self.code = code
+        self.old_style = old_style
+
+
+def parse_certificate_number(text: str) -> CertificateNumber:
+    """Read a certificate number; case and blanks inside do not matter.
+
+    Raises `NotACertificateNumber` with `certificate_malformed` or `certificate_check_character`.
+    """
+    compact = re.sub(r"\s", "", clean(text)).upper()
+    match = _CERTIFICATE_SHAPE.fullmatch(compact)
+    if match is None:
+        old = _OLD_CERTIFICATE.fullmatch(compact) is not None
+        raise NotACertificateNumber("certificate_malformed", old_style=old)
+    number = CertificateNumber(*match.groups())
+    if organisation_check_character(number.organisation[:8]) != number.organisation[8]:
+        raise NotACertificateNumber("certificate_check_character")
+    return number
+
+
+def organisation_check_character(first_eight: str) -> str:
+    """GB 11714: weights 3 7 9 10 5 8 4 2, letters count from A = 10; 10 is written X, 11 is 0."""
+    weights = (3, 7, 9, 10, 5, 8, 4, 2)
+    total = sum(int(c, 36) * w for c, w in zip(first_eight, weights, strict=True))
+    rest = 11 - total % 11
+    return "X" if rest == 10 else str(rest % 11)
+
+
+def uscc_check_character(first_seventeen: str) -> str:
+    """GB 32100: weights are powers of 3, modulo 31, over a set without I O S V Z."""
+    total = sum(
+        _USCC_CHARACTERS.index(c) * pow(3, i, 31) for i, c in enumerate(first_seventeen)
+    )
+    return _USCC_CHARACTERS[(31 - total % 31) % 31]
+
+
+def is_enterprise_code(text: str) -> bool:
+    """Whether the text is a unified social credit code with a right check character."""
+    if _ENTERPRISE.fullmatch(text) is None:
+        return False
+    if any(c not in _USCC_CHARACTERS for c in text):
+        return False
+    return uscc_check_character(text[:17]) == text[17]

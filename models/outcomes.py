@@ -1,0 +1,217 @@
+"""What became of each row of a batch: read from the tables, never stored.
+
+A row is open while any serial of it is held; done when all were decided; refused with the reason;
+not processed when it was taken back. Row outcomes follow from items and forms, so they cannot
+disagree with them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from models.batches import Batch, BatchRow, Item
+from models.bulk import CHUNK
+from models.problems import Problem, load_problem
+from models.serials import show_serials
+from models.states import (
+    FINAL_STATE,
+    Action,
+    BatchState,
+    FormState,
+    ItemState,
+    RowOutcome,
+    RowStatus,
+)
+from models.stock import Form
+
+_UNCONFIRMED = (BatchState.RECEIVED, BatchState.UNREADABLE, BatchState.CHECKED)
+
+
+@dataclass(frozen=True, slots=True)
+class RowResult:
+    """One row: what it asked, and what became of it."""
+
+    number: int
+    status: RowStatus
+    outcome: RowOutcome
+    certificate: str
+    action: Action | None
+    reference: str
+    cells: Sequence[str]
+    serial_list: Sequence[str]
+    form_states: Sequence[FormState]
+    problems: Sequence[Problem]
+
+    @property
+    def serials(self) -> str:
+        """The row's serials in short form."""
+        return show_serials(self.serial_list)
+
+
+@dataclass(frozen=True, slots=True)
+class _ItemFacts:
+    serial: str
+    action: Action
+    state: ItemState
+    form_state: FormState | None
+    rep_code: str | None
+    rep_text: str | None
+
+    @property
+    def shown_state(self) -> FormState:
+        """The form's state as far as this item goes: a later batch may have moved it on."""
+        if self.state is ItemState.DECIDED:
+            return FINAL_STATE[self.action]
+        if self.state is ItemState.HELD and self.form_state is not None:
+            return self.form_state
+        return FormState.ISSUED
+
+
+def row_results(session: Session, batch: Batch) -> Iterator[RowResult]:
+    """Every row of the batch in the order of the sheet. Memory: one chunk."""
+    last = 0
+    while True:
+        rows = session.execute(
+            select(
+                BatchRow.number,
+                BatchRow.status,
+                BatchRow.certificate,
+                BatchRow.action,
+                BatchRow.reference,
+                BatchRow.cells,
+                BatchRow.problems,
+            )
+            .where(BatchRow.batch_id == batch.id, BatchRow.number > last)
+            .order_by(BatchRow.number)
+            .limit(CHUNK)
+        ).all()
+        if not rows:
+            return
+        items = _items(session, batch.id, rows[0].number, rows[-1].number)
+        for row in rows:
+            yield _result(batch, row, items.get(row.number, []))
+        last = rows[-1].number
+
+
+def _items(session: Session, batch_id: int, low: int, high: int) -> dict[int, list[_ItemFacts]]:
+    found = session.execute(
+        select(
+            Item.row_number,
+            Item.serial,
+            Item.action,
+            Item.state,
+            Form.state.label("form_state"),
+            Item.rep_code,
+            Item.rep_text,
+        )
+        .outerjoin(Form, Form.id == Item.form_id)
+        .where(Item.batch_id == batch_id, Item.row_number.between(low, high))
+        .order_by(Item.row_number, Item.position)
+    )
+    items: dict[int, list[_ItemFacts]] = defaultdict(list)
+    for r in found:
+        facts = _ItemFacts(r.serial, r.action, r.state, r.form_state, r.rep_code, r.rep_text)
+        items[r.row_number].append(facts)
+    return items
+
+
+def _result(batch: Batch, row: Any, items: Sequence[_ItemFacts]) -> RowResult:
+    problems = [load_problem(p) for p in row.problems]
+    confirmed = batch.state not in _UNCONFIRMED
+    if confirmed and row.status is RowStatus.OK:
+        problems += _later_problems(items)
+    return RowResult(
+        number=row.number,
+        status=row.status,
+        outcome=_outcome(batch.state, row.status, items),
+        certificate=row.certificate,
+        action=row.action,
+        reference=row.reference,
+        cells=row.cells,
+        serial_list=[i.serial for i in items],
+        form_states=[i.shown_state for i in items],
+        problems=problems,
+    )
+
+
+def _outcome(
+    batch_state: BatchState, status: RowStatus, items: Sequence[_ItemFacts]
+) -> RowOutcome:
+    if status is RowStatus.SKIPPED:
+        return RowOutcome.SKIPPED
+    if status is RowStatus.PROBLEM:
+        return RowOutcome.REFUSED
+    states = {i.state for i in items}
+    if batch_state is BatchState.CANCELLED and states <= {ItemState.PLANNED}:
+        return RowOutcome.NOT_PROCESSED
+    if states & {ItemState.PLANNED, ItemState.HELD}:
+        return RowOutcome.OPEN
+    if ItemState.REFUSED in states:
+        return RowOutcome.REFUSED
+    return RowOutcome.NOT_PROCESSED if ItemState.RELEASED in states else RowOutcome.DONE
+
+
+def _later_problems(items: Sequence[_ItemFacts]) -> list[Problem]:
+    """Why serials of a right row came back: refusals with their codes, or a cancel."""
+    refused: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for item in items:
+        if item.state is ItemState.REFUSED:
+            refused[item.rep_code or "", item.rep_text or ""].append(item.serial)
+    problems = [
+        Problem(
+            "refused_by_customs",
+            "serial",
+            values={"code": code, "text": f"{text} ({show_serials(serials)})"},
+        )
+        for (code, text), serials in refused.items()
+    ]
+    if any(i.state is ItemState.RELEASED for i in items):
+        problems.append(Problem("cancelled"))
+    return problems
+
+
+@dataclass(frozen=True, slots=True)
+class BatchCounts:
+    """A batch in numbers: rows by check status, serials of right rows by form state."""
+
+    rows: dict[RowStatus, int]
+    forms: dict[FormState, int]
+    refused_forms: int
+    released_forms: int
+
+    @property
+    def planned_forms(self) -> int:
+        """Serials of rows that are right."""
+        return sum(self.forms.values())
+
+
+def batch_counts(session: Session, batch_id: int) -> BatchCounts:
+    """Count the rows and serials of a batch, in two statements."""
+    rows = session.execute(
+        select(BatchRow.status, func.count())
+        .where(BatchRow.batch_id == batch_id)
+        .group_by(BatchRow.status)
+    ).tuples().all()
+    found = session.execute(
+        select(Item.state, Item.action, Form.state, func.count())
+        .join(
+            BatchRow, (BatchRow.batch_id == Item.batch_id) & (BatchRow.number == Item.row_number)
+        )
+        .join(Form, Form.id == Item.form_id)
+        .where(Item.batch_id == batch_id, BatchRow.status == RowStatus.OK)
+        .group_by(Item.state, Item.action, Form.state)
+    )
+    forms: dict[FormState, int] = defaultdict(int)
+    refused = released = 0
+    for state, action, form_state, count in found:
+        facts = _ItemFacts("", action, state, form_state, None, None)
+        forms[facts.shown_state] += count
+        refused += count if state is ItemState.REFUSED else 0
+        released += count if state is ItemState.RELEASED else 0
+    return BatchCounts(dict(rows), dict(forms), refused, released)

@@ -1,0 +1,231 @@
+"""The rules of the check: what is wrong with a row, and which serials a page count would take.
+
+Pure: functions over values, standard library alone. Guide S-40..S-48, DESIGN.md section 5.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Final
+
+from models.language import Text
+from models.problems import Problem
+from models.serials import show_serials
+from models.states import LABELS, Action, FormState, StockSource
+
+CERTIFICATE_APPROVED: Final = "approved"
+
+HOLD_TEXT: Final = Text("已停用", "on hold")
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFacts:
+    """What the check needs to know of a certificate of origin."""
+
+    number: str
+    type: str
+    exporter: str
+    agent: str
+    status: str
+
+    @property
+    def self_handled(self) -> bool:
+        """企业自理: the exporter entered the certificate itself."""
+        return self.exporter == self.agent
+
+    def stock_owner(self, source: StockSource | None) -> str:
+        """Whose stock a page count draws from: the agent's by default, the exporter's when asked."""
+        return self.exporter if source is StockSource.EXPORTER else self.agent
+
+
+@dataclass(frozen=True, slots=True)
+class NamedForm:
+    """A serial that a row names, and the forms of that serial (one for each form type)."""
+
+    serial: str
+    candidates: Sequence[FormFacts]
+
+
+@dataclass(frozen=True, slots=True)
+class FormFacts:
+    """What the check needs to know of a form."""
+
+    form_type: str
+    owner: str
+    state: FormState
+    hold: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OtherMention:
+    """Another place of the same file that names the same serial."""
+
+    serial: str
+    row_number: int
+    same_order: bool
+    """For the same certificate and the same action: a repeat. Otherwise a contradiction."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowFacts:
+    """One row as it was read, ready to be checked."""
+
+    number: int
+    certificate: str
+    source: StockSource | None
+    page_count: int | None
+
+
+def certificate_problems(row: RowFacts, certificate: CertificateFacts | None) -> list[Problem]:
+    """Whether the certificate may use forms at all, and from the stock that the row asks for."""
+    if not row.certificate:
+        return []
+    values = {"certificate": row.certificate}
+    if certificate is None:
+        return [Problem("certificate_unknown", "certificate", values=values)]
+    problems = []
+    if certificate.status != CERTIFICATE_APPROVED:
+        problems.append(Problem("certificate_not_approved", "certificate", values=values))
+    if row.source is StockSource.AGENT and certificate.self_handled:
+        values = {**values, "value": LABELS[StockSource.AGENT].zh}
+        problems.append(Problem("stock_source_not_allowed", "stock_source", values=values))
+    return problems
+
+
+def serial_problems(
+    row: RowFacts, certificate: CertificateFacts | None, forms: Iterable[NamedForm]
+) -> list[Problem]:
+    """What is wrong with the serials that a row names; serials with the same trouble share one.
+
+    A serial may exist once for each form type: the certificate's type decides.
+    """
+    troubles: dict[tuple[str, tuple[tuple[str, str], ...]], list[str]] = {}
+    for named in forms:
+        trouble = _form_trouble(row, certificate, named)
+        if trouble is not None:
+            troubles.setdefault(trouble, []).append(named.serial)
+    return [
+        Problem(key, "serial", values={"serials": show_serials(serials), **dict(values)})
+        for (key, values), serials in troubles.items()
+    ]
+
+
+def _form_trouble(
+    row: RowFacts, certificate: CertificateFacts | None, named: NamedForm
+) -> tuple[str, tuple[tuple[str, str], ...]] | None:
+    if not named.candidates:
+        return "serial_unknown", ()
+    if certificate is None:
+        return None
+    form = next((f for f in named.candidates if f.form_type == certificate.type), None)
+    if form is None:
+        other = named.candidates[0].form_type
+        return "type_mismatch", (("form_type", other), ("certificate_type", certificate.type))
+    owners = {certificate.exporter, certificate.agent}
+    if row.source is not None:
+        owners = {certificate.stock_owner(row.source)}
+    if form.owner not in owners:
+        return "stock_of_another", (("owner", form.owner),)
+    if form.state is not FormState.ISSUED:
+        return "serial_not_available", (("state", LABELS[form.state].zh),)
+    if form.hold:
+        return "serial_not_available", (("state", f"{HOLD_TEXT.zh} {form.hold}"),)
+    return None
+
+
+def duplicate_problems(row: RowFacts, mentions: Iterable[OtherMention]) -> list[Problem]:
+    """A repeat is a problem of the later row; a contradiction is one of both (no answer guessed)."""
+    first: dict[int, list[str]] = {}
+    for mention in mentions:
+        if not mention.same_order or mention.row_number <= row.number:
+            first.setdefault(mention.row_number, []).append(mention.serial)
+    return [
+        Problem("duplicate_in_file", "serial", values={"serials": show_serials(s), "row": other})
+        for other, s in sorted(first.items())
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class PageDemand:
+    """Forms wanted by count, for one row."""
+
+    row_number: int
+    certificate: str
+    wanted: int
+
+
+@dataclass(frozen=True, slots=True)
+class AvailableForm:
+    """A form that a page count may take."""
+
+    form_id: int
+    serial: str
+
+
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """What a page demand gets: its forms, or none and how many there were."""
+
+    demand: PageDemand
+    forms: Sequence[AvailableForm]
+    certificate_wants: int
+    available: int
+
+
+def take_pages(
+    demands: Iterable[PageDemand],
+    totals: Mapping[str, int],
+    available: Iterator[AvailableForm],
+) -> Iterator[Taking]:
+    """Give each demand the lowest available forms of one stock, in the order of the rows.
+
+    `available` comes ascending; numbers that are missing in it are simply skipped (S-43). All
+    demands of one certificate are met, or none of them: `totals` says how many forms a certificate
+    with several demands wants in all. A certificate that comes short does not stop those after it.
+    Memory: only forms looked at and not yet given.
+    """
+    waiting: deque[AvailableForm] = deque()
+    promised = 0
+    met: dict[str, bool] = {}
+    for demand in demands:
+        total = totals.get(demand.certificate, demand.wanted)
+        if demand.certificate not in met:
+            while len(waiting) < promised + total and (form := next(available, None)):
+                waiting.append(form)
+            met[demand.certificate] = len(waiting) >= promised + total
+            promised += total if met[demand.certificate] else 0
+        if met[demand.certificate]:
+            promised -= demand.wanted
+            forms = [waiting.popleft() for _ in range(demand.wanted)]
+            yield Taking(demand, forms, total, total)
+        else:
+            yield Taking(demand, (), total, len(waiting) - promised)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanLine:
+    """One serial of the plan: what would be asked of customs for it, for which row."""
+
+    row_number: int
+    certificate: str
+    action: Action
+    serial: str
+    owner: str
+    reason: str
+
+
+def plan_hash(lines: Iterable[PlanLine]) -> str:
+    """SHA-256 (first 16 hex digits) over what would be done, row by row, serial by serial.
+
+    Two plans have the same hash exactly when they would ask the same of customs for the same rows.
+    """
+    digest = hashlib.sha256()
+    for row_number, of_row in groupby(lines, key=lambda line: line.row_number):
+        for line in sorted(of_row, key=lambda line: line.serial):
+            text = f"{row_number}|{line.certificate}|{line.action}|{line.serial}"
+            digest.update(f"{text}|{line.owner}|{line.reason}\n".encode())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,177 @@
+"""What can be wrong with a row: stable codes, and what a person is told. Pure: standard library alone.
+
+A problem is stored language-neutral (code, field, parameters) and rendered when it is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field as default_of
+from typing import Any, Final
+
+from models.language import Text
+
+PROBLEM_TEXTS: Final[dict[str, Text]] = {
+    "certificate_unknown": Text(
+        "证书 {certificate} 不在已导入的证书中，请先导入或同步证书",
+        "certificate {certificate} is not known here; import or sync certificates first",
+    ),
+    "certificate_malformed": Text(
+        "“{value}”不是证书号(类型字母+2位年份+9位组织机构代码+4位流水)",
+        '"{value}" is no certificate number (type letters, year, organisation code, 4 digits)',
+    ),
+    "certificate_old_style": Text(
+        "“{value}”是旧式证书号，空白证单只能用于新式证书号",
+        '"{value}" is an old-style certificate number; forms go with new-style numbers only',
+    ),
+    "certificate_check_character": Text(
+        "证书号“{value}”中组织机构代码的校验位不对，请核对",
+        'the organisation code in certificate number "{value}" has a wrong check character',
+    ),
+    "certificate_not_approved": Text(
+        "证书 {certificate} 未审核通过，不能使用空白证单",
+        "certificate {certificate} is not approved; it cannot use forms",
+    ),
+    "serial_unknown": Text(
+        "流水号 {serials} 不在库存中，请核对或先登记领用",
+        "serial {serials} is not in stock; check it or import the issued range first",
+    ),
+    "serial_not_available": Text(
+        "流水号 {serials} 不可用(当前状态: {state})",
+        "serial {serials} is not available (now: {state})",
+    ),
+    "serial_malformed": Text("“{value}”不是流水号", '"{value}" is no serial'),
+    "serial_digits_lost": Text(
+        "“{value}”已被电子表格改写，位数已丢失；请把该列设为文本后重新填写",
+        '"{value}" was rewritten by the spreadsheet program and lost digits; format as text, retype',
+    ),
+    "serial_leading_zero": Text(
+        "“{value}”位数不足，可能丢失了开头的零",
+        '"{value}" is too short; it may have lost a leading zero',
+    ),
+    "range_reversed": Text("号段“{value}”首尾颠倒", 'range "{value}" is reversed'),
+    "range_too_long": Text(
+        "号段“{value}”超过 {limit} 张，疑为笔误",
+        'range "{value}" is longer than {limit} forms, probably a typing error',
+    ),
+    "page_count_invalid": Text(
+        "“{value}”不是有效的页数(1-{limit} 的整数)；作废须写明流水号",
+        '"{value}" is no valid page count (1 to {limit}); a void must name its serials',
+    ),
+    "serials_and_pages": Text(
+        "同一行的流水号、起止号与页数不一致(流水号 {named} 张, 页数 {pages})",
+        "serials, first/last and page count of the row disagree ({named} named, {pages} pages)",
+    ),
+    "nothing_to_do": Text(
+        "该行既无流水号也无页数，或页数已满足", "the row names no serials and no pages are wanted"
+    ),
+    "action_unknown": Text(
+        "不认识的操作“{value}”，请填写 核销 或 作废",
+        'unknown action "{value}"; write 核销 (verify) or 作废 (void)',
+    ),
+    "action_ambiguous": Text(
+        "“{value}”可能是历史记录而非操作；若要提交请填写 核销 或 作废",
+        '"{value}" may be history rather than an order; write 核销 (verify) or 作废 (void)',
+    ),
+    "duplicate_in_file": Text(
+        "流水号 {serials} 已出现在第 {row} 行", "serial {serials} is already in row {row}"
+    ),
+    "stock_short": Text(
+        "库存不足: 需要 {wanted} 张，可用 {available} 张",
+        "stock too short: {wanted} forms wanted, {available} available",
+    ),
+    "stock_source_not_allowed": Text(
+        "证书 {certificate} 不能使用“{value}”的库存",
+        'certificate {certificate} cannot use the stock of "{value}"',
+    ),
+    "stock_of_another": Text(
+        "流水号 {serials} 属于 {owner} 的库存，不能用于本行",
+        "serial {serials} is in the stock of {owner}; the row cannot use it",
+    ),
+    "type_mismatch": Text(
+        "流水号 {serials} 的证单类型为 {form_type}，证书类型为 {certificate_type}",
+        "serial {serials} is of form type {form_type}, the certificate of {certificate_type}",
+    ),
+    "reason_missing": Text("作废必须填写原因", "a void needs a reason"),
+    "reason_unknown": Text(
+        "不认识的作废原因“{value}”；可填 打印错误、污损、证书更改或重发、遗失、其他:说明",
+        'unknown void reason "{value}"; use 01 misprint, 02 soiled, 03 changed, 04 lost, 09: text',
+    ),
+    "cell_error": Text("单元格 {cell} 是错误值 {value}", "cell {cell} holds the error {value}"),
+    "formula_without_value": Text(
+        "单元格 {cell} 的公式没有计算结果，请用表格程序重新保存或改为数值",
+        "the formula in cell {cell} has no result; save it again or write the value",
+    ),
+    # what customs, a cancel or a time-out said of a row afterwards
+    "refused_by_customs": Text("海关退回: {code} {text}", "refused by customs: {code} {text}"),
+    "cancelled": Text("已取消，未提交海关", "cancelled, never submitted"),
+}
+
+CODES_OF_VARIANTS: Final = {"certificate_old_style": "certificate_malformed"}
+"""Texts that say a code more precisely; the stable code is the one on the right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with one row, with the cell that it is in."""
+
+    text_key: str
+    field: str = ""
+    column: str = ""
+    cell: str = ""
+    suggestion: str = ""
+    values: Mapping[str, Any] = default_of(default_factory=dict)
+
+    @property
+    def code(self) -> str:
+        """The stable, language-neutral code."""
+        return CODES_OF_VARIANTS.get(self.text_key, self.text_key)
+
+    @property
+    def message(self) -> str:
+        """What happened, in the current language."""
+        return PROBLEM_TEXTS[self.text_key].fill(**{"cell": self.cell, **self.values})
+
+    def stored(self) -> dict[str, Any]:
+        """As kept in the database: no text, no language."""
+        return {
+            "key": self.text_key,
+            "field": self.field,
+            "column": self.column,
+            "cell": self.cell,
+            "suggestion": self.suggestion,
+            "values": dict(self.values),
+        }
+
+    def shown(self) -> dict[str, str]:
+        """As given to programs by `--json`."""
+        return {
+            "code": self.code,
+            "column": self.column,
+            "cell": self.cell,
+            "message": self.message,
+            "suggestion": self.suggestion,
+        }
+
+
+def load_problem(stored: Mapping[str, Any]) -> Problem:
+    """A problem as `Problem.stored` kept it."""
+    return Problem(
+        stored["key"],
+        stored["field"],
+        stored["column"],
+        stored["cell"],
+        stored["suggestion"],
+        stored["values"],
+    )
+
+
+def column_letters(index: int) -> str:
+    """0 -> A, 25 -> Z, 26 -> AA."""
+    letters = ""
+    number = index + 1
+    while number:
+        number, rest = divmod(number - 1, 26)
+        letters = chr(ord("A") + rest) + letters
+    return letters

@@ -1,0 +1,25 @@
+"""When a batch is done: no serial of it is held any more."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+
+from sqlalchemy import exists, update
+from sqlalchemy.orm import Session
+
+from models.batches import Batch, Item
+from models.states import BatchState, ItemState
+
+
+def finish_batches(session: Session, batch_ids: Collection[int], at: datetime) -> list[int]:
+    """Finish those of the batches that hold nothing any more; gives their ids."""
+    held = exists().where(Item.batch_id == Batch.id, Item.state == ItemState.HELD)
+    finished = session.scalars(
+        update(Batch)
+        .where(Batch.id.in_(sorted(batch_ids)), Batch.state == BatchState.WORKING, ~held)
+        .values(state=BatchState.FINISHED, finished_at=at)
+        .returning(Batch.id)
+        .execution_options(synchronize_session=False)
+    )
+    return list(finished)

@@ -1,0 +1,226 @@
+"""States and the moves between them, as data (DESIGN.md section 3). Pure: standard library alone.
+
+A move that is not in these tables does not exist. Final states have no way out.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+from models.language import Text
+
+
+class Action(StrEnum):
+    """What is asked of customs for a form."""
+
+    VERIFY = "verify"
+    VOID = "void"
+
+
+class StockSource(StrEnum):
+    """Whose stock a row asks for: the exporter's (出口商) or the agent's (代录入企业)."""
+
+    EXPORTER = "exporter"
+    AGENT = "agent"
+
+
+class PagesMode(StrEnum):
+    """What a page count means when the certificate has forms already (guide S-45)."""
+
+    ADDITIONAL = "additional"
+    TOP_UP = "top_up"
+
+
+class FormState(StrEnum):
+    """Where a blank form stands; labels are the portal's own words."""
+
+    ISSUED = "issued"
+    RESERVED = "reserved"
+    VERIFY_SUBMITTED = "verify_submitted"
+    VERIFIED = "verified"
+    VOID_SUBMITTED = "void_submitted"
+    VOIDED = "voided"
+
+
+class ItemState(StrEnum):
+    """One serial of one row: wanted, held, and what became of it.
+
+    `held` is the live state: a database index allows one held item per form.
+    """
+
+    PLANNED = "planned"
+    HELD = "held"
+    DECIDED = "decided"
+    REFUSED = "refused"
+    RELEASED = "released"
+
+
+class SubmissionState(StrEnum):
+    """One message to customs."""
+
+    PREPARED = "prepared"
+    SIGNED = "signed"
+    SENDING = "sending"
+    IN_DOUBT = "in_doubt"
+    TAKEN = "taken"
+    PARKED = "parked"
+    DECIDED = "decided"
+    REFUSED = "refused"
+    CANCELLED = "cancelled"
+
+
+class BatchState(StrEnum):
+    """One upload or one order from the command line."""
+
+    RECEIVED = "received"
+    UNREADABLE = "unreadable"
+    CHECKED = "checked"
+    CONFIRMED = "confirmed"
+    WORKING = "working"
+    FINISHED = "finished"
+    CANCELLED = "cancelled"
+
+
+class RowStatus(StrEnum):
+    """What the check says of a row."""
+
+    OK = "ok"
+    PROBLEM = "problem"
+    SKIPPED = "skipped"
+
+
+class RowOutcome(StrEnum):
+    """What became of a row. Every row of a sheet is in exactly one (features G-1)."""
+
+    OPEN = "open"
+    DONE = "done"
+    REFUSED = "refused"
+    NOT_PROCESSED = "not_processed"
+    SKIPPED = "skipped"
+
+
+class InboxState(StrEnum):
+    """What became of something that customs told us."""
+
+    RECEIVED = "received"
+    APPLIED = "applied"
+    QUARANTINED = "quarantined"
+    KEPT = "kept"
+
+
+class CardState(StrEnum):
+    """The card as the submitter last saw it."""
+
+    READY = "ready"
+    ABSENT = "absent"
+    PIN_REFUSED = "pin_refused"
+
+
+class AttemptKind(StrEnum):
+    """A row of the attempt register: a message sent, or a question asked about it."""
+
+    SEND = "send"
+    ASK = "ask"
+
+
+FORM_MOVES: Final[frozenset[tuple[FormState, FormState]]] = frozenset(
+    {
+        (FormState.ISSUED, FormState.RESERVED),
+        (FormState.RESERVED, FormState.ISSUED),  # cancelled or timed out before it left
+        (FormState.RESERVED, FormState.VERIFY_SUBMITTED),
+        (FormState.RESERVED, FormState.VOID_SUBMITTED),
+        (FormState.VERIFY_SUBMITTED, FormState.RESERVED),  # certainly not taken: due again
+        (FormState.VOID_SUBMITTED, FormState.RESERVED),
+        (FormState.VERIFY_SUBMITTED, FormState.VERIFIED),
+        (FormState.VOID_SUBMITTED, FormState.VOIDED),
+        (FormState.VERIFY_SUBMITTED, FormState.ISSUED),  # refused by customs, reason kept
+        (FormState.VOID_SUBMITTED, FormState.ISSUED),
+    }
+)
+
+SUBMISSION_MOVES: Final[frozenset[tuple[SubmissionState, SubmissionState]]] = frozenset(
+    {
+        (SubmissionState.PREPARED, SubmissionState.SIGNED),
+        (SubmissionState.PREPARED, SubmissionState.CANCELLED),
+        (SubmissionState.SIGNED, SubmissionState.CANCELLED),
+        (SubmissionState.SIGNED, SubmissionState.SENDING),
+        (SubmissionState.SENDING, SubmissionState.TAKEN),
+        (SubmissionState.SENDING, SubmissionState.REFUSED),
+        (SubmissionState.SENDING, SubmissionState.SIGNED),
+        (SubmissionState.SENDING, SubmissionState.IN_DOUBT),
+        (SubmissionState.SENDING, SubmissionState.PARKED),
+        (SubmissionState.IN_DOUBT, SubmissionState.TAKEN),
+        (SubmissionState.IN_DOUBT, SubmissionState.SIGNED),
+        (SubmissionState.IN_DOUBT, SubmissionState.PARKED),
+        (SubmissionState.TAKEN, SubmissionState.DECIDED),
+        # A receipt proves that customs took it, whatever the lost answer said.
+        (SubmissionState.SENDING, SubmissionState.DECIDED),
+        (SubmissionState.IN_DOUBT, SubmissionState.DECIDED),
+        (SubmissionState.SIGNED, SubmissionState.TAKEN),
+    }
+)
+
+FINAL_FORM_STATES: Final = frozenset({FormState.VERIFIED, FormState.VOIDED})
+
+AWAITING_RECEIPT: Final = frozenset(
+    {SubmissionState.SENDING, SubmissionState.IN_DOUBT, SubmissionState.TAKEN}
+)
+"""Submissions that a receipt may decide: those that have left, or may have."""
+
+AT_CUSTOMS: Final = AWAITING_RECEIPT | {SubmissionState.PARKED}
+"""Submissions whose forms count as submitted (invariant 8)."""
+
+NOT_LEFT: Final = frozenset({SubmissionState.PREPARED, SubmissionState.SIGNED})
+"""Submissions that can still be taken back: `signed` means certainly not at customs."""
+
+SUBMITTED_STATE: Final = {
+    Action.VERIFY: FormState.VERIFY_SUBMITTED,
+    Action.VOID: FormState.VOID_SUBMITTED,
+}
+FINAL_STATE: Final = {Action.VERIFY: FormState.VERIFIED, Action.VOID: FormState.VOIDED}
+
+LABELS: Final[dict[StrEnum, Text]] = {
+    Action.VERIFY: Text("核销", "verify"),
+    Action.VOID: Text("作废", "void"),
+    StockSource.EXPORTER: Text("出口商", "exporter"),
+    StockSource.AGENT: Text("代录入企业", "agent"),
+    FormState.ISSUED: Text("已领用", "issued"),
+    FormState.RESERVED: Text("已预占", "reserved"),
+    FormState.VERIFY_SUBMITTED: Text("核销提交", "verify submitted"),
+    FormState.VERIFIED: Text("已核销", "verified"),
+    FormState.VOID_SUBMITTED: Text("作废提交", "void submitted"),
+    FormState.VOIDED: Text("已作废", "voided"),
+    BatchState.RECEIVED: Text("已接收", "received"),
+    BatchState.UNREADABLE: Text("无法读取", "unreadable"),
+    BatchState.CHECKED: Text("已预检", "checked"),
+    BatchState.CONFIRMED: Text("已确认", "confirmed"),
+    BatchState.WORKING: Text("处理中", "working"),
+    BatchState.FINISHED: Text("已完成", "finished"),
+    BatchState.CANCELLED: Text("已取消", "cancelled"),
+    SubmissionState.PREPARED: Text("待签名", "waiting for the card"),
+    SubmissionState.SIGNED: Text("待发送", "waiting to be sent"),
+    SubmissionState.SENDING: Text("发送中", "sending"),
+    SubmissionState.IN_DOUBT: Text("提交存疑", "in doubt"),
+    SubmissionState.TAKEN: Text("海关已接收", "taken by customs"),
+    SubmissionState.PARKED: Text("待人工处理", "parked for a person"),
+    SubmissionState.DECIDED: Text("已有回执", "decided"),
+    SubmissionState.REFUSED: Text("整份退回", "refused whole"),
+    SubmissionState.CANCELLED: Text("已取消", "cancelled"),
+    RowStatus.OK: Text("可提交", "ok"),
+    RowStatus.PROBLEM: Text("有问题", "problem"),
+    RowStatus.SKIPPED: Text("跳过", "skipped"),
+    RowOutcome.OPEN: Text("处理中", "open"),
+    RowOutcome.DONE: Text("成功", "done"),
+    RowOutcome.REFUSED: Text("失败", "refused"),
+    RowOutcome.NOT_PROCESSED: Text("未处理", "not processed"),
+    RowOutcome.SKIPPED: Text("跳过", "skipped"),
+    CardState.READY: Text("就绪", "ready"),
+    CardState.ABSENT: Text("未找到", "absent"),
+    CardState.PIN_REFUSED: Text("口令被拒", "PIN refused"),
+}
+
+
+def label(value: StrEnum) -> str:
+    """The word for a state or choice, in the current language."""
+    return str(LABELS[value])

@@ -1,0 +1,126 @@
+"""Forms, the stock they are in, their history, and the certificates they are used for."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, BigId, Code, Id, Serial, UTCDateTime, When, state_column
+from models.states import FormState
+
+
+class Certificate(Base):
+    """A certificate of origin (证书); `agent` is the enterprise that entered it (录入企业)."""
+
+    __tablename__ = "certificate"
+
+    number: Mapped[str] = mapped_column(String(20), primary_key=True)
+    type: Mapped[str] = mapped_column(String(2))
+    exporter: Mapped[str] = mapped_column(String(18))
+    agent: Mapped[str] = mapped_column(String(18))
+    approved_on: Mapped[date | None]
+    pages: Mapped[int | None]
+    status: Mapped[Code]
+    updated_at: Mapped[When]
+
+    __table_args__ = (Index(None, "exporter"), Index(None, "agent"))
+
+
+class Stock(Base):
+    """The forms of one owner and one type: the row that is locked before any are taken."""
+
+    __tablename__ = "stock"
+
+    id: Mapped[Id]
+    owner: Mapped[str] = mapped_column(String(18))
+    form_type: Mapped[str] = mapped_column(String(2))
+
+    __table_args__ = (UniqueConstraint("owner", "form_type"),)
+
+
+class Block(Base):
+    """A run of consecutive serials issued together (领用登记), every one of them a form.
+
+    `lowest_free` is a lower bound: no form of the block below it is available; NULL, none is. It
+    lets a page count skip the used part of a stock without an index on the state.
+    """
+
+    __tablename__ = "block"
+
+    id: Mapped[Id]
+    stock_id: Mapped[int] = mapped_column(ForeignKey("stock.id"))
+    first_serial: Mapped[str] = mapped_column(Serial)
+    last_serial: Mapped[str] = mapped_column(Serial)
+    form_count: Mapped[int]
+    lowest_free: Mapped[str | None] = mapped_column(Serial)
+    issued_on: Mapped[date | None]
+    source: Mapped[Code]
+    created_at: Mapped[When]
+
+    __table_args__ = (Index(None, "stock_id", "first_serial"),)
+
+
+class Form(Base):
+    """One blank form: a serial of a type, once (invariant 1).
+
+    `certificate` is set while the form is held or used for it. `hold` keeps an issued form from
+    being taken, with the reason.
+    """
+
+    __tablename__ = "form"
+
+    id: Mapped[Id]
+    serial: Mapped[str] = mapped_column(Serial)
+    form_type: Mapped[str] = mapped_column(String(2))
+    stock_id: Mapped[int] = mapped_column(ForeignKey("stock.id"))
+    block_id: Mapped[int] = mapped_column(ForeignKey("block.id"))
+    state: Mapped[FormState] = mapped_column(state_column(FormState))
+    certificate: Mapped[str | None] = mapped_column(String(20))
+    hold: Mapped[str | None] = mapped_column(String(64))
+
+    # No index names `state`: with fillfactor 70 state moves stay in their page (DESIGN.md 7).
+    __table_args__ = (
+        UniqueConstraint("serial", "form_type"),
+        Index(None, "block_id", "serial"),
+        Index(None, "certificate"),
+        {"postgresql_with": {"fillfactor": 70}},
+    )
+
+
+class FormEvent(Base):
+    """One move of one form, written in the transaction of the move. Never changed, never deleted."""
+
+    __tablename__ = "form_event"
+
+    id: Mapped[Id]
+    form_id: Mapped[int] = mapped_column(ForeignKey("form.id"))
+    from_state: Mapped[str | None] = mapped_column(String(20))
+    to_state: Mapped[str] = mapped_column(String(20))
+    at: Mapped[datetime] = mapped_column(UTCDateTime())
+    cause: Mapped[Code]
+    certificate: Mapped[str | None] = mapped_column(String(20))
+    batch_id: Mapped[int | None] = mapped_column(BigId)
+    submission_id: Mapped[int | None] = mapped_column(BigId)
+    inbox_id: Mapped[int | None] = mapped_column(BigId)
+    reason: Mapped[str | None] = mapped_column(String(400))
+
+    __table_args__ = (Index(None, "form_id", "id"),)
+
+
+class Discrepancy(Base):
+    """Something that we and customs see differently; a person closes it."""
+
+    __tablename__ = "discrepancy"
+
+    id: Mapped[Id]
+    kind: Mapped[Code]
+    form_id: Mapped[int | None] = mapped_column(ForeignKey("form.id"))
+    serial: Mapped[str | None] = mapped_column(Serial)
+    inbox_id: Mapped[int | None] = mapped_column(BigId)
+    detail: Mapped[str] = mapped_column(String(400))
+    raised_at: Mapped[When]
+    closed_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+
+    __table_args__ = (Index(None, "form_id"),)

@@ -1,0 +1,174 @@
+"""Messages to customs, the register of attempts, and what customs said (the inbox)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, Index, LargeBinary, String, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, Code, Id, UTCDateTime, When, state_column
+from models.states import (
+    Action,
+    AttemptKind,
+    CardState,
+    InboxState,
+    SubmissionState,
+)
+
+_DUE = "state IN ('prepared', 'signed', 'sending', 'in_doubt')"
+
+
+class Submission(Base):
+    """One message: one certificate, one operation, 1-100 serials (contract section 1).
+
+    `number` (EtpsPreentNo) is the idempotency key, fixed when the row is made and never reused;
+    `payload` are the signed bytes, set once. A resend sends these bytes under this number.
+    """
+
+    __tablename__ = "submission"
+
+    id: Mapped[Id]
+    number: Mapped[str] = mapped_column(String(32), unique=True)
+    guid: Mapped[str] = mapped_column(String(36))
+    batch_id: Mapped[int] = mapped_column(ForeignKey("batch.id"))
+    certificate: Mapped[str] = mapped_column(String(20))
+    certificate_type: Mapped[str] = mapped_column(String(2))
+    exporter: Mapped[str] = mapped_column(String(18))
+    agent: Mapped[str] = mapped_column(String(18))
+    stock_owner: Mapped[str] = mapped_column(String(18))
+    action: Mapped[Action] = mapped_column(state_column(Action))
+    reason_code: Mapped[str | None] = mapped_column(String(2))
+    reason_text: Mapped[str | None] = mapped_column(String(150))
+    form_count: Mapped[int]
+    created_at: Mapped[When]
+    state: Mapped[SubmissionState] = mapped_column(state_column(SubmissionState))
+    payload: Mapped[bytes | None] = mapped_column(LargeBinary)
+    payload_sha256: Mapped[str | None] = mapped_column(String(64))
+    signed_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    send_count: Mapped[int] = mapped_column(default=0)
+    ask_count: Mapped[int] = mapped_column(default=0)
+    next_attempt_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    lease_until: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    seq_no: Mapped[str | None] = mapped_column(String(18))
+    taken_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    decided_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    deal_flag: Mapped[str | None] = mapped_column(String(8))
+    deal_text: Mapped[str | None] = mapped_column(String(255))
+
+    __table_args__ = (
+        Index(None, "batch_id"),
+        Index(None, "certificate"),
+        Index(
+            "ix_submission_due",
+            "state",
+            "next_attempt_at",
+            sqlite_where=text(_DUE),
+            postgresql_where=text(_DUE),
+        ),
+        {"postgresql_with": {"fillfactor": 70}},
+    )
+
+
+class Attempt(Base):
+    """One sending of a message, or one question about it, recorded before it is made."""
+
+    __tablename__ = "attempt"
+
+    id: Mapped[Id]
+    submission_id: Mapped[int] = mapped_column(ForeignKey("submission.id"))
+    kind: Mapped[AttemptKind] = mapped_column(state_column(AttemptKind))
+    number: Mapped[int]
+    payload_sha256: Mapped[str] = mapped_column(String(64))
+    started_at: Mapped[When]
+    deadline_at: Mapped[When]
+    finished_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    outcome: Mapped[str | None] = mapped_column(String(20))
+    detail: Mapped[str | None] = mapped_column(String(255))
+
+    __table_args__ = (UniqueConstraint("submission_id", "kind", "number"),)
+
+
+class InboxMessage(Base):
+    """Something customs told us, stored once as it came, then applied or quarantined.
+
+    `key` is what makes it the same thing again: receipt id and content for a receipt (so that the
+    same receipt by poll and by callback is one row), the callback's id for anything else.
+    """
+
+    __tablename__ = "inbox"
+
+    id: Mapped[Id]
+    key: Mapped[str] = mapped_column(String(320), unique=True)
+    source: Mapped[Code]
+    receipt_id: Mapped[str | None] = mapped_column(String(255))
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    received_at: Mapped[When]
+    state: Mapped[InboxState] = mapped_column(state_column(InboxState))
+    reason: Mapped[str | None] = mapped_column(String(255))
+    submission_number: Mapped[str | None] = mapped_column(String(32))
+    applied_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+
+    __table_args__ = (
+        Index(None, "receipt_id"),
+        Index(
+            "ix_inbox_received",
+            "id",
+            sqlite_where=text("state = 'received'"),
+            postgresql_where=text("state = 'received'"),
+        ),
+    )
+
+
+class ReceiptLine(Base):
+    """What one receipt says of one form (空白证单回执)."""
+
+    __tablename__ = "receipt_line"
+
+    id: Mapped[Id]
+    inbox_id: Mapped[int] = mapped_column(ForeignKey("inbox.id"))
+    item_id: Mapped[int] = mapped_column(ForeignKey("item.id"))
+    form_id: Mapped[int] = mapped_column(ForeignKey("form.id"))
+    rep_code: Mapped[str] = mapped_column(String(4))
+    rep_text: Mapped[str] = mapped_column(String(150))
+    form_state: Mapped[str] = mapped_column(String(1))
+    managed_at: Mapped[When]
+    verdict: Mapped[Code]
+    open: Mapped[bool] = mapped_column(default=False)
+
+    __table_args__ = (
+        Index(None, "form_id"),
+        Index(None, "item_id"),
+        Index(None, "inbox_id"),
+        Index(
+            "ix_receipt_line_ask",
+            "id",
+            sqlite_where=text("open AND verdict = 'ask'"),
+            postgresql_where=text("open AND verdict = 'ask'"),
+        ),
+    )
+
+
+class CustomsLink(Base):
+    """What we remember of the line to customs: how far receipts were read, and until when to wait."""
+
+    __tablename__ = "customs_link"
+
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    cursor: Mapped[str] = mapped_column(String(255), default="")
+    poll_at: Mapped[When]
+    closed_until: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    closed_reason: Mapped[str | None] = mapped_column(String(255))
+
+
+class Card(Base):
+    """The card as the submitter saw it last, so that every process can say why nothing is signed."""
+
+    __tablename__ = "card"
+
+    label: Mapped[str] = mapped_column(String(64), primary_key=True)
+    state: Mapped[CardState] = mapped_column(state_column(CardState))
+    detail: Mapped[str] = mapped_column(String(255), default="")
+    certificate_serial: Mapped[str] = mapped_column(String(64), default="")
+    not_after: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    seen_at: Mapped[When]

@@ -1,0 +1,30 @@
+"""All tables in one import, for migrations and tests."""
+
+from __future__ import annotations
+
+from models.base import Base
+from models.batches import Batch, BatchRow, Item, Upload
+from models.stock import Block, Certificate, Discrepancy, Form, FormEvent, Stock
+from models.submissions import Attempt, Card, CustomsLink, InboxMessage, ReceiptLine, Submission
+
+metadata = Base.metadata
+
+__all__ = [
+    "Attempt",
+    "Batch",
+    "BatchRow",
+    "Block",
+    "Card",
+    "Certificate",
+    "CustomsLink",
+    "Discrepancy",
+    "Form",
+    "FormEvent",
+    "InboxMessage",
+    "Item",
+    "ReceiptLine",
+    "Stock",
+    "Submission",
+    "Upload",
+    "metadata",
+]

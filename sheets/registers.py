@@ -1,0 +1,155 @@
+"""Sheets that bring stock (领用登记) and certificates (证书) in: whole, or not at all.
+
+These sheets are our own foundation, so one bad row refuses the file and names every bad row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Final
+
+from models.errors import FileUnreadable
+from models.numbers import (
+    NotACertificateNumber,
+    clean,
+    is_enterprise_code,
+    parse_certificate_number,
+)
+from models.problems import column_letters
+from models.plan import CERTIFICATE_APPROVED
+from models.serials import NotSerials, parse_serials, serials_between
+from sheets.headers import CERTIFICATES, STOCK
+from sheets.orders import as_text, parse_page_count
+from sheets.reader import SheetReading, read_sheet
+
+ISSUED_TOGETHER: Final = 1_000_000
+"""Longest range of one 领用登记 row."""
+_SHOWN: Final = 10
+_STATUS: Final = {"": CERTIFICATE_APPROVED, "审核通过": CERTIFICATE_APPROVED, "已审核": "approved",
+                  "approved": CERTIFICATE_APPROVED, "已签证": CERTIFICATE_APPROVED}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedRange:
+    """Forms issued together: inclusive range of one owner and type."""
+
+    owner: str
+    form_type: str
+    first_serial: str
+    last_serial: str
+    form_count: int
+    issued_on: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateRecord:
+    """A certificate as imported."""
+
+    number: str
+    type: str
+    exporter: str
+    agent: str
+    approved_on: date | None
+    pages: int | None
+    status: str
+
+
+class _Bad(ValueError):
+    def __init__(self, field: str, detail: str) -> None:
+        super().__init__(detail)
+        self.field = field
+
+
+def read_stock(content: bytes, file_name: str, size_limit: int) -> list[IssuedRange]:
+    """The issued ranges of a sheet. Raises `FileError`, naming each bad cell."""
+    reading = read_sheet(content, file_name, STOCK, size_limit)
+    return [r for r in _each(reading, file_name, _issued_range) if isinstance(r, IssuedRange)]
+
+
+def read_certificates(content: bytes, file_name: str, size_limit: int) -> list[CertificateRecord]:
+    """The certificates of a sheet. Raises `FileError`, naming each bad cell."""
+    reading = read_sheet(content, file_name, CERTIFICATES, size_limit)
+    found = _each(reading, file_name, _certificate)
+    return [c for c in found if isinstance(c, CertificateRecord)]
+
+
+def _each(reading: SheetReading, file_name: str, parse: Any) -> Iterator[object]:
+    bad: list[str] = []
+    for number, cells in reading.rows:
+        row = {
+            field: cells[index] if index < len(cells) else None
+            for field, index in reading.columns.items()
+        }
+        try:
+            yield parse(row)
+        except _Bad as error:
+            index = reading.columns.get(error.field, 0)
+            bad.append(f"{column_letters(index)}{number}: {error}")
+    if bad:
+        more = f" (+{len(bad) - _SHOWN})" if len(bad) > _SHOWN else ""
+        raise FileUnreadable(file=file_name, detail="; ".join(bad[:_SHOWN]) + more)
+
+
+def _issued_range(row: dict[str, Any]) -> IssuedRange:
+    owner = _enterprise(row, "owner")
+    form_type = clean(as_text(row.get("form_type"))).upper()
+    if not (form_type.isascii() and form_type.isalpha() and len(form_type) <= 2):  # noqa: PLR2004
+        raise _Bad("form_type", f"证单类型 {form_type}")
+    serials = _serials(row, "first_serial")
+    first, last = serials[0], serials[-1]
+    if as_text(row.get("last_serial")).strip():
+        last = _serials(row, "last_serial")[-1]
+    try:
+        count = len(serials_between(first, last, limit=ISSUED_TOGETHER))
+    except NotSerials as error:
+        raise _Bad("last_serial", f"{error.code} {error.text}") from None
+    said = as_text(row.get("count")).strip()
+    if said and said != str(count):
+        raise _Bad("count", f"份数 {said} ≠ {count}")
+    return IssuedRange(owner, form_type, first, last, count, _date(row, "issued_on"))
+
+
+def _certificate(row: dict[str, Any]) -> CertificateRecord:
+    try:
+        number = parse_certificate_number(as_text(row.get("certificate")))
+    except NotACertificateNumber as error:
+        raise _Bad("certificate", f"{error.code} {as_text(row.get('certificate'))}") from None
+    pages = row.get("pages")
+    status = clean(as_text(row.get("status")))
+    return CertificateRecord(
+        number=str(number),
+        type=number.type,
+        exporter=_enterprise(row, "exporter"),
+        agent=_enterprise(row, "agent"),
+        approved_on=_date(row, "approved_on"),
+        pages=None if pages is None else parse_page_count(pages),
+        status=_STATUS.get(status, "revoked" if status in {"revoked", "撤销"} else "pending"),
+    )
+
+
+def _enterprise(row: dict[str, Any], field: str) -> str:
+    code = clean(as_text(row.get(field))).upper()
+    if not is_enterprise_code(code):
+        raise _Bad(field, f"统一社会信用代码 {code}")
+    return code
+
+
+def _serials(row: dict[str, Any], field: str) -> Sequence[str]:
+    try:
+        return parse_serials(row.get(field) or "")
+    except NotSerials as error:
+        raise _Bad(field, f"{error.code} {error.text}") from None
+    except AttributeError:
+        raise _Bad(field, as_text(row.get(field))) from None
+
+
+def _date(row: dict[str, Any], field: str) -> date | None:
+    text = clean(as_text(row.get(field))).replace("/", "-").replace(".", "-")
+    if not text:
+        return None
+    try:
+        return datetime.fromisoformat(text).date()
+    except ValueError:
+        raise _Bad(field, f"日期 {text}") from None

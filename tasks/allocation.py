@@ -1,0 +1,318 @@
+"""Stage 3, reserve: on confirmation, lock the stock and take the serials; or give them back.
+
+One transaction: the plan is made again under the lock of every stock concerned, compared with the
+one that was confirmed, and taken whole. A rollback frees all. Run twice, the second run finds the
+batch no longer confirmed and does nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import structlog
+from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from config.names import Task
+from models.batches import Batch, BatchRow, Item
+from models.bulk import CHUNK, ids_table
+from models.errors import (
+    BatchNotFound,
+    BatchNotOpen,
+    BlankformsError,
+    FileSubmittedBefore,
+    NothingToSubmit,
+    PlanMoved,
+    RowsRefused,
+)
+from models.moves import FormMove, advance_blocks, move_forms
+from models.planner import make_plan
+from models.progress import finish_batches
+from models.states import (
+    NOT_LEFT,
+    BatchState,
+    FormState,
+    ItemState,
+    RowStatus,
+    SubmissionState,
+    label,
+)
+from models.stock import Certificate, Form, Stock
+from models.submissions import Submission
+from tasks.app import app
+from tasks.context import Context, current
+
+log = structlog.get_logger(__name__)
+
+_OPEN: Final = (BatchState.CHECKED, BatchState.CONFIRMED, BatchState.WORKING)
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """What a person said yes to. `plan` None: the demand, whatever serials are lowest then."""
+
+    plan: str | None = None
+    all_or_nothing: bool = False
+    again: bool = False
+
+
+def confirm(context: Context, batch_id: int, said: Confirmation) -> None:
+    """Record the yes and reserve at once. Of two confirmations at once, one wins.
+
+    Raises `FileSubmittedBefore`, `BatchNotOpen`, and what `reserve` raises; then nothing is
+    reserved and the batch is checked as before.
+    """
+    try:
+        with context.database.write() as session:
+            batch = session.get(Batch, batch_id, with_for_update=True)
+            if batch is None:
+                raise BatchNotFound(batch=batch_id)
+            if batch.state is not BatchState.CHECKED:
+                raise BatchNotOpen(batch=batch_id, state=label(batch.state))
+            if not said.again and (before := submitted_before(session, batch.sha256)):
+                raise FileSubmittedBefore(batch=before.id, when=f"{before.confirmed_at:%Y-%m-%d}")
+            batch.state = BatchState.CONFIRMED
+            batch.confirmed_at = context.now()
+            batch.expected_plan = said.plan
+            batch.all_or_nothing = said.all_or_nothing
+            batch.confirmed_content = None if said.again else batch.sha256
+    except IntegrityError as error:  # another process confirmed the same content just now
+        with context.database.read() as session:
+            sha256 = session.scalar(select(Batch.sha256).where(Batch.id == batch_id))
+            before = submitted_before(session, sha256)
+        number = before.id if before else "?"
+        raise FileSubmittedBefore(batch=number, when="") from error
+    reserve(context, batch_id)
+
+
+def submitted_before(session: Session, sha256: str | None) -> Batch | None:
+    """The batch as which this content was submitted already."""
+    if sha256 is None:
+        return None
+    return session.scalar(select(Batch).where(Batch.confirmed_content == sha256))
+
+
+def refuse_submitted_before(context: Context, sha256: str) -> None:
+    """Raise `FileSubmittedBefore` when this content was submitted already."""
+    with context.database.read() as session:
+        before = submitted_before(session, sha256)
+        if before is not None:
+            raise FileSubmittedBefore(batch=before.id, when=f"{before.confirmed_at:%Y-%m-%d}")
+
+
+def reserve(context: Context, batch_id: int) -> None:
+    """Take the serials of a confirmed batch, all of a certificate or none.
+
+    Raises `PlanMoved`, `RowsRefused` or `NothingToSubmit`; the batch is then back in checked, with
+    the new plan.
+    """
+    with context.database.write() as session:
+        batch = session.get(Batch, batch_id, with_for_update=True)
+        if batch is None or batch.state is not BatchState.CONFIRMED:
+            log.info("batch_not_due", batch_id=batch_id, task="reserve")
+            return
+        _lock_stocks(session, batch_id)
+        batch.plan = make_plan(session, batch)
+        refusal = _refusal(session, batch)
+        if refusal is None:
+            _take(session, context, batch)
+        else:
+            batch.state = BatchState.CHECKED
+            batch.confirmed_content = None
+            batch.checked_at = context.now()
+    if refusal is not None:
+        raise refusal
+    context.ring(Task.PREPARE, batch_id)
+
+
+def _lock_stocks(session: Session, batch_id: int) -> None:
+    """Lock every stock that the batch may draw from, in id order."""
+    concerned = (
+        select(Stock.id)
+        .join(
+            Certificate,
+            and_(
+                Certificate.type == Stock.form_type,
+                or_(Certificate.exporter == Stock.owner, Certificate.agent == Stock.owner),
+            ),
+        )
+        .join(BatchRow, BatchRow.certificate == Certificate.number)
+        .where(BatchRow.batch_id == batch_id)
+    )
+    session.execute(
+        select(Stock.id).where(Stock.id.in_(concerned)).order_by(Stock.id).with_for_update()
+    ).all()
+
+
+def _refusal(session: Session, batch: Batch) -> BlankformsError | None:
+    if batch.expected_plan is not None and batch.expected_plan != batch.plan:
+        return PlanMoved()
+    counts = dict(
+        session.execute(
+            select(BatchRow.status, func.count())
+            .where(BatchRow.batch_id == batch.id)
+            .group_by(BatchRow.status)
+        ).tuples().all()
+    )
+    problems = counts.get(RowStatus.PROBLEM, 0)
+    if batch.all_or_nothing and problems:
+        return RowsRefused(problems=problems, rows=sum(counts.values()))
+    if not counts.get(RowStatus.OK):
+        return NothingToSubmit()
+    return None
+
+
+def _take(session: Session, context: Context, batch: Batch) -> None:
+    ok_rows = select(BatchRow.number).where(
+        BatchRow.batch_id == batch.id, BatchRow.status == RowStatus.OK
+    )
+    session.execute(
+        update(Item)
+        .where(Item.batch_id == batch.id, Item.row_number.in_(ok_rows))
+        .values(state=ItemState.HELD)
+        .execution_options(synchronize_session=False)
+    )
+    blocks: set[int] = set()
+    last = 0
+    while items := session.execute(
+        select(Item.form_id, Item.certificate, Item.named, Form.block_id)
+        .join(Form, Form.id == Item.form_id)
+        .where(Item.batch_id == batch.id, Item.state == ItemState.HELD, Item.form_id > last)
+        .order_by(Item.form_id)
+        .limit(CHUNK)
+    ).all():
+        last = items[-1].form_id
+        moves = [FormMove(i.form_id, i.certificate, batch.id) for i in items]
+        now = context.now()
+        moved = move_forms(session, moves, FormState.ISSUED, FormState.RESERVED, now, "reserve")
+        if len(moved) != len(moves):
+            raise PlanMoved  # cannot be under the stock's lock; the rollback frees all
+        blocks |= {i.block_id for i in items if not i.named}
+    advance_blocks(session, blocks)
+    batch.state = BatchState.WORKING
+    batch.expires_at = context.now() + timedelta(hours=context.settings.reservation_hours)
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """What a cancel did: forms given back, and forms that were at customs already."""
+
+    released: int
+    at_customs: int
+
+
+def cancel(context: Context, batch_id: int, cause: str = "cancel") -> Cancelled:
+    """Take back what has not left. What is at customs, or may be, goes on to its end.
+
+    Raises `BatchNotFound`, `BatchNotOpen`. A second cancel finds nothing left to take back.
+    """
+    with context.database.write() as session:
+        batch = session.get(Batch, batch_id, with_for_update=True)
+        if batch is None:
+            raise BatchNotFound(batch=batch_id)
+        if batch.state not in _OPEN:
+            raise BatchNotOpen(batch=batch_id, state=label(batch.state))
+        released = _release(session, context, batch_id, cause)
+        at_customs = session.scalar(
+            select(func.count()).where(Item.batch_id == batch_id, Item.state == ItemState.HELD)
+        )
+        ever_left = session.scalar(
+            select(func.count()).where(
+                Submission.batch_id == batch_id, Submission.state != SubmissionState.CANCELLED
+            )
+        )
+        if not at_customs:
+            batch.state = BatchState.CANCELLED
+            batch.finished_at = context.now()
+        if not ever_left:
+            batch.confirmed_content = None
+    context.ring(Task.REPORT, batch_id)
+    return Cancelled(released, at_customs or 0)
+
+
+def expire(context: Context, batch_id: int) -> None:
+    """Give back what a batch has held too long without sending it; what left goes on."""
+    with context.database.write() as session:
+        batch = session.get(Batch, batch_id, with_for_update=True)
+        if batch is None or batch.state is not BatchState.WORKING or batch.expires_at is None:
+            return
+        if batch.expires_at > context.now():
+            return
+        released = _release(session, context, batch_id, "reservation_expired")
+        batch.expires_at = None
+        finish_batches(session, [batch_id], context.now())
+    log.warning("reservation_expired", batch_id=batch_id, forms=released)
+
+
+def _release(session: Session, context: Context, batch_id: int, cause: str) -> int:
+    """Items that have not left, and their messages, in bounded chunks; gives the number of forms."""
+    not_left = session.scalars(
+        select(Submission.id)
+        .where(Submission.batch_id == batch_id, Submission.state.in_(NOT_LEFT))
+        .order_by(Submission.id)
+        .with_for_update()
+    ).all()
+    for start in range(0, len(not_left), CHUNK):
+        given = ids_table(session, not_left[start : start + CHUNK])
+        session.execute(
+            update(Submission)
+            .where(Submission.id.in_(select(given.c.id)))
+            .values(state=SubmissionState.CANCELLED, next_attempt_at=None)
+            .execution_options(synchronize_session=False)
+        )
+    released = 0
+    takeable = or_(
+        Item.submission_id.is_(None),
+        Item.submission_id.in_(
+            select(Submission.id).where(
+                Submission.batch_id == batch_id, Submission.state == SubmissionState.CANCELLED
+            )
+        ),
+    )
+    while items := session.execute(
+        select(Item.id, Item.form_id, Item.certificate)
+        .where(Item.batch_id == batch_id, Item.state == ItemState.HELD, takeable)
+        .order_by(Item.form_id)
+        .limit(CHUNK)
+    ).all():
+        _give_back(session, context, batch_id, items, cause)
+        released += len(items)
+    return released
+
+
+def _give_back(
+    session: Session,
+    context: Context,
+    batch_id: int,
+    items: Sequence[tuple[int, int | None, str]],
+    cause: str,
+) -> None:
+    given = ids_table(session, [item_id for item_id, _, _ in items])
+    now = context.now()
+    session.execute(
+        update(Item)
+        .where(Item.id.in_(select(given.c.id)))
+        .values(state=ItemState.RELEASED, rep_code=cause[:8], decided_at=now)
+        .execution_options(synchronize_session=False)
+    )
+    moves = [FormMove(f, c, batch_id, reason=cause) for _, f, c in items if f is not None]
+    move_forms(session, moves, FormState.RESERVED, FormState.ISSUED, now, cause)
+
+
+@app.task(name=Task.RESERVE.value)
+def reserve_task(batch_id: int) -> None:
+    """A batch was confirmed and not reserved at once, because its process ended."""
+    try:
+        reserve(current(), batch_id)
+    except BlankformsError as refusal:
+        log.warning("reserve_refused", batch_id=batch_id, code=refusal.code)
+
+
+@app.task(name=Task.EXPIRE.value)
+def expire_task(batch_id: int) -> None:
+    """A reservation is overdue."""
+    expire(current(), batch_id)

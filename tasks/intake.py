@@ -1,0 +1,168 @@
+"""Stage 1, intake: keep the upload by its content, read its rows, one demand or problem each.
+
+Rows are written in bounded transactions while the sandbox reads on. A batch is only used once it
+is checked, so a reading that was cut short leaves nothing that could be submitted; the same file
+is simply read again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any, Final
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.orm import Session
+
+from models.batches import Batch, BatchRow, Item, Upload
+from models.bulk import chunks
+from models.errors import FileError
+from models.states import BatchState, ItemState, PagesMode, RowStatus
+from sheets.headers import ORDERS
+from sheets.orders import OrderReader, RowDraft
+from sheets.reader import SheetReading, read_sheet
+from tasks.context import Context
+
+ORDER_ROW: Final = 2
+"""Row number of an order from the command line: below the header, as in a sheet of one row."""
+
+ROWS_TOGETHER: Final = 2000
+"""Rows written in one transaction: others get their turn on SQLite, and memory stays flat."""
+
+
+def receive_sheet(
+    context: Context, content: bytes, file_name: str, pages_mode: PagesMode
+) -> int:
+    """Keep and read an order sheet; gives its batch, in state received.
+
+    The same content in the same mode, read before and not confirmed yet, gives the batch that it
+    has. Raises `FileError`; the batch then stays as unreadable, with the upload.
+    """
+    sha256 = hashlib.sha256(content).hexdigest()
+    with context.database.write() as session:
+        known = _reusable(session, sha256, pages_mode)
+        if known is not None:
+            return known
+        if session.get(Upload, sha256) is None:
+            session.add(Upload(sha256=sha256, content=content, received_at=context.now()))
+        batch_id = _new_batch(session, context, file_name, sha256)
+    try:
+        limit = context.settings.upload_max_mb << 20
+        reading = read_sheet(content, file_name, ORDERS, limit)
+        _write_rows(context, batch_id, reading, pages_mode)
+    except FileError:
+        with context.database.write() as session:
+            _set(session, batch_id, state=BatchState.UNREADABLE)
+        raise
+    return batch_id
+
+
+def receive_order(
+    context: Context, name: str, cells: dict[str, str], pages_mode: PagesMode
+) -> int:
+    """Keep one order from the command line as a batch of one row; gives the batch.
+
+    `cells` are what a sheet would have said, by field: the order is read by the same rules.
+    """
+    header = [ORDERS.words[field][0] for field in cells]
+    columns = {field: index for index, field in enumerate(cells)}
+    draft = OrderReader(header, columns, pages_mode).read(ORDER_ROW, list(cells.values()))
+    with context.database.write() as session:
+        batch_id = _new_batch(session, context, name, None)
+        _insert_rows(session, batch_id, [draft])
+        _set(session, batch_id, row_count=1, header=header, columns=columns, header_row=1)
+    return batch_id
+
+
+def _reusable(session: Session, sha256: str, pages_mode: PagesMode) -> int | None:
+    """A checked, unconfirmed batch of this content whose rows were read in the same mode."""
+    other_mode = (
+        select(BatchRow.number)
+        .where(BatchRow.batch_id == Batch.id, BatchRow.pages_mode != pages_mode)
+        .exists()
+    )
+    return session.scalar(
+        select(Batch.id)
+        .where(Batch.sha256 == sha256, Batch.state == BatchState.CHECKED, ~other_mode)
+        .order_by(Batch.id.desc())
+        .limit(1)
+    )
+
+
+def _new_batch(session: Session, context: Context, name: str, sha256: str | None) -> int:
+    batch = Batch(
+        state=BatchState.RECEIVED, file_name=name[:255], sha256=sha256, created_at=context.now()
+    )
+    session.add(batch)
+    session.flush()
+    return batch.id
+
+
+def _write_rows(
+    context: Context, batch_id: int, reading: SheetReading, pages_mode: PagesMode
+) -> None:
+    reader = OrderReader(reading.header, reading.columns, pages_mode)
+    count = 0
+    for rows in chunks(reading.rows, ROWS_TOGETHER):
+        drafts = [reader.read(number, cells) for number, cells in rows]
+        with context.database.write() as session:
+            _insert_rows(session, batch_id, drafts)
+        count += len(drafts)
+    with context.database.write() as session:
+        _set(
+            session,
+            batch_id,
+            sheet=reading.sheet[:64],
+            header=reading.header,
+            columns=reading.columns,
+            header_row=reading.header_row,
+            row_count=count,
+            blank_count=reading.blank_count,
+        )
+
+
+def _insert_rows(session: Session, batch_id: int, drafts: Iterable[RowDraft]) -> None:
+    rows: list[dict[str, Any]] = []
+    items: list[dict[str, Any]] = []
+    for draft in drafts:
+        problems = [p.stored() for p in draft.problems]
+        rows.append(
+            {
+                "batch_id": batch_id,
+                "number": draft.number,
+                "status": draft.status,
+                "certificate": draft.certificate,
+                "action": draft.action,
+                "stock_source": draft.source,
+                "page_count": draft.page_count,
+                "pages_mode": draft.pages_mode,
+                "reason_code": draft.reason_code,
+                "reason_text": draft.reason_text,
+                "reference": draft.reference,
+                "cells": draft.cells,
+                "read_problems": problems,
+                "problems": problems,
+            }
+        )
+        items += (
+            {
+                "batch_id": batch_id,
+                "row_number": draft.number,
+                "position": position,
+                "serial": serial,
+                "action": action,
+                "certificate": draft.certificate,
+                "named": True,
+                "state": ItemState.PLANNED,
+            }
+            for position, (serial, action) in enumerate(draft.serials, start=1)
+            if draft.status is not RowStatus.SKIPPED
+        )
+    if rows:
+        session.execute(insert(BatchRow), rows)
+    if items:
+        session.execute(insert(Item), items)
+
+
+def _set(session: Session, batch_id: int, **values: Any) -> None:
+    session.execute(update(Batch).where(Batch.id == batch_id).values(**values))

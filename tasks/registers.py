@@ -1,0 +1,236 @@
+"""Stock and certificates brought in: from sheets, or from customs' own lists.
+
+Both are what every check rests on, so a file is taken whole or refused whole, and what is known
+already is left as it is: importing twice changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+from sqlalchemy import func, insert, literal, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from customs.gateway import CustomsForm
+from models.base import Serial, UTCDateTime
+from models.bulk import chunks, insert_new, rows_table
+from models.serials import as_ranges, serials_between
+from models.states import FormState
+from models.stock import Block, Certificate, Form, FormEvent, Stock
+from models.verdicts import CUSTOMS_FORM_STATE
+from sheets.registers import (
+    ISSUED_TOGETHER,
+    CertificateRecord,
+    IssuedRange,
+    read_certificates,
+    read_stock,
+)
+from tasks.context import Context
+
+FORMS_TOGETHER: Final = 5000
+CUSTOMS_PAGE: Final = 5000
+CERTIFICATE_PAGE: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import did."""
+
+    new: int
+    known: int
+
+
+def import_stock(context: Context, content: bytes, file_name: str) -> tuple[Imported, list[IssuedRange]]:
+    """Take the issued ranges of a sheet into stock. Raises `FileError`."""
+    limit = context.settings.upload_max_mb << 20
+    ranges = read_stock(content, file_name, limit)
+    return add_ranges(context, ranges, "sheet"), ranges
+
+
+def add_ranges(context: Context, ranges: Iterable[IssuedRange], source: str) -> Imported:
+    """Issue the forms of these ranges to their owners; serials that are known stay as they are."""
+    new = total = 0
+    with context.database.write() as session:
+        for issued in ranges:
+            serials = serials_between(issued.first_serial, issued.last_serial, ISSUED_TOGETHER)
+            stock_id = _stock(session, issued.owner, issued.form_type)
+            missing = list(_unknown(session, issued.form_type, serials))
+            for first, last in as_ranges(missing):
+                run = serials_between(first, last, ISSUED_TOGETHER)
+                _add_block(session, context, stock_id, issued, run, source)
+            new += len(missing)
+            total += len(serials)
+    return Imported(new, total - new)
+
+
+def _stock(session: Session, owner: str, form_type: str) -> int:
+    """The stock's row, locked: two imports into one stock wait for each other."""
+    insert_new(session, Stock, [{"owner": owner, "form_type": form_type}])
+    return session.scalars(
+        select(Stock.id)
+        .where(Stock.owner == owner, Stock.form_type == form_type)
+        .with_for_update()
+    ).one()
+
+
+def _unknown(session: Session, form_type: str, serials: Sequence[str]) -> Iterator[str]:
+    for chunk in chunks(serials, FORMS_TOGETHER):
+        given = rows_table(session, {"serial": Serial}, [(s,) for s in chunk])
+        known = set(
+            session.scalars(
+                select(Form.serial)
+                .join(given, given.c.serial == Form.serial)
+                .where(Form.form_type == form_type)
+            )
+        )
+        yield from (s for s in chunk if s not in known)
+
+
+def _add_block(
+    session: Session,
+    context: Context,
+    stock_id: int,
+    issued: IssuedRange,
+    serials: Sequence[str],
+    source: str,
+) -> None:
+    now = context.now()
+    block = Block(
+        stock_id=stock_id,
+        first_serial=serials[0],
+        last_serial=serials[-1],
+        form_count=len(serials),
+        lowest_free=serials[0],
+        issued_on=issued.issued_on,
+        source=source,
+        created_at=now,
+    )
+    session.add(block)
+    session.flush()
+    for chunk in chunks(serials, FORMS_TOGETHER):
+        session.execute(
+            insert(Form),
+            [
+                {
+                    "serial": serial,
+                    "form_type": issued.form_type,
+                    "stock_id": stock_id,
+                    "block_id": block.id,
+                    "state": FormState.ISSUED,
+                }
+                for serial in chunk
+            ],
+        )
+    session.execute(
+        insert(FormEvent).from_select(
+            ["form_id", "to_state", "at", "cause"],
+            select(
+                Form.id,
+                literal(FormState.ISSUED.value),
+                literal(now, UTCDateTime()),
+                literal(f"issue:{source}"),
+            ).where(Form.block_id == block.id),
+        )
+    )
+
+
+def import_certificates(
+    context: Context, content: bytes, file_name: str
+) -> tuple[Imported, list[CertificateRecord]]:
+    """Take the certificates of a sheet. Raises `FileError`."""
+    limit = context.settings.upload_max_mb << 20
+    records = read_certificates(content, file_name, limit)
+    return store_certificates(context, records), records
+
+
+def store_certificates(context: Context, records: Sequence[CertificateRecord]) -> Imported:
+    """Add certificates, or bring those that are known up to date."""
+    new = 0
+    with context.database.write() as session:
+        dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+        before = session.scalar(select(func.count()).select_from(Certificate)) or 0
+        for chunk in chunks({r.number: r for r in records}.values()):
+            statement = dialect.insert(Certificate)
+            changing = ("exporter", "agent", "approved_on", "pages", "status", "updated_at")
+            session.execute(
+                statement.on_conflict_do_update(
+                    index_elements=["number"],
+                    set_={name: statement.excluded[name] for name in changing},
+                ),
+                [
+                    {
+                        "number": r.number,
+                        "type": r.type,
+                        "exporter": r.exporter,
+                        "agent": r.agent,
+                        "approved_on": r.approved_on,
+                        "pages": r.pages,
+                        "status": r.status,
+                        "updated_at": context.now(),
+                    }
+                    for r in chunk
+                ],
+            )
+        after = session.scalar(select(func.count()).select_from(Certificate)) or 0
+        new = after - before
+    return Imported(new, len(records) - new)
+
+
+def known_owners(context: Context) -> list[str]:
+    """The sender, and every enterprise that we hold stock or certificates of."""
+    with context.database.read() as session:
+        owners = set(session.scalars(select(Stock.owner).distinct()))
+        owners |= set(session.scalars(select(Certificate.agent).distinct()))
+        owners |= set(session.scalars(select(Certificate.exporter).distinct()))
+    return sorted(owners | {context.settings.sender})
+
+
+def sync_stock(context: Context, holders: Sequence[str]) -> Imported:
+    """Take forms that customs lists as issued to these holders and we do not know.
+
+    Raises `GatewayUnreachable`; what was taken until then stays. States are not changed here:
+    differences are the nightly reconciliation's.
+    """
+    new = known = 0
+    for holder in holders:
+        after: str | None = ""
+        while after is not None:
+            forms, after = context.gateway.forms(holder, after, CUSTOMS_PAGE)
+            issued = [f for f in forms if CUSTOMS_FORM_STATE.get(f.state) == "issued"]
+            done = add_ranges(context, _ranges_of(holder, issued), "customs")
+            new, known = new + done.new, known + done.known
+    return Imported(new, known)
+
+
+def _ranges_of(holder: str, forms: Sequence[CustomsForm]) -> Iterator[IssuedRange]:
+    kinds: dict[tuple[str, date | None], list[str]] = {}
+    for form in forms:
+        kinds.setdefault((form.form_type, form.issued_on), []).append(form.serial)
+    for (form_type, issued_on), serials in kinds.items():
+        for first, last in as_ranges(serials):
+            count = len(serials_between(first, last, ISSUED_TOGETHER))
+            yield IssuedRange(holder, form_type, first, last, count, issued_on)
+
+
+def sync_certificates(context: Context, enterprises: Sequence[str]) -> Imported:
+    """Bring the certificates of these enterprises up to date. Raises `GatewayUnreachable`."""
+    new = known = 0
+    for enterprise in enterprises:
+        after: str | None = ""
+        while after is not None:
+            listed, after = context.gateway.certificates(enterprise, after, CERTIFICATE_PAGE)
+            records = [
+                CertificateRecord(
+                    c.number, c.type, c.exporter, c.agent, c.approved_on, c.pages, c.status
+                )
+                for c in listed
+            ]
+            done = store_certificates(context, records)
+            new, known = new + done.new, known + done.known
+    return Imported(new, known)
+
+

@@ -1,0 +1,117 @@
+"""Stage 6, report: the result sheet of a batch, built from the tables whenever it is wanted.
+
+The worker writes it once when the batch is finished; `blankforms batch result` builds it anew, in
+any state. Nothing is kept that could disagree with the tables.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from config.names import Task
+from models.batches import Batch
+from models.errors import BatchNotFound
+from models.language import t
+from models.outcomes import RowResult, row_results
+from models.problems import Problem
+from models.states import BatchState, RowOutcome, RowStatus, label
+from sheets.result import ResultRow, write_result
+from tasks.app import app
+from tasks.context import Context, current
+
+log = structlog.get_logger(__name__)
+
+_DONE: Final = (BatchState.FINISHED, BatchState.CANCELLED)
+
+
+def report(context: Context, batch_id: int) -> Path | None:
+    """Write the result sheet of a finished batch to the data folder, once."""
+    with context.database.read() as session:
+        batch = session.get(Batch, batch_id)
+        if batch is None or batch.state not in _DONE or batch.reported_at is not None:
+            return None
+    path = result_path(context, batch_id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_result_sheet(context, batch_id, path)
+    with context.database.write() as session:
+        batch = session.get_one(Batch, batch_id)
+        batch.reported_at = context.now()
+    log.info("batch_reported", batch_id=batch_id, path=str(path))
+    return path
+
+
+def result_path(context: Context, batch_id: int) -> Path:
+    """Where the worker puts the result sheet of a batch."""
+    return context.settings.blankforms_home / "results" / f"批次{batch_id}_结果.xlsx"
+
+
+def write_result_sheet(
+    context: Context, batch_id: int, path: Path, *, refused_only: bool = False
+) -> int:
+    """Write the result sheet of a batch as it stands now; gives the number of rows.
+
+    `refused_only` leaves out what was done, for a sheet to correct and submit again. Raises
+    `BatchNotFound`. Memory: one chunk of rows.
+    """
+    with context.database.read() as session:
+        batch = session.get(Batch, batch_id)
+        if batch is None:
+            raise BatchNotFound(batch=batch_id)
+        count = 0
+
+        def rows() -> Iterator[ResultRow]:
+            nonlocal count
+            for result in row_results(session, batch):
+                if refused_only and result.outcome is not RowOutcome.REFUSED:
+                    continue
+                count += 1
+                yield _result_row(batch, result)
+
+        write_result(path, batch.header_row, batch.header, rows())
+    return count
+
+
+def _result_row(batch: Batch, result: RowResult) -> ResultRow:
+    bad = {batch.columns[p.field] for p in result.problems if p.field in batch.columns}
+    return ResultRow(
+        number=result.number,
+        cells=result.cells,
+        results=[
+            label(result.outcome),
+            result.serials,
+            _states(result),
+            " ".join(dict.fromkeys(p.code for p in result.problems)),
+            "; ".join(_message(p) for p in result.problems),
+            "; ".join(dict.fromkeys(p.suggestion for p in result.problems if p.suggestion)),
+            str(batch.id),
+        ],
+        bad_columns=frozenset(bad),
+        refused=result.outcome is RowOutcome.REFUSED,
+    )
+
+
+def _message(problem: Problem) -> str:
+    return f"{problem.cell}: {problem.message}" if problem.cell else problem.message
+
+
+def _states(result: RowResult) -> str:
+    if result.status is not RowStatus.OK:
+        return label(result.status)
+    by_state: dict[str, int] = defaultdict(int)
+    for state in result.form_states:
+        by_state[label(state)] += 1
+    parts = [f"{word} {count}" for word, count in by_state.items()]
+    return t("、", ", ").join(parts)
+
+
+@app.task(name=Task.REPORT.value)
+def report_task(batch_id: int) -> None:
+    """A batch is done."""
+    report(current(), batch_id)
+
+

@@ -1,0 +1,321 @@
+"""Stage 4a, prepare and sign: one message for each certificate and operation, signed by the card.
+
+`prepare` fixes number, GUID, time and contents; `sign` fixes the bytes. Both write once: the number
+is unique, and bytes are stored only while there are none, so a second run changes nothing. `sign`
+is the only use of the card in the product and runs in the submitter alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import groupby
+from typing import Any, Final
+
+import structlog
+from sqlalchemy import BigInteger, Integer, LargeBinary, String, and_, insert, select, update
+from sqlalchemy.orm import Session
+
+from config.names import Task
+from customs.bcm1 import MAX_SERIALS, signed_message
+from customs.gateway import Message, MessageLine
+from customs.signing.xmldsig import PROFILES
+from models.batches import Batch, BatchRow, Item
+from models.bulk import chunks, rows_table
+from models.card import note_card
+from models.errors import PinRefused, SigningError
+from models.states import Action, BatchState, CardState, ItemState, SubmissionState
+from models.stock import Certificate, Form, Stock
+from models.submissions import Submission
+from tasks.app import app
+from tasks.context import Context, current
+
+log = structlog.get_logger(__name__)
+
+CERTIFICATES_TOGETHER: Final = 400
+"""Certificates made into messages in one transaction: about 500 rows."""
+
+SIGNED_TOGETHER: Final = 100
+SIGNING_SECONDS: Final = 2.0
+"""Signatures are stored after so many or so long: a card of 4 a second is not kept waiting by the
+database, and the sender is not kept waiting by the card."""
+
+CARD_PAUSE: Final = timedelta(seconds=30)
+"""How long to leave a card alone that could not sign."""
+
+
+# -- prepare ------------------------------------------------------------------------------------
+
+
+def prepare(context: Context, batch_id: int) -> int:
+    """Make the next messages of a reserved batch; gives how many. Rings itself while there are more."""
+    with context.database.write() as session:
+        batch = session.get(Batch, batch_id, with_for_update=True)
+        if batch is None or batch.state is not BatchState.WORKING:
+            return 0
+        certificates = session.scalars(
+            select(Item.certificate)
+            .where(
+                Item.batch_id == batch_id,
+                Item.state == ItemState.HELD,
+                Item.submission_id.is_(None),
+            )
+            .distinct()
+            .order_by(Item.certificate)
+            .limit(CERTIFICATES_TOGETHER)
+        ).all()
+        count = _prepare_certificates(session, context, batch_id, certificates)
+    if count:
+        context.ring(Task.SIGN)
+    if len(certificates) == CERTIFICATES_TOGETHER:
+        context.ring(Task.PREPARE, batch_id)
+    return count
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Kind:
+    """What a message is about: forms with the same kind go together."""
+
+    certificate: str
+    action: Action
+    owner: str
+    reason_code: str
+    reason_text: str
+
+
+def _prepare_certificates(
+    session: Session, context: Context, batch_id: int, certificates: Sequence[str]
+) -> int:
+    if not certificates:
+        return 0
+    given = rows_table(session, {"number": String()}, [(c,) for c in certificates])
+    found = session.execute(
+        select(
+            Item.id,
+            Item.serial,
+            Item.action,
+            Item.certificate,
+            Stock.owner,
+            BatchRow.reason_code,
+            BatchRow.reason_text,
+            Certificate.type,
+            Certificate.exporter,
+            Certificate.agent,
+        )
+        .join(given, given.c.number == Item.certificate)
+        .join(Certificate, Certificate.number == Item.certificate)
+        .join(Form, Form.id == Item.form_id)
+        .join(Stock, Stock.id == Form.stock_id)
+        .join(
+            BatchRow, and_(BatchRow.batch_id == Item.batch_id, BatchRow.number == Item.row_number)
+        )
+        .where(
+            Item.batch_id == batch_id,
+            Item.state == ItemState.HELD,
+            Item.submission_id.is_(None),
+        )
+    ).all()
+
+    def kind(r: Any) -> _Kind:
+        void = r.action is Action.VOID
+        code, text = (r.reason_code or "", r.reason_text or "") if void else ("", "")
+        return _Kind(r.certificate, r.action, r.owner, code, text)
+
+    messages: list[dict[str, Any]] = []
+    members: list[tuple[list[Any], str]] = []
+    for what, together in groupby(sorted(found, key=lambda r: (kind(r), r.serial)), key=kind):
+        for forms in chunks(together, MAX_SERIALS):
+            number = uuid.uuid4().hex.upper()
+            messages.append(_new_message(context, batch_id, what, forms[0], number, len(forms)))
+            members.append((forms, number))
+    session.execute(insert(Submission), messages)
+    numbers = rows_table(session, {"number": String()}, [(number,) for _, number in members])
+    ids = dict(
+        session.execute(
+            select(Submission.number, Submission.id).join(
+                numbers, numbers.c.number == Submission.number
+            )
+        ).tuples().all()
+    )
+    assigned = rows_table(
+        session,
+        {"id": BigInteger(), "submission_id": BigInteger(), "g_no": Integer()},
+        [
+            (form.id, ids[number], g_no)
+            for forms, number in members
+            for g_no, form in enumerate(forms, start=1)
+        ],
+    )
+    session.execute(
+        update(Item)
+        .where(Item.id == assigned.c.id)
+        .values(submission_id=assigned.c.submission_id, g_no=assigned.c.g_no)
+        .execution_options(synchronize_session=False)
+    )
+    return len(messages)
+
+
+def _new_message(
+    context: Context, batch_id: int, kind: _Kind, first: Any, number: str, form_count: int
+) -> dict[str, Any]:
+    now = context.now()
+    return {
+        "number": number,
+        "guid": str(uuid.uuid4()).upper(),
+        "batch_id": batch_id,
+        "certificate": kind.certificate,
+        "certificate_type": first.type,
+        "exporter": first.exporter,
+        "agent": first.agent,
+        "stock_owner": kind.owner,
+        "action": kind.action,
+        "reason_code": kind.reason_code or None,
+        "reason_text": kind.reason_text or None,
+        "form_count": form_count,
+        "created_at": now,
+        "state": SubmissionState.PREPARED,
+        "next_attempt_at": now,
+    }
+
+
+# -- sign ---------------------------------------------------------------------------------------
+
+
+def sign(context: Context) -> int:
+    """Sign what is waiting for the card, as much as fits in a few seconds; gives how many.
+
+    Rings the sender for what was signed, and itself while more is waiting. A card that is away or
+    refuses its PIN is noted for all to see, and what waits stays as it is.
+    """
+    profile = PROFILES[context.settings.signature_profile]
+    with context.database.read() as session:
+        messages = list(_waiting_messages(session, context))
+    signed: list[tuple[int, bytes]] = []
+    trouble: SigningError | None = None
+    end = time.monotonic() + SIGNING_SECONDS
+    for submission_id, message in messages:
+        try:
+            signed.append((submission_id, signed_message(message, context.signer, profile)))
+        except SigningError as error:
+            trouble = error
+            break
+        if time.monotonic() > end:
+            break
+    if not messages:
+        return 0
+    with context.database.write() as session:
+        stored = _store_signed(session, context, signed)
+        _note_card(session, context, trouble)
+    if stored:
+        context.ring(Task.SEND)
+    if trouble is None:
+        context.ring(Task.SIGN)
+    else:
+        log.error("card_unavailable", code=trouble.code, detail=str(trouble.values.get("detail")))
+    return stored
+
+
+def _waiting_messages(session: Session, context: Context) -> Iterator[tuple[int, Message]]:
+    waiting = session.execute(
+        select(Submission)
+        .where(
+            Submission.state == SubmissionState.PREPARED,
+            Submission.next_attempt_at <= context.now(),
+        )
+        .order_by(Submission.id)
+        .limit(SIGNED_TOGETHER)
+    ).scalars()
+    submissions = {s.id: s for s in waiting}
+    lines = session.execute(
+        select(Item.submission_id, Item.g_no, Item.serial, Form.form_type)
+        .join(Form, Form.id == Item.form_id)
+        .where(Item.submission_id.in_(submissions))
+        .order_by(Item.submission_id, Item.g_no)
+    )
+    for submission_id, of_one in groupby(lines, key=lambda r: r.submission_id):
+        s = submissions[submission_id]
+        yield (
+            s.id,
+            Message(
+                number=s.number,
+                guid=s.guid,
+                sender=context.settings.sender,
+                action=s.action,
+                certificate=s.certificate,
+                certificate_type=s.certificate_type,
+                exporter=s.exporter,
+                agent=s.agent,
+                stock_owner=s.stock_owner,
+                reason_code=s.reason_code,
+                reason_text=s.reason_text,
+                made_at=s.created_at,
+                lines=[MessageLine(r.g_no, r.serial, r.form_type) for r in of_one],
+            ),
+        )
+
+
+def _store_signed(
+    session: Session, context: Context, signed: Sequence[tuple[int, bytes]]
+) -> int:
+    """Bytes are written once: a message that was signed or cancelled meanwhile is left alone."""
+    if not signed:
+        return 0
+    now = context.now()
+    rows = [
+        {"b_id": i, "b_payload": payload, "b_sha": hashlib.sha256(payload).hexdigest()}
+        for i, payload in signed
+    ]
+    from sqlalchemy import bindparam
+
+    connection = session.connection()
+    result = connection.execute(
+        update(Submission.__table__)  # type: ignore[arg-type]
+        .where(
+            Submission.__table__.c.id == bindparam("b_id"),
+            Submission.__table__.c.state == SubmissionState.PREPARED,
+        )
+        .values(
+            state=SubmissionState.SIGNED,
+            payload=bindparam("b_payload", type_=LargeBinary()),
+            payload_sha256=bindparam("b_sha"),
+            signed_at=now,
+            next_attempt_at=now,
+        ),
+        rows,
+    )
+    return result.rowcount
+
+
+def _note_card(session: Session, context: Context, trouble: SigningError | None) -> None:
+    label = context.settings.pkcs11_token_label or "key-file"
+    if trouble is None:
+        note_card(session, label, CardState.READY, "", context.now())
+        return
+    refused = isinstance(trouble, PinRefused)
+    state = CardState.PIN_REFUSED if refused else CardState.ABSENT
+    note_card(session, label, state, str(trouble.values.get("detail", "")), context.now())
+    session.execute(
+        update(Submission)
+        .where(
+            Submission.state == SubmissionState.PREPARED,
+            Submission.next_attempt_at <= context.now(),
+        )
+        .values(next_attempt_at=context.now() + CARD_PAUSE)
+        .execution_options(synchronize_session=False)
+    )
+
+
+@app.task(name=Task.PREPARE.value)
+def prepare_task(batch_id: int) -> None:
+    """A batch holds serials that no message is about yet."""
+    prepare(current(), batch_id)
+
+
+@app.task(name=Task.SIGN.value)
+def sign_task() -> None:
+    """Messages wait for the card."""
+    sign(current())

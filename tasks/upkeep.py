@@ -1,0 +1,66 @@
+"""Stage 8, upkeep: the sweep rings every due row again; what nobody confirmed is cleared away.
+
+The sweep is the guarantee: a lost message, a killed worker, an emptied broker cost one interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+
+import structlog
+from sqlalchemy import delete, select
+
+from config.names import Task
+from models.batches import Batch, BatchRow, Item
+from models.links import customs_link
+from models.states import BatchState
+from tasks import pipeline
+from tasks.app import app
+from tasks.context import Context, current
+
+log = structlog.get_logger(__name__)
+
+UNCONFIRMED_KEPT: Final = timedelta(days=7)
+"""How long a checked upload waits for its yes; checking the file again costs seconds."""
+
+CLEARED_TOGETHER: Final = 20
+_UNCONFIRMED: Final = (BatchState.RECEIVED, BatchState.CHECKED, BatchState.UNREADABLE)
+
+
+def sweep(context: Context) -> list[tuple[Task, tuple[int, ...]]]:
+    """Ring for everything that is due now; gives the rings."""
+    with context.database.write() as session:
+        customs_link(session, context.now())  # polling is due from the first sweep on
+    with context.database.read() as session:
+        rings = list(pipeline.due(session, context.now()))
+    for task, ids in rings:
+        context.ring(task, *ids)
+    return rings
+
+
+def clear_unconfirmed(context: Context) -> Sequence[int]:
+    """Delete uploads that were checked long ago and never confirmed, with their rows."""
+    with context.database.write() as session:
+        old = session.scalars(
+            select(Batch.id)
+            .where(
+                Batch.state.in_(_UNCONFIRMED),
+                Batch.created_at < context.now() - UNCONFIRMED_KEPT,
+            )
+            .limit(CLEARED_TOGETHER)
+        ).all()
+        for table in (Item, BatchRow):
+            session.execute(delete(table).where(table.batch_id.in_(old)))
+        session.execute(delete(Batch).where(Batch.id.in_(old)))
+    return old
+
+
+@app.task(name=Task.SWEEP.value)
+def sweep_task() -> None:
+    """The scheduler's only ring."""
+    sweep(current())
+    cleared = clear_unconfirmed(current())
+    if cleared:
+        log.info("unconfirmed_cleared", batches=list(cleared))

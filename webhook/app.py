@@ -1,0 +1,88 @@
+"""Customs' callbacks and this process's health. Small; nothing else (DESIGN.md section 2)."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+from flask import Flask, Response, jsonify, request
+from sqlalchemy import text
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from config.names import Task
+from config.settings import Settings
+from customs.callbacks import CallbackRefused, verify_callback
+from models.database import Database
+from models.errors import BlankformsError
+from tasks.app import require_broker
+from tasks.context import Bell
+from tasks.receipts import callback_arrival, store
+
+log = structlog.get_logger(__name__)
+
+BODY_LIMIT: Final = 64 * 1024
+"""Bytes of a callback (contract section 4)."""
+
+
+def create_app(settings: Settings, database: Database, ring: Bell) -> Flask:
+    """The WSGI application."""
+    app = Flask("blankforms-webhook")
+    app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
+    secrets = settings.secrets_of_callbacks
+
+    @app.post("/callbacks/customs")
+    def receive() -> tuple[Response, int]:
+        """Verified over the raw bytes, stored, then acknowledged; applied later by a worker."""
+        body = request.get_data()
+        headers = request.headers
+        message_id = headers.get("webhook-id", "")
+        try:
+            verify_callback(
+                secrets,
+                message_id,
+                headers.get("webhook-timestamp", ""),
+                headers.get("webhook-signature", ""),
+                body,
+                time.time(),
+            )
+        except CallbackRefused as refused:
+            log.warning("callback_refused", reason=str(refused))
+            return jsonify(error="unauthorized"), 401
+        with database.write() as session:
+            arrival = callback_arrival(message_id, body)
+            new = store(session, [arrival], datetime.now(UTC))
+        if new:
+            ring(Task.APPLY)
+        return jsonify(stored=bool(new)), 202
+
+    @app.get("/healthz")
+    def alive() -> tuple[Response, int]:
+        return jsonify(status="ok"), 200
+
+    @app.get("/readyz")
+    def ready() -> tuple[Response, int]:
+        state = {"database": "ok", "broker": "ok"}
+        try:
+            with database.read() as session:
+                session.execute(text("SELECT 1"))
+        except BlankformsError as error:
+            state["database"] = error.code
+        try:
+            require_broker()
+        except BlankformsError as error:
+            state["broker"] = error.code
+        return jsonify(state), 200 if set(state.values()) == {"ok"} else 503
+
+    @app.errorhandler(RequestEntityTooLarge)
+    def too_large(_: RequestEntityTooLarge) -> tuple[Response, int]:
+        return jsonify(error="too_large"), 413
+
+    @app.errorhandler(BlankformsError)
+    def not_now(error: BlankformsError) -> tuple[Response, int]:
+        """Not stored, so not acknowledged: customs repeats the callback."""
+        log.error("callback_not_stored", code=error.code)
+        return jsonify(error=error.code), 503
+
+    return app

@@ -1,0 +1,102 @@
+"""The composition root: settings -> context, in the process that does the work, after any fork."""
+
+from __future__ import annotations
+
+import base64
+import os
+from typing import Any
+
+import structlog
+from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
+
+from config.log import set_up_logging
+from config.settings import Settings, load_settings
+from customs.gateway import CustomsGateway
+from customs.http import HttpGateway
+from customs.signing.keyfile import KeyFileSigner
+from customs.signing.signer import Signer
+from models.database import Database
+from models.language import Language, use_language
+from models.schema import require_schema
+from tasks.app import app, configure, ring
+from tasks.context import Context, current, use
+
+log = structlog.get_logger(__name__)
+
+
+def build_context(settings: Settings) -> Context:
+    """The outside world of this process, by its settings. Opens nothing but the database."""
+    database = Database(settings.sqlalchemy_url)
+    require_schema(database, upgrade_now=settings.database_url is None)
+
+    def gateway() -> CustomsGateway:
+        return HttpGateway(
+            settings.gateway_url,
+            settings.gateway_token,
+            settings.send_concurrency,
+            settings.send_deadline_seconds,
+        )
+
+    return Context(settings, database, ring, gateway, lambda: open_signer(settings))
+
+
+def open_signer(settings: Settings) -> Signer:
+    """The card, or the key file when no card is set."""
+    if settings.pkcs11_module is None:
+        return KeyFileSigner(settings.key_folder, settings.sender)
+    from customs.signing.pkcs11 import Pkcs11Signer
+
+    return Pkcs11Signer(token_settings(settings), settings.key_folder)
+
+
+def token_settings(settings: Settings) -> Any:
+    """Which token and key the settings name."""
+    from customs.signing.pkcs11 import TokenSettings
+
+    if settings.pkcs11_module is None:
+        raise ValueError("no PKCS11_MODULE")
+    return TokenSettings(
+        module=settings.pkcs11_module,
+        token_label=settings.pkcs11_token_label,
+        key_label=settings.pkcs11_key_label,
+        pin=settings.pkcs11_pin.get_secret_value() if settings.pkcs11_pin else "",
+        profile=settings.signature_profile,
+        vendor_mechanism=settings.signature_mechanism,
+    )
+
+
+def prepare_home(settings: Settings) -> None:
+    """Make the data folder and what the embedded parts keep in it; safe to call again."""
+    settings.blankforms_home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    settings.broker_socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if settings.simulated and not settings.simulator_secret_file.exists():
+        settings.simulator_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        secret = "whsec_" + base64.b64encode(os.urandom(32)).decode()
+        part = settings.simulator_secret_file.with_suffix(".part")
+        part.write_text(secret)
+        part.chmod(0o600)
+        part.rename(settings.simulator_secret_file)
+
+
+def celery_process(name: str) -> Any:
+    """The Celery app of one process line; the context is built in each pool process after its fork."""
+    settings = load_settings()
+    prepare_home(settings)
+    configure(settings)
+
+    @setup_logging.connect(weak=False)
+    def on_logging(**_: Any) -> None:
+        set_up_logging(settings)
+
+    @worker_process_init.connect(weak=False)
+    def on_start(**_: Any) -> None:
+        use_language(Language(settings.blankforms_lang))
+        use(build_context(settings))
+        if settings.simulated:
+            log.warning("customs_is_the_simulator", process=name, url=settings.gateway_url)
+
+    @worker_process_shutdown.connect(weak=False)
+    def on_stop(**_: Any) -> None:
+        current().close()
+
+    return app

@@ -1,0 +1,7 @@
+"""Sender: sends what is signed and asks about what is in doubt. One process, many connections."""
+
+from __future__ import annotations
+
+from workers.bootstrap import celery_process
+
+app = celery_process("sender")
