@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import inspect, text
 
 from models.database import Database
 from models.errors import DatabaseUnreachable
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 HEAD: Final = "0001"
 """Newest migration; a test compares it with `migrations/versions/`."""
@@ -20,6 +21,8 @@ MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
 def migration_config() -> Config:
     """Alembic's configuration, without a file: the connection is handed over by the caller."""
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     return config
@@ -39,6 +42,8 @@ def upgrade(database: Database) -> None:
         connection = session.connection()
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(4270202201)"))
+        from alembic import command  # heavy, and seldom needed
+
         config = migration_config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

@@ -51,7 +51,7 @@ def configure(settings: Settings) -> Celery:
         task_default_queue=Queue.WORK.value,
         task_default_exchange="",  # the anonymous exchange survives an emptied broker
         task_default_exchange_type="direct",
-        task_queues=[KombuQueue(queue.value, durable=True) for queue in Queue],
+        task_queues=[KombuQueue(q.value, routing_key=q.value, durable=True) for q in Queue],
         task_create_missing_queues=False,
         task_acks_late=False,
         task_reject_on_worker_lost=False,

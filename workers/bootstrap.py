@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import base64
 import os
+import warnings
 from typing import Any
 
 import structlog
+from celery.platforms import SecurityWarning
 from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
 
 from config.log import set_up_logging
 from config.settings import Settings, load_settings
 from customs.gateway import CustomsGateway
-from customs.http import HttpGateway
 from customs.signing.keyfile import KeyFileSigner
 from customs.signing.signer import Signer
 from models.database import Database
@@ -30,6 +31,8 @@ def build_context(settings: Settings) -> Context:
     require_schema(database, upgrade_now=settings.database_url is None)
 
     def gateway() -> CustomsGateway:
+        from customs.http import HttpGateway  # a command that asks nothing starts faster without
+
         return HttpGateway(
             settings.gateway_url,
             settings.gateway_token,
@@ -80,6 +83,8 @@ def prepare_home(settings: Settings) -> None:
 
 def celery_process(name: str) -> Any:
     """The Celery app of one process line; the context is built in each pool process after its fork."""
+    # Celery warns of root because of pickle, which is not accepted here.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     settings = load_settings()
     prepare_home(settings)
     configure(settings)

@@ -1,0 +1,52 @@
+# make demo   a demonstration, start to end, in var/demo
+# make test   lint, types, import contracts and all tests; installs what it needs
+# make bench  figures of this machine, printed
+# make lock   resolve the dependencies anew
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo test lint bench lock system-packages clean
+
+demo: $(VENV)/installed
+	$(BIN)/blankforms demo
+
+test: $(VENV)/installed-dev system-packages lint
+	$(BIN)/pytest
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/installed-dev
+	$(BIN)/python -m bench
+
+# What no wheel has, for the tests alone: a software token and an independent judge of signatures.
+system-packages:
+	@command -v softhsm2-util >/dev/null && command -v xmlsec1 >/dev/null || { \
+	  echo "make test: installing softhsm2 and xmlsec1 (apt-get, needs root)"; \
+	  apt-get update -qq && apt-get install -y -qq softhsm2 xmlsec1 >/dev/null; }
+
+$(VENV)/installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+$(VENV)/installed-dev: requirements-dev.lock $(VENV)/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	touch $@
+
+# uv is only needed here. No download addresses in the lock files.
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header pyproject.toml --extra build -o requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header pyproject.toml --extra build --extra dev -c requirements.lock -o requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) var

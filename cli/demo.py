@@ -1,0 +1,150 @@
+"""`make demo`: the whole system in a folder of its own, one batch from upload to result sheet.
+
+Leaves the folder `var/demo` with everything to look at; a second run begins anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any, Final
+
+from cli.runtime import err, out
+from cli.supervisor import process_environment
+from models.language import current_language, t
+from models.states import BatchState, FormState, RowOutcome, label
+
+ROOT: Final = Path(__file__).parent.parent
+START_SECONDS: Final = 60
+STOP_SECONDS: Final = 20
+
+
+def run_demo() -> int:
+    """Run it; 0 when the batch came to its end and everything was stopped."""
+    home = Path("var/demo").absolute()
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    environment = {
+        **process_environment(),
+        "BLANKFORMS_HOME": str(home),
+        "BLANKFORMS_LANG": current_language().value,
+        "PORT": str(_free_port()),
+        "SIMULATOR_PORT": str(_free_port()),
+        "SIMULATOR_FAULTS": str(ROOT / "samples" / "faults.json"),
+        "SWEEP_SECONDS": "1",
+        "POLL_SECONDS": "3",
+    }
+    for name in ("DATABASE_URL", "BROKER_URL", "CUSTOMS_URL", "PKCS11_MODULE", "BLANKFORMS_ENV"):
+        environment[name] = ""  # embedded whatever a .env file says
+    _say(t(f"演示数据在 {home}", f"data of the demonstration: {home}"))
+    _say(t("启动全部进程…", "starting all processes…"))
+    with (home / "up.log").open("wb") as log:
+        system = subprocess.Popen(  # noqa: S603 - our own command
+            [sys.executable, "-m", "cli.main", "up"],
+            env=environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        try:
+            _wait_until_alive(environment["PORT"], system)
+            return _one_batch(home, environment)
+        finally:
+            _stop(system)
+            _say(t("已停止全部进程", "all processes stopped"))
+
+
+def _one_batch(home: Path, environment: dict[str, str]) -> int:
+    samples = ROOT / "samples"
+    _run(environment, "stock", "import", str(samples / "领用登记.xlsx"))
+    _run(environment, "certificates", "import", str(samples / "证书.xlsx"))
+    began = time.monotonic()
+    sheet = str(samples / "月末核销.xlsx")
+    text = _run(environment, "submit", sheet, "--yes", "--only-valid", "--wait", "--json")
+    seconds = time.monotonic() - began
+    batch: dict[str, Any] = json.loads(text)
+    result = home / t("结果.xlsx", "result.xlsx")
+    _run(environment, "batch", "result", str(batch["id"]), "-o", str(result))
+    _summary(batch, seconds, result)
+    checked = json.loads(_run(environment, "doctor", "--deep", "--json"))
+    invariants = [c for c in checked["checks"] if c["check"].startswith("invariant")]
+    whole = all(c["result"] == "ok" for c in invariants)
+    _say(t("不变量与模拟海关台账: ", "invariants and the simulator's ledger: ")
+         + (t("全部成立", "all hold") if whole else str(invariants)))  # fmt: skip
+    return 0 if whole and batch["state"] == BatchState.FINISHED else 1
+
+
+def _summary(batch: dict[str, Any], seconds: float, result: Path) -> None:
+    counts = batch["counts"]
+    forms = counts["forms"]
+    codes: dict[str, int] = {}
+    for row in batch["rows"]:
+        for problem in row["problems"]:
+            codes[problem["code"]] = codes.get(problem["code"], 0) + 1
+    console = out()
+    console.print()
+    rows = [
+        (t("批次", "batch"), f"{batch['id']}  {label(BatchState(batch['state']))}"),
+        (t("行", "rows"), f"{counts['rows']}  ("
+         + ", ".join(f"{label(RowOutcome(o))} {n}" for o, n in counts["outcomes"].items() if n)
+         + ")"),
+        (label(FormState.VERIFIED), forms["verified"]),
+        (label(FormState.VOIDED), forms["voided"]),
+        (t("海关退回", "refused by customs"), counts["refused_forms"]),
+        (t("问题", "problems"), ", ".join(f"{c} {n}" for c, n in sorted(codes.items()))),
+        (t("用时", "time"), t(f"{seconds:.0f} 秒", f"{seconds:.0f} s")),
+        (t("结果表", "result sheet"), result),
+    ]  # fmt: skip
+    for name, value in rows:
+        console.print(f"{name}: {value}", markup=False)
+
+
+def _run(environment: dict[str, str], *arguments: str) -> str:
+    """One command as a user would give it; progress goes to the terminal, its output is given."""
+    done = subprocess.run(  # noqa: S603 - our own command
+        [sys.executable, "-m", "cli.main", *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    return done.stdout
+
+
+def _wait_until_alive(port: str, system: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end and system.poll() is None:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2):  # noqa: S310
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    raise RuntimeError(t("系统没有启动，见 up.log", "the system did not start, see up.log"))
+
+
+def _stop(system: subprocess.Popen[bytes]) -> None:
+    system.send_signal(signal.SIGTERM)
+    try:
+        system.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(system.pid, signal.SIGKILL)
+        system.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _say(text: str) -> None:
+    err().print(text, markup=False)
