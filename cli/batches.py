@@ -146,9 +146,7 @@ def print_batch(context: Context, batch_id: int, *, json: bool) -> int:
     return outcomes[RowOutcome.REFUSED]
 
 
-def _document(
-    batch: Batch, counts: BatchCounts, outcomes: Counter[RowOutcome]
-) -> dict[str, Any]:
+def _document(batch: Batch, counts: BatchCounts, outcomes: Counter[RowOutcome]) -> dict[str, Any]:
     return {
         "id": batch.id,
         "state": batch.state.value,
@@ -215,7 +213,9 @@ def _print(
         err().print(t(f"共 {total} 行失败", f"{total} rows refused"))
     for card in seen_cards(session):
         if card.state is not CardState.READY and batch.state is BatchState.WORKING:
-            tell(t(f"签名卡: {label(card.state)} {card.detail}", f"card: {card.state} {card.detail}"))
+            tell(
+                t(f"签名卡: {label(card.state)} {card.detail}", f"card: {card.state} {card.detail}")
+            )
 
 
 def watch(context: Context, batch_id: int) -> None:

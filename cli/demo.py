@@ -48,7 +48,7 @@ def run_demo() -> int:
     _say(t(f"演示数据在 {home}", f"data of the demonstration: {home}"))
     _say(t("启动全部进程…", "starting all processes…"))
     with (home / "up.log").open("wb") as log:
-        system = subprocess.Popen(  # noqa: S603 - our own command
+        system = subprocess.Popen(
             [sys.executable, "-m", "cli.main", "up"],
             env=environment,
             stdout=log,
@@ -124,7 +124,7 @@ def _wait_until_alive(port: str, system: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end and system.poll() is None:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2):  # noqa: S310
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2):
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)

@@ -73,7 +73,12 @@ def forms(
     if json:
         print_json({"forms": found})
         return
-    titles = (t("流水号", "serial"), t("类型", "type"), t("状态", "state"), t("证书号", "certificate"))
+    titles = (
+        t("流水号", "serial"),
+        t("类型", "type"),
+        t("状态", "state"),
+        t("证书号", "certificate"),
+    )
     print_table(
         (*titles, t("持有企业", "owner"), t("领用日期", "issued"), t("停用", "hold")),
         (
@@ -119,7 +124,13 @@ def form(
         )
         if passport["receipts"]:
             print_table(
-                (t("回执", "receipt"), t("来源", "by"), t("海关时间", "decided"), t("代码", "code"), ""),
+                (
+                    t("回执", "receipt"),
+                    t("来源", "by"),
+                    t("海关时间", "decided"),
+                    t("代码", "code"),
+                    "",
+                ),
                 (
                     (r["receipt"], r["source"], r["at"][:19], r["code"], r["text"])
                     for r in passport["receipts"]

@@ -23,7 +23,9 @@ Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 File = Annotated[Path, typer.Argument(help=t("表格文件", "spreadsheet"))]
 Holders = Annotated[
     list[str] | None,
-    typer.Option("--holder", help=t("企业代码，可多次；默认全部已知企业", "USCC; default all known")),
+    typer.Option(
+        "--holder", help=t("企业代码，可多次；默认全部已知企业", "USCC; default all known")
+    ),
 ]
 DATE_FORMATS = ["%Y-%m-%d"]
 
@@ -104,7 +106,12 @@ def _done(done: registers.Imported, *, json: bool, simulated: bool, what: str) -
     if json:
         print_json({"new": done.new, "known": done.known})
         return
-    tell(t(f"{what}: 新增 {done.new}，已有 {done.known}", f"{what}: {done.new} new, {done.known} known"))
+    tell(
+        t(
+            f"{what}: 新增 {done.new}，已有 {done.known}",
+            f"{what}: {done.new} new, {done.known} known",
+        )
+    )
     if simulated:
         tell(t("(已同时告知模拟海关)", "(the simulator of customs was told too)"))
 
@@ -127,7 +134,9 @@ def certificates_list(
         return
     first, last = day(approved_from), day(approved_to)
     if first and last and first > last:
-        raise BadArgument(detail=t("审核起始日期晚于截止日期", "approved-from is after approved-to"))
+        raise BadArgument(
+            detail=t("审核起始日期晚于截止日期", "approved-from is after approved-to")
+        )
     with opened() as opened_context, opened_context.database.read() as session:
         found = list(list_certificates(session, number, kind, first, last, limit))
     if json:

@@ -62,7 +62,7 @@ def print_json(value: Any) -> None:
 def print_json_with_rows(document: dict[str, Any], rows: Iterable[dict[str, Any]]) -> None:
     """The same, with a last member `rows` that is written as it comes: memory stays flat."""
     text = json.dumps(document, ensure_ascii=False, indent=2)
-    sys.stdout.write(text.removesuffix("\n}") + (',\n' if document else "{\n") + '  "rows": [')
+    sys.stdout.write(text.removesuffix("\n}") + (",\n" if document else "{\n") + '  "rows": [')
     separator = "\n    "
     for row in rows:
         sys.stdout.write(separator + json.dumps(row, ensure_ascii=False))

@@ -77,7 +77,7 @@ def embedded_broker(settings: Settings) -> Iterator[None]:
 @contextmanager
 def embedded_simulator(settings: Settings) -> Iterator[None]:
     """The simulator as a process of its own, answering when this returns."""
-    process = subprocess.Popen(  # noqa: S603 - our own command
+    process = subprocess.Popen(
         [sys.executable, "-m", "cli.main", "simulator"],
         env=process_environment(),
         start_new_session=True,  # Ctrl-C is for us; it is stopped after those who talk to it
@@ -129,7 +129,11 @@ def _say_addresses(settings: Settings) -> None:
     embedded = t("内嵌", "embedded")
     database = settings.sqlalchemy_url if settings.database_url is None else "DATABASE_URL"
     broker = f"{embedded} {settings.broker_socket}" if settings.broker_url is None else "BROKER_URL"
-    card = settings.pkcs11_token_label if settings.pkcs11_module else t("密钥文件(测试)", "key file (test)")
+    card = (
+        settings.pkcs11_token_label
+        if settings.pkcs11_module
+        else t("密钥文件(测试)", "key file (test)")
+    )
     tell(f"{t('回调', 'callbacks')}: http://{settings.bind}:{settings.port}/callbacks/customs")
     tell(f"{t('数据库', 'database')}: {database}")
     tell(f"{t('消息队列', 'broker')}: {broker}")

@@ -46,7 +46,9 @@ def config(json: Json = False) -> None:
 
 
 def doctor(
-    deep: Annotated[bool, typer.Option("--deep", help=t("核对全部不变量", "check invariants"))] = False,
+    deep: Annotated[
+        bool, typer.Option("--deep", help=t("核对全部不变量", "check invariants"))
+    ] = False,
     json: Json = False,
 ) -> None:
     """Everything that must work for a batch to get through."""

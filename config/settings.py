@@ -77,7 +77,9 @@ class Settings(BaseModel):
     reservation_hours: float = Field(default=24, gt=0, description="预占多久未发出则释放，小时")
     upload_max_mb: int = Field(default=100, ge=1, le=1024, description="上传文件上限，MB")
 
-    pkcs11_module: Path | None = Field(default=None, description="卡的 PKCS#11 库；不设则用密钥文件")
+    pkcs11_module: Path | None = Field(
+        default=None, description="卡的 PKCS#11 库；不设则用密钥文件"
+    )
     pkcs11_token_label: str = Field(default="", description="卡的标签 / token label")
     pkcs11_key_label: str = Field(default="", description="密钥标签 / key label")
     pkcs11_pin: Secret | None = Field(default=None, description="只能用 PKCS11_PIN_FILE 给出")

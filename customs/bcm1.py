@@ -17,8 +17,8 @@ from zoneinfo import ZoneInfo
 from lxml import etree
 
 from customs.gateway import Message
-from customs.signing.xmldsig import SignatureProfile, sign_enveloped
 from customs.signing.signer import Signer
+from customs.signing.xmldsig import SignatureProfile, sign_enveloped
 from models.states import Action
 
 NAMESPACE: Final = "urn:blank-cert:bcm:1"
@@ -137,7 +137,7 @@ def parse_xml(body: bytes) -> etree._Element:
         root = etree.fromstring(body, parser)
     except (etree.XMLSyntaxError, ValueError) as error:
         raise NotReadable(str(error)) from None
-    if root.getroottree().docinfo.doctype:
+    if root.getroottree().docinfo.internalDTD is not None:
         raise NotReadable("DTD")
     return root
 
@@ -174,7 +174,7 @@ def parse_receipt(body: bytes) -> Receipt:
             )
             for line in node.iterfind("b:BlankCertReturn", _NS)
         ]
-        managed = datetime.strptime(_text(node, "ManageTime"), TIME_FORMAT)
+        managed = beijing_time(_text(node, "ManageTime"))
         action = _ACTION[_text(node, "OperType")]
     except (ValueError, KeyError) as error:
         raise NotReadable(str(error)) from None
@@ -184,9 +184,14 @@ def parse_receipt(body: bytes) -> Receipt:
         seq_no=_text(node, "SeqNo"),
         action=action,
         certificate=_text(node, "CertNo"),
-        managed_at=managed.replace(tzinfo=BEIJING),
+        managed_at=managed,
         forms=forms,
     )
+
+
+def beijing_time(text: str) -> datetime:
+    """A time of the wire, which has no zone and means Beijing's. Raises ValueError."""
+    return datetime.strptime(text, TIME_FORMAT).replace(tzinfo=BEIJING)
 
 
 def _text(node: etree._Element, name: str) -> str:

@@ -203,9 +203,7 @@ class HttpGateway:
         return found
 
 
-def _send_outcome(
-    message: SignedMessage, status: int, headers: Any, body: bytes
-) -> SendOutcome:
+def _send_outcome(message: SignedMessage, status: int, headers: Any, body: bytes) -> SendOutcome:
     """The table of contract section 2: what an answer to `POST /messages` means."""
     match status:
         case 200:

@@ -8,8 +8,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, LargeBinary, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Base, Id, Json, JsonDict, Serial, UTCDateTime, When
-from models.base import state_column
+from models.base import Base, Id, Json, JsonDict, Serial, UTCDateTime, When, state_column
 from models.states import (
     Action,
     BatchState,
@@ -154,5 +153,3 @@ class Item(Base):
         ),
         {"postgresql_with": {"fillfactor": 70}},
     )
-
-

@@ -65,7 +65,11 @@ def _understandable_errors() -> Iterator[None]:
 
 
 def _postgres_engine(url: str) -> Engine:
-    arguments = {"options": POSTGRES_OPTIONS, "connect_timeout": 10, "application_name": "blankforms"}
+    arguments = {
+        "options": POSTGRES_OPTIONS,
+        "connect_timeout": 10,
+        "application_name": "blankforms",
+    }
     return create_engine(url, connect_args=arguments, pool_pre_ping=True, pool_size=5)
 
 

@@ -178,7 +178,8 @@ def broken_against_ledger(
     session: Session, messages: Iterable[LedgerMessage], effects: Iterable[LedgerEffect]
 ) -> list[str]:
     """Invariant 12: no form has two effects, every effect is ours with the same bytes, every
-    acceptance that we claim exists."""
+    acceptance that we claim exists.
+    """
     wrong: list[str] = []
     ours: Mapping[str, tuple[str, str]] = {
         number: (sha, state)

@@ -143,11 +143,11 @@ def _reopen_blocks(session: Session, form_ids: Sequence[int]) -> None:
             select(Form.block_id, func.min(Form.serial))
             .join(given, given.c.id == Form.id)
             .group_by(Form.block_id)
-        ).tuples().all()
+        )
+        .tuples()
+        .all()
     )
-    returned = rows_table(
-        session, {"id": BigInteger(), "serial": Serial}, sorted(lowest.items())
-    )
+    returned = rows_table(session, {"id": BigInteger(), "serial": Serial}, sorted(lowest.items()))
     lower = (Block.lowest_free.is_(None)) | (Block.lowest_free > returned.c.serial)
     session.execute(
         update(Block)

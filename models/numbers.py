@@ -100,14 +100,12 @@ def organisation_check_character(first_eight: str) -> str:
     weights = (3, 7, 9, 10, 5, 8, 4, 2)
     total = sum(int(c, 36) * w for c, w in zip(first_eight, weights, strict=True))
     rest = 11 - total % 11
-    return "X" if rest == 10 else str(rest % 11)
+    return {10: "X", 11: "0"}.get(rest, str(rest))
 
 
 def uscc_check_character(first_seventeen: str) -> str:
     """GB 32100: weights are powers of 3, modulo 31, over a set without I O S V Z."""
-    total = sum(
-        _USCC_CHARACTERS.index(c) * pow(3, i, 31) for i, c in enumerate(first_seventeen)
-    )
+    total = sum(_USCC_CHARACTERS.index(c) * pow(3, i, 31) for i, c in enumerate(first_seventeen))
     return _USCC_CHARACTERS[(31 - total % 31) % 31]
 
 

@@ -140,9 +140,7 @@ def _result(batch: Batch, row: Any, items: Sequence[_ItemFacts]) -> RowResult:
     )
 
 
-def _outcome(
-    batch_state: BatchState, status: RowStatus, items: Sequence[_ItemFacts]
-) -> RowOutcome:
+def _outcome(batch_state: BatchState, status: RowStatus, items: Sequence[_ItemFacts]) -> RowOutcome:
     if status is RowStatus.SKIPPED:
         return RowOutcome.SKIPPED
     if status is RowStatus.PROBLEM:
@@ -193,16 +191,18 @@ class BatchCounts:
 
 def batch_counts(session: Session, batch_id: int) -> BatchCounts:
     """Count the rows and serials of a batch, in two statements."""
-    rows = session.execute(
-        select(BatchRow.status, func.count())
-        .where(BatchRow.batch_id == batch_id)
-        .group_by(BatchRow.status)
-    ).tuples().all()
+    rows = (
+        session.execute(
+            select(BatchRow.status, func.count())
+            .where(BatchRow.batch_id == batch_id)
+            .group_by(BatchRow.status)
+        )
+        .tuples()
+        .all()
+    )
     found = session.execute(
         select(Item.state, Item.action, Form.state, func.count())
-        .join(
-            BatchRow, (BatchRow.batch_id == Item.batch_id) & (BatchRow.number == Item.row_number)
-        )
+        .join(BatchRow, (BatchRow.batch_id == Item.batch_id) & (BatchRow.number == Item.row_number))
         .join(Form, Form.id == Item.form_id)
         .where(Item.batch_id == batch_id, BatchRow.status == RowStatus.OK)
         .group_by(Item.state, Item.action, Form.state)

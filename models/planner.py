@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import JSON, Integer, String, and_, case, delete, func, insert, or_
-from sqlalchemy import select, update
+from sqlalchemy import JSON, Integer, String, and_, case, delete, func, insert, or_, select, update
 from sqlalchemy.orm import Session, aliased
+from sqlalchemy.types import TypeEngine
 
 from models.base import Json, Serial
 from models.batches import Batch, BatchRow, Item
@@ -45,6 +45,7 @@ from models.states import (
     StockSource,
 )
 from models.stock import Block, Certificate, Form, Stock
+
 
 def make_plan(session: Session, batch: Batch) -> str:
     """Check every row of the batch in this transaction; gives the hash of what would be done."""
@@ -245,7 +246,7 @@ def _store(
 ) -> None:
     if not rows:
         return
-    kinds = {"number": Integer(), "status": String(), "problems": Json}
+    kinds: dict[str, TypeEngine[Any]] = {"number": Integer(), "status": String(), "problems": Json}
     if session.get_bind().dialect.name == "sqlite":
         kinds["problems"] = JSON()
     given = rows_table(session, kinds, [(n, s.value, p) for n, s, p in rows])
@@ -286,14 +287,13 @@ def _plan_pages(session: Session, batch: Batch) -> None:
     for owner, form_type in stocks:
         of_stock = page_rows.where(_stock_owner() == owner, Certificate.type == form_type)
         demands = _page_demands(session, batch, of_stock)
-        totals = dict(
-            session.execute(
-                of_stock.with_only_columns(BatchRow.certificate, func.sum(BatchRow.page_count))
-                .where(BatchRow.pages_mode == PagesMode.ADDITIONAL)
-                .group_by(BatchRow.certificate)
-                .having(func.count() > 1)
-            ).tuples().all()
+        repeated = (
+            of_stock.with_only_columns(BatchRow.certificate, func.sum(BatchRow.page_count))
+            .where(BatchRow.pages_mode == PagesMode.ADDITIONAL)
+            .group_by(BatchRow.certificate)
+            .having(func.count() > 1)
         )
+        totals = {c: int(wanted or 0) for c, wanted in session.execute(repeated).tuples()}
         available = _available_forms(session, batch.id, owner, form_type)
         for takings in chunks(take_pages(demands, totals, available)):
             _store_takings(session, batch, takings)
@@ -341,9 +341,9 @@ def _verify_counts(
     if not certificates:
         return
     given = rows_table(session, {"certificate": String()}, [(c,) for c in sorted(certificates)])
-    yield from session.execute(
-        select(Form.certificate, func.count())
-        .join(given, given.c.certificate == Form.certificate)
+    used = (
+        select(given.c.certificate, func.count())
+        .join(Form, Form.certificate == given.c.certificate)
         .outerjoin(Item, and_(Item.form_id == Form.id, Item.state == ItemState.HELD))
         .where(
             or_(
@@ -351,9 +351,9 @@ def _verify_counts(
                 and_(Form.state == FormState.RESERVED, Item.action == Action.VERIFY),
             )
         )
-        .group_by(Form.certificate)
-    ).tuples().all()
-    yield from session.execute(
+        .group_by(given.c.certificate)
+    )
+    named = (
         select(Item.certificate, func.count())
         .join(given, given.c.certificate == Item.certificate)
         .join(
@@ -367,7 +367,9 @@ def _verify_counts(
             BatchRow.status == RowStatus.OK,
         )
         .group_by(Item.certificate)
-    ).tuples().all()
+    )
+    for query in (used, named):
+        yield from session.execute(query).tuples().all()
 
 
 def _available_forms(
@@ -382,9 +384,7 @@ def _available_forms(
     blocks = session.execute(
         select(Block.id, Block.lowest_free)
         .join(Stock, Stock.id == Block.stock_id)
-        .where(
-            Stock.owner == owner, Stock.form_type == form_type, Block.lowest_free.is_not(None)
-        )
+        .where(Stock.owner == owner, Stock.form_type == form_type, Block.lowest_free.is_not(None))
         .order_by(Block.first_serial)
     ).all()
     for block_id, lowest_free in blocks:

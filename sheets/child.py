@@ -255,7 +255,7 @@ def _text_rows(content: bytes) -> Rows:
     first = text[:4096]
     delimiter = max("\t,;", key=first.count)
     for number, cells in enumerate(csv.reader(io.StringIO(text), delimiter=delimiter), start=1):
-        yield number, [cell if cell else None for cell in cells]
+        yield number, [cell or None for cell in cells]
 
 
 def decode(content: bytes) -> str:

@@ -106,9 +106,7 @@ def header_key(text: str) -> str:
 
 def find_columns(kind: SheetKind, cells: Sequence[object]) -> dict[str, int] | None:
     """Which column holds which field, if this row is the header row of such a sheet."""
-    by_word = {
-        header_key(word): field for field, words in kind.words.items() for word in words
-    }
+    by_word = {header_key(word): field for field, words in kind.words.items() for word in words}
     columns: dict[str, int] = {}
     for index, cell in enumerate(cells):
         field = by_word.get(header_key(cell)) if isinstance(cell, str) else None

@@ -76,7 +76,9 @@ class RowDraft:
 class OrderReader:
     """Reads the rows of one sheet, whose columns and header it knows."""
 
-    def __init__(self, header: Sequence[str], columns: dict[str, int], pages_mode: PagesMode) -> None:
+    def __init__(
+        self, header: Sequence[str], columns: dict[str, int], pages_mode: PagesMode
+    ) -> None:
         self._header = header
         self._columns = columns
         self._pages_mode = pages_mode
@@ -204,7 +206,7 @@ class OrderReader:
         if name not in good:
             return []
         cell = good[name]
-        if isinstance(cell, dict) or isinstance(cell, bool):
+        if isinstance(cell, (dict, bool)):
             self._problem(row, "serial_malformed", name, value=as_text(cell))
             return []
         try:
@@ -288,7 +290,7 @@ class OrderReader:
 
 def parse_page_count(cell: Any) -> int | None:
     """A page count from 1 to the limit of a row: digits, full width, `4.0`, Chinese up to 九十九."""
-    if isinstance(cell, bool) or isinstance(cell, dict):
+    if isinstance(cell, (bool, dict)):
         return None
     if isinstance(cell, (int, float)):
         number = int(cell) if cell == int(cell) else 0

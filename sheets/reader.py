@@ -36,7 +36,9 @@ def read_sheet(content: bytes, file_name: str, kind: SheetKind, size_limit: int)
     counted. Memory here: one list of rows.
     """
     if len(content) > size_limit:
-        raise FileTooLarge(file=file_name, detail=f"{len(content) >> 20} MB > {size_limit >> 20} MB")
+        raise FileTooLarge(
+            file=file_name, detail=f"{len(content) >> 20} MB > {size_limit >> 20} MB"
+        )
     lines = _child_lines(content, file_name, kind)
     first = next(lines)
     reading = SheetReading(
@@ -51,8 +53,7 @@ def _rows(lines: Iterator[Any], reading: SheetReading) -> Iterator[tuple[int, li
         if isinstance(line, dict):
             reading.blank_count = line["blank"]
             return
-        for number, cells in line:
-            yield number, cells
+        yield from line
 
 
 def _child_lines(content: bytes, file_name: str, kind: SheetKind) -> Iterator[Any]:

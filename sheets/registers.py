@@ -17,8 +17,8 @@ from models.numbers import (
     is_enterprise_code,
     parse_certificate_number,
 )
-from models.problems import column_letters
 from models.plan import CERTIFICATE_APPROVED
+from models.problems import column_letters
 from models.serials import NotSerials, parse_serials, serials_between
 from sheets.headers import CERTIFICATES, STOCK
 from sheets.orders import as_text, parse_page_count

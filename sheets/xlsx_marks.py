@@ -14,9 +14,7 @@ from typing import Any, Final
 from lxml import etree
 
 MAIN: Final = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
-_RELATION: Final = (
-    "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
-)
+_RELATION: Final = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
 _MAY_BE_MARKED: Final = re.compile(rb"""\bt\s*=\s*["']e["']|<(?:\w+:)?f[\s/>]|encoding=.UTF-16""")
 _WINDOW: Final = 1 << 20
 _OVERLAP: Final = 64

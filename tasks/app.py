@@ -63,8 +63,11 @@ def configure(settings: Settings) -> Celery:
         # A bell must not hold up the person or the request that rings it.
         task_publish_retry=True,
         task_publish_retry_policy={
-            "max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2,
-        },  # fmt: skip
+            "max_retries": 1,
+            "interval_start": 0,
+            "interval_step": 0.2,
+            "interval_max": 0.2,
+        },
         broker_connection_timeout=4,
         broker_pool_acquire_timeout=2.0,
         broker_connection_retry_on_startup=True,

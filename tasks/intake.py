@@ -30,9 +30,7 @@ ROWS_TOGETHER: Final = 2000
 """Rows written in one transaction: others get their turn on SQLite, and memory stays flat."""
 
 
-def receive_sheet(
-    context: Context, content: bytes, file_name: str, pages_mode: PagesMode
-) -> int:
+def receive_sheet(context: Context, content: bytes, file_name: str, pages_mode: PagesMode) -> int:
     """Keep and read an order sheet; gives its batch, in state received.
 
     The same content in the same mode, read before and not confirmed yet, gives the batch that it
@@ -57,9 +55,7 @@ def receive_sheet(
     return batch_id
 
 
-def receive_order(
-    context: Context, name: str, cells: dict[str, str], pages_mode: PagesMode
-) -> int:
+def receive_order(context: Context, name: str, cells: dict[str, str], pages_mode: PagesMode) -> int:
     """Keep one order from the command line as a batch of one row; gives the batch.
 
     `cells` are what a sheet would have said, by field: the order is read by the same rules.

@@ -23,24 +23,24 @@ RINGS_TOGETHER: Final = 1000
 """Batches rung in one sweep; the next sweep rings the others."""
 
 
-def _submission_due(now: datetime, *states: SubmissionState) -> Select[tuple[int]]:
+def _submission_due(now: datetime, *states: SubmissionState) -> Select[int]:
     due = and_(Submission.state.in_(states), Submission.next_attempt_at <= now)
     return select(Submission.id).where(due)
 
 
-def _sending_lost(now: datetime) -> Select[tuple[int]]:
+def _sending_lost(now: datetime) -> Select[int]:
     lost = and_(Submission.state == SubmissionState.SENDING, Submission.lease_until <= now)
     return select(Submission.id).where(lost)
 
 
-def _unprepared() -> Select[tuple[int]]:
+def _unprepared() -> Select[int]:
     waiting = exists().where(
         Item.batch_id == Batch.id, Item.state == ItemState.HELD, Item.submission_id.is_(None)
     )
     return select(Batch.id).where(Batch.state == BatchState.WORKING, waiting)
 
 
-PER_BATCH: Final[dict[Task, Callable[[datetime], Select[tuple[int]]]]] = {
+PER_BATCH: Final[dict[Task, Callable[[datetime], Select[int]]]] = {
     Task.RESERVE: lambda _now: select(Batch.id).where(Batch.state == BatchState.CONFIRMED),
     Task.PREPARE: lambda _now: _unprepared(),
     Task.REPORT: lambda _now: select(Batch.id).where(
@@ -52,7 +52,7 @@ PER_BATCH: Final[dict[Task, Callable[[datetime], Select[tuple[int]]]]] = {
 }
 """Rung once for each batch that the query gives."""
 
-AT_ALL: Final[dict[Task, Callable[[datetime], Select[tuple[int]] | Select[tuple[str]]]]] = {
+AT_ALL: Final[dict[Task, Callable[[datetime], Select[int] | Select[str]]]] = {
     Task.SIGN: lambda now: _submission_due(now, SubmissionState.PREPARED),
     Task.SEND: lambda now: _submission_due(now, SubmissionState.SIGNED),
     Task.APPLY: lambda _now: select(InboxMessage.id).where(

@@ -410,9 +410,7 @@ def _store_items(session: Session, items: Sequence[_Item], now: datetime) -> Non
     session.execute(
         update(Item)
         .where(Item.id == given.c.id)
-        .values(
-            state=given.c.state, rep_code=given.c.code, rep_text=given.c.text, decided_at=now
-        )
+        .values(state=given.c.state, rep_code=given.c.code, rep_text=given.c.text, decided_at=now)
         .execution_options(synchronize_session=False)
     )
     session.execute(

@@ -44,7 +44,9 @@ class Imported:
     known: int
 
 
-def import_stock(context: Context, content: bytes, file_name: str) -> tuple[Imported, list[IssuedRange]]:
+def import_stock(
+    context: Context, content: bytes, file_name: str
+) -> tuple[Imported, list[IssuedRange]]:
     """Take the issued ranges of a sheet into stock. Raises `FileError`."""
     limit = context.settings.upload_max_mb << 20
     ranges = read_stock(content, file_name, limit)
@@ -71,9 +73,7 @@ def _stock(session: Session, owner: str, form_type: str) -> int:
     """The stock's row, locked: two imports into one stock wait for each other."""
     insert_new(session, Stock, [{"owner": owner, "form_type": form_type}])
     return session.scalars(
-        select(Stock.id)
-        .where(Stock.owner == owner, Stock.form_type == form_type)
-        .with_for_update()
+        select(Stock.id).where(Stock.owner == owner, Stock.form_type == form_type).with_for_update()
     ).one()
 
 
@@ -232,5 +232,3 @@ def sync_certificates(context: Context, enterprises: Sequence[str]) -> Imported:
             done = store_certificates(context, records)
             new, known = new + done.new, known + done.known
     return Imported(new, known)
-
-

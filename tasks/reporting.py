@@ -113,5 +113,3 @@ def _states(result: RowResult) -> str:
 def report_task(batch_id: int) -> None:
     """A batch is done."""
     report(current(), batch_id)
-
-

@@ -68,7 +68,7 @@ T = TypeVar("T")
 
 def _after(count: int) -> timedelta:
     """Waiting time before try number `count` + 1: doubles from 2 s to 10 minutes."""
-    return min(_RETRY_FIRST * 2 ** min(count, 16), _RETRY_MOST)
+    return min(_RETRY_FIRST * float(1 << min(count, 16)), _RETRY_MOST)
 
 
 # -- send ---------------------------------------------------------------------------------------
@@ -181,7 +181,9 @@ def _claim(context: Context, limit: int) -> list[_Claimed]:
     return claimed
 
 
-def _record_sent(context: Context, ended: Sequence[tuple[_Claimed, SendOutcome | AskOutcome]]) -> bool:
+def _record_sent(
+    context: Context, ended: Sequence[tuple[_Claimed, SendOutcome | AskOutcome]]
+) -> bool:
     """Record how sending ended; gives whether customs asked to wait.
 
     Compare-and-set on `sending` and the attempt's number: an answer that comes after a receipt, or
@@ -222,7 +224,9 @@ def _record_sent(context: Context, ended: Sequence[tuple[_Claimed, SendOutcome |
             pause = max(pause, o.close_seconds or 0.0)
         for wait, ids in waits.items():
             _set(session, ids, state=SubmissionState.SIGNED, next_attempt_at=now + wait)
-        _move_forms_of(session, context, {c.id: c.action for c, _ in not_taken}, "not_taken", back=True)
+        _move_forms_of(
+            session, context, {c.id: c.action for c, _ in not_taken}, "not_taken", back=True
+        )
         doubtful = [c.id for c, _ in still_mine(InDoubt)]
         _set(session, doubtful, state=SubmissionState.IN_DOUBT, next_attempt_at=now + _RETRY_FIRST)
         if pause:
@@ -325,7 +329,9 @@ def _claim_doubts(context: Context, certificate: str | None) -> list[_Doubt]:
         return doubts
 
 
-def _record_asked(context: Context, ended: Sequence[tuple[_Doubt, SendOutcome | AskOutcome]]) -> None:
+def _record_asked(
+    context: Context, ended: Sequence[tuple[_Doubt, SendOutcome | AskOutcome]]
+) -> None:
     now = context.now()
     with context.database.write() as session:
         started = {
@@ -547,5 +553,3 @@ def send_task() -> None:
 def ask_task() -> None:
     """Messages are in doubt."""
     ask(current())
-
-

@@ -139,7 +139,9 @@ def _prepare_certificates(
             select(Submission.number, Submission.id).join(
                 numbers, numbers.c.number == Submission.number
             )
-        ).tuples().all()
+        )
+        .tuples()
+        .all()
     )
     assigned = rows_table(
         session,
@@ -258,9 +260,7 @@ def _waiting_messages(session: Session, context: Context) -> Iterator[tuple[int,
         )
 
 
-def _store_signed(
-    session: Session, context: Context, signed: Sequence[tuple[int, bytes]]
-) -> int:
+def _store_signed(session: Session, context: Context, signed: Sequence[tuple[int, bytes]]) -> int:
     """Bytes are written once: a message that was signed or cancelled meanwhile is left alone."""
     if not signed:
         return 0

@@ -8,7 +8,7 @@ import warnings
 from typing import Any
 
 import structlog
-from celery.platforms import SecurityWarning
+from celery.exceptions import SecurityWarning
 from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
 
 from config.log import set_up_logging

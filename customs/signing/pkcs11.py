@@ -8,6 +8,7 @@ only login is the one here, behind the latch.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -146,10 +147,8 @@ class Pkcs11Signer:
         """Drop session and library: the only state from which every module opens again."""
         session, self._session, self._key = self._session, None, None
         if session is not None and self._pid == os.getpid():
-            try:
+            with suppress(PKCS11Error):  # when the token has gone, unload lets go of it for good
                 session.close()
-            except PKCS11Error:
-                pass  # the token has gone; unload below lets go of it for good
         pkcs11.unload(str(self._settings.module))
 
 

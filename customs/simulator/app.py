@@ -149,7 +149,8 @@ def _half(asked: Request, body: bytes) -> Iterator[bytes]:
 
 
 def _hang_up(asked: Request) -> None:
-    connection = asked.environ.get("gunicorn.socket")
+    environ = asked.environ  # the server's own socket: gunicorn's, or werkzeug's in tests
+    connection = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
     if isinstance(connection, socket.socket):
         connection.shutdown(socket.SHUT_RDWR)
 

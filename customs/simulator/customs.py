@@ -309,7 +309,9 @@ def _receipt(
 ) -> str:
     moment = datetime.fromtimestamp(at, BEIJING).strftime(TIME_FORMAT)
     codes = {code for _, code, _ in lines}
-    result = "4" if "4001" in codes else "1" if codes == {"0000"} else "3" if "0000" in codes else "2"
+    result = (
+        "4" if "4001" in codes else "1" if codes == {"0000"} else "3" if "0000" in codes else "2"
+    )
     returned = "".join(
         f"<BlankCertReturn><GNo>{n}</GNo><SerialNo>{serial}</SerialNo><RepCode>{code}</RepCode>"
         f"<RepMsg>{rules.TEXTS.get(code, '退回')}</RepMsg><FormState>{state}</FormState>"

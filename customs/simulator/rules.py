@@ -77,7 +77,7 @@ def read_order(body: bytes, trusted: Sequence[bytes]) -> Order:
     except bcm1.NotReadable as error:
         raise Rejected("0001", str(error)[:200]) from None
     if not _SCHEMA.validate(root):
-        raise Rejected("0002", str(_SCHEMA.error_log.last_error)[:200])
+        raise Rejected("0002", str(_SCHEMA.error_log)[:200])
     message = root.find(".//b:BlankCertMessage", _NS)
     if message is None:
         raise Rejected("0002", "not a BCM101")
