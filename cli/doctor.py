@@ -196,15 +196,11 @@ def _counts(session: Session) -> dict[SubmissionState, int]:
         *(SubmissionState.PREPARED, SubmissionState.SIGNED, SubmissionState.SENDING),
         *(SubmissionState.IN_DOUBT, SubmissionState.TAKEN, SubmissionState.PARKED),
     )
-    found = (
-        session.execute(
-            select(Submission.state, func.count())
-            .where(Submission.state.in_(open_states))
-            .group_by(Submission.state)
-        )
-        .tuples()
-        .all()
-    )
+    found = session.execute(
+        select(Submission.state, func.count())
+        .where(Submission.state.in_(open_states))
+        .group_by(Submission.state)
+    ).all()
     return dict(found)
 
 

@@ -191,15 +191,11 @@ class BatchCounts:
 
 def batch_counts(session: Session, batch_id: int) -> BatchCounts:
     """Count the rows and serials of a batch, in two statements."""
-    rows = (
-        session.execute(
-            select(BatchRow.status, func.count())
-            .where(BatchRow.batch_id == batch_id)
-            .group_by(BatchRow.status)
-        )
-        .tuples()
-        .all()
-    )
+    rows = session.execute(
+        select(BatchRow.status, func.count())
+        .where(BatchRow.batch_id == batch_id)
+        .group_by(BatchRow.status)
+    ).all()
     found = session.execute(
         select(Item.state, Item.action, Form.state, func.count())
         .join(BatchRow, (BatchRow.batch_id == Item.batch_id) & (BatchRow.number == Item.row_number))

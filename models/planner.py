@@ -8,18 +8,18 @@ with what a person confirmed.
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import JSON, Integer, String, and_, case, delete, func, insert, or_, select, update
+from sqlalchemy import Integer, String, and_, case, delete, func, insert, or_, select, update
 from sqlalchemy.orm import Session, aliased
-from sqlalchemy.types import TypeEngine
 
-from models.base import Json, Serial
+from models.base import Serial
 from models.batches import Batch, BatchRow, Item
-from models.bulk import CHUNK, chunks, rows_table
+from models.bulk import CHUNK, chunks, json_of_text, rows_table
 from models.plan import (
     AvailableForm,
     CertificateFacts,
@@ -246,14 +246,15 @@ def _store(
 ) -> None:
     if not rows:
         return
-    kinds: dict[str, TypeEngine[Any]] = {"number": Integer(), "status": String(), "problems": Json}
-    if session.get_bind().dialect.name == "sqlite":
-        kinds["problems"] = JSON()
-    given = rows_table(session, kinds, [(n, s.value, p) for n, s, p in rows])
+    given = rows_table(
+        session,
+        {"number": Integer(), "status": String(), "problems": String()},
+        [(number, status.value, json.dumps(problems)) for number, status, problems in rows],
+    )
     session.execute(
         update(BatchRow)
         .where(BatchRow.batch_id == batch_id, BatchRow.number == given.c.number)
-        .values(status=given.c.status, problems=given.c.problems)
+        .values(status=given.c.status, problems=json_of_text(session, given.c.problems))
         .execution_options(synchronize_session=False)
     )
 
@@ -293,7 +294,7 @@ def _plan_pages(session: Session, batch: Batch) -> None:
             .group_by(BatchRow.certificate)
             .having(func.count() > 1)
         )
-        totals = {c: int(wanted or 0) for c, wanted in session.execute(repeated).tuples()}
+        totals = {c: int(wanted or 0) for c, wanted in session.execute(repeated)}
         available = _available_forms(session, batch.id, owner, form_type)
         for takings in chunks(take_pages(demands, totals, available)):
             _store_takings(session, batch, takings)
@@ -369,7 +370,7 @@ def _verify_counts(
         .group_by(Item.certificate)
     )
     for query in (used, named):
-        yield from session.execute(query).tuples().all()
+        yield from session.execute(query).all()
 
 
 def _available_forms(

@@ -156,9 +156,7 @@ def _refusal(session: Session, batch: Batch) -> BlankformsError | None:
             select(BatchRow.status, func.count())
             .where(BatchRow.batch_id == batch.id)
             .group_by(BatchRow.status)
-        )
-        .tuples()
-        .all()
+        ).all()
     )
     problems = counts.get(RowStatus.PROBLEM, 0)
     if batch.all_or_nothing and problems:

