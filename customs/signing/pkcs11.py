@@ -99,10 +99,9 @@ class Pkcs11Signer:
         if self._session is not None and self._pid == os.getpid():
             return
         module = str(self._settings.module)
-        if self._session is not None:  # opened by the parent: its handles are not ours
-            self._session = None
-            pkcs11.unload(module)
+        self._session = None
         with self._latch.exclusive():
+            pkcs11.unload(module)  # what a parent initialised is not ours after the fork
             try:
                 token = pkcs11.lib(module).get_token(token_label=self._settings.token_label)
                 flags = token.flags
