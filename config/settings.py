@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from base64 import b64decode
 from collections.abc import Mapping
 from functools import cached_property
 from hashlib import sha256
@@ -42,7 +43,7 @@ class ConfigurationError(Exception):
 class Settings(BaseModel):
     """The settings of one process, frozen. Field `name` comes from environment `NAME`."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", validate_default=True)
 
     blankforms_home: Path = Field(
         default=Path("var"), description="数据目录 / folder of all embedded data"
@@ -83,7 +84,9 @@ class Settings(BaseModel):
     pkcs11_token_label: str = Field(default="", description="卡的标签 / token label")
     pkcs11_key_label: str = Field(default="", description="密钥标签 / key label")
     pkcs11_pin: Secret | None = Field(default=None, description="只能用 PKCS11_PIN_FILE 给出")
-    signature_profile: str = Field(default="rsa-sha256", description="rsa-sha256 或 sm2-sm3")
+    signature_profile: Literal["rsa-sha256", "sm2-sm3"] = Field(
+        default="rsa-sha256", description="rsa-sha256 或 sm2-sm3"
+    )
     signature_mechanism: int | None = Field(
         default=None, description="厂商机制号，如 0x80008100(SM2) / vendor mechanism number"
     )
@@ -242,6 +245,15 @@ def _secret_from(name: str, path: str) -> str:
         raise ConfigurationError(f"{name}: {error}") from None
 
 
+def _is_callback_secret(secret: str) -> bool:
+    """Standard Webhooks: whsec_ and 24-64 random bytes in base64."""
+    try:
+        key = b64decode(secret.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        return False
+    return secret.startswith("whsec_") and len(key) in range(24, 65)
+
+
 def _check_together(settings: Settings) -> None:
     """Rules over several settings; each error names the settings concerned."""
     wrong: list[str] = []
@@ -256,6 +268,10 @@ def _check_together(settings: Settings) -> None:
             wrong.append("ENTERPRISE_CODE: needed with CUSTOMS_URL")
         if settings.customs_token is None:
             wrong.append("CUSTOMS_TOKEN or CUSTOMS_TOKEN_FILE: needed with CUSTOMS_URL")
+    if settings.callback_secrets is not None and not all(
+        _is_callback_secret(s) for s in settings.secrets_of_callbacks
+    ):
+        wrong.append("CALLBACK_SECRETS: each must be whsec_ and base64 of 24-64 bytes")
     if settings.pkcs11_module is not None:
         if not settings.pkcs11_module.exists():
             wrong.append(f"PKCS11_MODULE: {settings.pkcs11_module} does not exist")

@@ -167,10 +167,10 @@ def parse_receipt(body: bytes) -> Receipt:
     try:
         forms = [
             ReceiptForm(
-                _text(line, "SerialNo"),
-                _text(line, "RepCode"),
+                _text(line, "SerialNo", "[0-9A-Z]{6,12}"),
+                _text(line, "RepCode", "[0-9]{4}"),
                 _text(line, "RepMsg"),
-                _text(line, "FormState"),
+                _text(line, "FormState", "[0-3]"),
             )
             for line in node.iterfind("b:BlankCertReturn", _NS)
         ]
@@ -180,10 +180,10 @@ def parse_receipt(body: bytes) -> Receipt:
         raise NotReadable(str(error)) from None
     return Receipt(
         receipt_id=_text(node, "ReceiptId"),
-        number=_text(node, "EtpsPreentNo"),
+        number=_text(node, "EtpsPreentNo", "[0-9A-Z]{1,32}"),
         seq_no=_text(node, "SeqNo"),
         action=action,
-        certificate=_text(node, "CertNo"),
+        certificate=_text(node, "CertNo", "[0-9A-Z]{1,20}"),
         managed_at=managed,
         forms=forms,
     )
@@ -194,8 +194,8 @@ def beijing_time(text: str) -> datetime:
     return datetime.strptime(text, TIME_FORMAT).replace(tzinfo=BEIJING)
 
 
-def _text(node: etree._Element, name: str) -> str:
+def _text(node: etree._Element, name: str, pattern: str = "") -> str:
     text = node.findtext(f"b:{name}", None, _NS)
-    if text is None:
+    if text is None or (pattern and not re.fullmatch(pattern, text.strip())):
         raise NotReadable(name)
     return text.strip()

@@ -7,7 +7,7 @@ else), `Conflict` (our number with other bytes: a person). What is not clear is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Protocol
@@ -139,16 +139,20 @@ class CustomsCertificate:
 
 
 class CustomsGateway(Protocol):
-    """The line to customs. `start_*` return at once; `completed` gives what has ended."""
+    """The line to customs. `start_*` return at once; `completed` gives what has ended.
 
-    def start_send(self, message: SignedMessage, start_before: float) -> None:
+    Each started call is known by the caller's own token, so that an answer to a call of an earlier
+    run is never taken for the answer to a later one.
+    """
+
+    def start_send(self, token: Hashable, message: SignedMessage, start_before: float) -> None:
         """Send once. Not begun by `start_before` (monotonic clock, seconds): `NotTaken`."""
 
-    def start_ask(self, number: str, sha256: str) -> None:
+    def start_ask(self, token: Hashable, number: str, sha256: str) -> None:
         """Ask what became of the number; `sha256` tells whether it is our bytes that are there."""
 
-    def completed(self) -> list[tuple[str, SendOutcome | AskOutcome]]:
-        """Wait until at least one started call has ended; give all that have (number, outcome)."""
+    def completed(self) -> list[tuple[Hashable, SendOutcome | AskOutcome]]:
+        """Wait until at least one started call has ended; give all that have (token, outcome)."""
 
     def receipts(self, after: str, limit: int) -> ReceiptPage:
         """Receipts after a cursor. Raises `GatewayUnreachable`."""

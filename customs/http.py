@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import ssl
 import threading
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Hashable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from datetime import date
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
@@ -51,11 +51,16 @@ ANSWER_LIMIT: Final = 16 * 1024 * 1024
 UNAUTHORISED_PAUSE: Final = 60.0
 """Seconds without sending after 401: a wrong token stays wrong until a person changes it."""
 
+LONGEST_PAUSE: Final = 3600
+"""Seconds; a longer Retry-After is asked about again after that."""
+
+_ODD: Final = (ValueError, KeyError, TypeError, AttributeError)
+"""JSON that is not what the contract says."""
+
 _NOTHING_SENT: Final = (
     aiohttp.ClientConnectorError,
     aiohttp.ConnectionTimeoutError,
     aiohttp.InvalidURL,
-    ssl.SSLError,
 )
 
 T = TypeVar("T")
@@ -69,19 +74,19 @@ class HttpGateway:
         self._headers = {"Authorization": f"Bearer {token}"}
         self._limit = concurrency
         self._deadline = deadline_seconds
-        self._ended: SimpleQueue[tuple[str, SendOutcome | AskOutcome]] = SimpleQueue()
+        self._ended: SimpleQueue[tuple[Hashable, SendOutcome | AskOutcome]] = SimpleQueue()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._session, self._slots = self._run(self._open())
 
-    def start_send(self, message: SignedMessage, start_before: float) -> None:
-        self._schedule(message.number, self._send(message, start_before))
+    def start_send(self, token: Hashable, message: SignedMessage, start_before: float) -> None:
+        self._schedule(token, self._send(message, start_before))
 
-    def start_ask(self, number: str, sha256: str) -> None:
-        self._schedule(number, self._ask(number, sha256))
+    def start_ask(self, token: Hashable, number: str, sha256: str) -> None:
+        self._schedule(token, self._ask(number, sha256))
 
-    def completed(self) -> list[tuple[str, SendOutcome | AskOutcome]]:
+    def completed(self) -> list[tuple[Hashable, SendOutcome | AskOutcome]]:
         ended = [self._ended.get()]
         try:
             while True:
@@ -91,40 +96,41 @@ class HttpGateway:
 
     def receipts(self, after: str, limit: int) -> ReceiptPage:
         found = self._get_json("/receipts", after=after, limit=limit)
-        receipts = [
-            RawReceipt(str(r["receiptId"]), str(r["xml"]).encode()) for r in found["receipts"]
-        ]
-        return ReceiptPage(receipts, str(found["next"]))
+        with _as_the_contract_says("/receipts"):
+            receipts = [RawReceipt(r["receiptId"], r["xml"].encode()) for r in found["receipts"]]
+            return ReceiptPage(receipts, found["next"] + "")
 
     def forms(
         self, holder: str, after: str, limit: int
     ) -> tuple[Sequence[CustomsForm], str | None]:
         found = self._get_json("/forms", holder=holder, after=after, limit=limit)
-        forms = [
-            CustomsForm(
-                f["serialNo"], f["formType"], str(f["state"]), f["certNo"], _day(f["issuedOn"])
-            )
-            for f in found["forms"]
-        ]
-        return forms, found["next"]
+        with _as_the_contract_says("/forms"):
+            forms = [
+                CustomsForm(
+                    f["serialNo"], f["formType"], f["state"], f["certNo"], _day(f["issuedOn"])
+                )
+                for f in found["forms"]
+            ]
+            return forms, found["next"]
 
     def certificates(
         self, enterprise: str, after: str, limit: int
     ) -> tuple[Sequence[CustomsCertificate], str | None]:
         found = self._get_json("/certificates", enterprise=enterprise, after=after, limit=limit)
-        certificates = [
-            CustomsCertificate(
-                c["certNo"],
-                c["certType"],
-                c["ciqRegNo"],
-                c["aplRegNo"],
-                _day(c["approvedOn"]),
-                c["pages"],
-                c["status"],
-            )
-            for c in found["certificates"]
-        ]
-        return certificates, found["next"]
+        with _as_the_contract_says("/certificates"):
+            certificates = [
+                CustomsCertificate(
+                    c["certNo"],
+                    c["certType"],
+                    c["ciqRegNo"],
+                    c["aplRegNo"],
+                    _day(c["approvedOn"]),
+                    c["pages"],
+                    c["status"],
+                )
+                for c in found["certificates"]
+            ]
+            return certificates, found["next"]
 
     def close(self) -> None:
         self._run(self._session.close())
@@ -166,8 +172,8 @@ class HttpGateway:
                 async with self._session.get(
                     f"{self._url}/messages/{number}", allow_redirects=False
                 ) as response:
-                    return _ask_outcome(sha256, response.status, await _body(response))
-            except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+                    return _ask_outcome(number, sha256, response.status, await _body(response))
+            except (aiohttp.ClientError, TimeoutError, OSError, *_ODD) as error:
                 return InDoubt(_say(error))
 
     async def _get(self, path: str, query: dict[str, str]) -> Any:
@@ -182,11 +188,13 @@ class HttpGateway:
     # -- between the caller's thread and the loop ------------------------------------------------
 
     def _schedule(
-        self, number: str, call: Coroutine[Any, Any, SendOutcome] | Coroutine[Any, Any, AskOutcome]
+        self,
+        token: Hashable,
+        call: Coroutine[Any, Any, SendOutcome] | Coroutine[Any, Any, AskOutcome],
     ) -> None:
         def ended(future: Future[Any]) -> None:
             error = future.exception()
-            self._ended.put((number, InDoubt(_say(error)) if error else future.result()))
+            self._ended.put((token, InDoubt(_say(error)) if error else future.result()))
 
         asyncio.run_coroutine_threadsafe(call, self._loop).add_done_callback(ended)
 
@@ -220,6 +228,8 @@ def _send_outcome(message: SignedMessage, status: int, headers: Any, body: bytes
             answer = bcm1.parse_answer(body)
             if answer.deal_flag in {bcm1.TAKEN, bcm1.DUPLICATE}:
                 return InDoubt(f"422 {answer.deal_flag}")
+            if answer.number not in {None, message.number}:
+                return InDoubt(f"422 {answer.number}")
             return Refused(answer.deal_flag, answer.text)
         case 413:
             return Refused("413", "报文过大")
@@ -231,10 +241,12 @@ def _send_outcome(message: SignedMessage, status: int, headers: Any, body: bytes
             return InDoubt(f"HTTP {status}")
 
 
-def _ask_outcome(sha256: str, status: int, body: bytes) -> AskOutcome:
+def _ask_outcome(number: str, sha256: str, status: int, body: bytes) -> AskOutcome:
     match status:
         case 200:
             found = json.loads(body)
+            if found["etpsPreentNo"] != number:
+                return InDoubt(f"200 {found['etpsPreentNo']}")
             return _taken(str(found["seqNo"]), str(found["payloadSha256"]), sha256)
         case 404 if json.loads(body).get("error") == "not_found":
             return NotFound()
@@ -242,8 +254,19 @@ def _ask_outcome(sha256: str, status: int, body: bytes) -> AskOutcome:
             return InDoubt(f"HTTP {status}")
 
 
-def _taken(seq_no: str | None, theirs: str | None, ours: str) -> Taken | Conflict:
-    if theirs is not None and theirs != ours:
+@contextmanager
+def _as_the_contract_says(path: str) -> Iterator[None]:
+    try:
+        yield
+    except _ODD as error:
+        raise GatewayUnreachable(detail=f"{path}: {_say(error)}") from error
+
+
+def _taken(seq_no: str | None, theirs: str | None, ours: str) -> Taken | Conflict | InDoubt:
+    """Taken, when it is our bytes that customs has."""
+    if theirs is None:
+        return InDoubt("no PayloadSha256")
+    if theirs != ours:
         return Conflict(f"customs has {theirs[:12]}…, we sent {ours[:12]}…")
     return Taken(seq_no or "")
 
@@ -251,7 +274,9 @@ def _taken(seq_no: str | None, theirs: str | None, ours: str) -> Taken | Conflic
 def _retry_after(headers: Any) -> float | None:
     """Seconds of a Retry-After header; only the form with seconds is in the contract."""
     value = str(headers.get("Retry-After", ""))
-    return float(value) if value.isascii() and value.isdecimal() else None
+    if not (value.isascii() and value.isdecimal()):
+        return None
+    return float(min(int(value[:9]), LONGEST_PAUSE))
 
 
 async def _body(response: aiohttp.ClientResponse) -> bytes:

@@ -46,7 +46,7 @@ def rows_table(
     if session.get_bind().dialect.name == "postgresql":
         by_column = list(zip(*rows, strict=True)) if rows else [() for _ in columns]
         arrays = [
-            bindparam(None, list(values), type_=ARRAY(kind))
+            bindparam(None, list(values), type_=ARRAY(kind, dimensions=1))
             for kind, values in zip(columns.values(), by_column, strict=True)
         ]
         named = [column(name, kind) for name, kind in columns.items()]

@@ -145,6 +145,7 @@ def _reopen_blocks(session: Session, form_ids: Sequence[int]) -> None:
             .group_by(Form.block_id)
         ).all()
     )
+    _lock_blocks(session, list(lowest))
     returned = rows_table(session, {"id": BigInteger(), "serial": Serial}, sorted(lowest.items()))
     lower = (Block.lowest_free.is_(None)) | (Block.lowest_free > returned.c.serial)
     session.execute(
@@ -161,7 +162,9 @@ def advance_blocks(session: Session, block_ids: Iterable[int]) -> None:
     Looks on from the old mark, so that a form which stayed behind (named by a row that was not
     carried out) keeps the mark at itself.
     """
-    given = ids_table(session, sorted(block_ids))
+    ids = sorted(block_ids)
+    _lock_blocks(session, ids)
+    given = ids_table(session, ids)
     lowest = (
         select(func.min(Form.serial))
         .where(
@@ -177,3 +180,14 @@ def advance_blocks(session: Session, block_ids: Iterable[int]) -> None:
         .values(lowest_free=lowest)
         .execution_options(synchronize_session=False)
     )
+
+
+def _lock_blocks(session: Session, block_ids: Sequence[int]) -> None:
+    """Before a mark is compared: another transaction may be moving it the other way."""
+    given = ids_table(session, sorted(block_ids))
+    session.execute(
+        select(Block.id)
+        .join(given, given.c.id == Block.id)
+        .order_by(Block.id)
+        .with_for_update(of=Block)
+    ).all()

@@ -190,15 +190,17 @@ def take_pages(
     """
     waiting: deque[AvailableForm] = deque()
     promised = 0
-    met: dict[str, bool] = {}
+    met: dict[str | int, bool] = {}
     for demand in demands:
-        total = totals.get(demand.certificate, demand.wanted)
-        if demand.certificate not in met:
+        together = demand.certificate in totals
+        key = demand.certificate if together else demand.row_number
+        total = totals[demand.certificate] if together else demand.wanted
+        if key not in met:
             while len(waiting) < promised + total and (form := next(available, None)):
                 waiting.append(form)
-            met[demand.certificate] = len(waiting) >= promised + total
-            promised += total if met[demand.certificate] else 0
-        if met[demand.certificate]:
+            met[key] = len(waiting) >= promised + total
+            promised += total if met[key] else 0
+        if met[key]:
             promised -= demand.wanted
             forms = [waiting.popleft() for _ in range(demand.wanted)]
             yield Taking(demand, forms, total, total)

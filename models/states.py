@@ -158,6 +158,7 @@ SUBMISSION_MOVES: Final[frozenset[tuple[SubmissionState, SubmissionState]]] = fr
         (SubmissionState.SENDING, SubmissionState.DECIDED),
         (SubmissionState.IN_DOUBT, SubmissionState.DECIDED),
         (SubmissionState.SIGNED, SubmissionState.TAKEN),
+        (SubmissionState.PARKED, SubmissionState.TAKEN),  # asked again by a person
     }
 )
 

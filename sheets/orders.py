@@ -330,6 +330,8 @@ def as_text(cell: Any) -> str:
         return ""
     if isinstance(cell, dict):
         return str(cell.get("error") or cell.get("date") or "")
+    if isinstance(cell, str):
+        return cell.replace("\0", "")  # no database keeps it in text
     if isinstance(cell, float):
         return str(int(cell)) if cell.is_integer() else repr(cell)
     return str(cell)

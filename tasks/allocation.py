@@ -225,7 +225,9 @@ def cancel(context: Context, batch_id: int, cause: str = "cancel") -> Cancelled:
                 Submission.batch_id == batch_id, Submission.state != SubmissionState.CANCELLED
             )
         )
-        if not at_customs:
+        if at_customs:
+            batch.expires_at = context.now()  # what comes back as not taken is not sent again
+        else:
             batch.state = BatchState.CANCELLED
             batch.finished_at = context.now()
         if not ever_left:
@@ -235,7 +237,10 @@ def cancel(context: Context, batch_id: int, cause: str = "cancel") -> Cancelled:
 
 
 def expire(context: Context, batch_id: int) -> None:
-    """Give back what a batch has held too long without sending it; what left goes on."""
+    """Give back what a batch has held too long without sending it; what left goes on.
+
+    Of a cancelled batch: what was on its way then and certainly did not arrive.
+    """
     with context.database.write() as session:
         batch = session.get(Batch, batch_id, with_for_update=True)
         if batch is None or batch.state is not BatchState.WORKING or batch.expires_at is None:
@@ -243,9 +248,9 @@ def expire(context: Context, batch_id: int) -> None:
         if batch.expires_at > context.now():
             return
         released = _release(session, context, batch_id, "reservation_expired")
-        batch.expires_at = None
         finish_batches(session, [batch_id], context.now())
-    log.warning("reservation_expired", batch_id=batch_id, forms=released)
+    if released:
+        log.warning("reservation_expired", batch_id=batch_id, forms=released)
 
 
 def _release(session: Session, context: Context, batch_id: int, cause: str) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Select, and_, exists, select
+from sqlalchemy import Exists, Select, and_, exists, or_, select
 from sqlalchemy.orm import Session
 
 from config.names import Task
@@ -33,6 +33,10 @@ def _sending_lost(now: datetime) -> Select[int]:
     return select(Submission.id).where(lost)
 
 
+def _holds_anything() -> Exists:
+    return exists().where(Item.batch_id == Batch.id, Item.state == ItemState.HELD)
+
+
 def _unprepared() -> Select[int]:
     waiting = exists().where(
         Item.batch_id == Batch.id, Item.state == ItemState.HELD, Item.submission_id.is_(None)
@@ -44,7 +48,14 @@ PER_BATCH: Final[dict[Task, Callable[[datetime], Select[int]]]] = {
     Task.RESERVE: lambda _now: select(Batch.id).where(Batch.state == BatchState.CONFIRMED),
     Task.PREPARE: lambda _now: _unprepared(),
     Task.REPORT: lambda _now: select(Batch.id).where(
-        Batch.state.in_([BatchState.FINISHED, BatchState.CANCELLED]), Batch.reported_at.is_(None)
+        or_(
+            and_(
+                Batch.state.in_([BatchState.FINISHED, BatchState.CANCELLED]),
+                Batch.reported_at.is_(None),
+            ),
+            # two transactions that decide the last two forms do not see each other's
+            and_(Batch.state == BatchState.WORKING, ~_holds_anything()),
+        )
     ),
     Task.EXPIRE: lambda now: select(Batch.id).where(
         Batch.state == BatchState.WORKING, Batch.expires_at <= now

@@ -51,6 +51,9 @@ RECEIPTS_TOGETHER: Final = 500
 """Receipts in one page (the contract's most) and in one transaction."""
 
 PAGES_A_RING: Final = 20
+LISTED_NEAR: Final = 20
+"""Forms asked for to find one: a serial may exist in several types, or sort after longer ones."""
+
 ASKED_TOGETHER: Final = 50
 _TEXT_LIMIT: Final = 150
 
@@ -73,6 +76,7 @@ class Arrival:
 def receipt_arrival(receipt_id: str, xml: bytes, source: str) -> Arrival:
     """A receipt, by whichever way. The same id with other content is another thing (a conflict)."""
     digest = hashlib.sha256(xml).hexdigest()
+    receipt_id = receipt_id.replace("\0", "")
     return Arrival(f"receipt:{receipt_id[:240]}:{digest}", source, receipt_id[:255], xml)
 
 
@@ -82,11 +86,13 @@ def callback_arrival(callback_id: str, body: bytes) -> Arrival:
     try:
         told = json.loads(body)
         if told["type"] != "receipt.created":
-            reason = str(told["type"])[:_TEXT_LIMIT]
+            reason = ascii(told["type"])[:_TEXT_LIMIT]
             return Arrival(key, "callback", None, body, InboxState.KEPT, reason)
         data = told["data"]
-        return receipt_arrival(str(data["receiptId"]), data["xml"].encode(), "callback")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if not data["receiptId"].isprintable():
+            raise ValueError("receiptId")
+        return receipt_arrival(data["receiptId"], data["xml"].encode(), "callback")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = f"unreadable: {type(error).__name__}"
         return Arrival(key, "callback", None, body, InboxState.QUARANTINED, reason)
 
@@ -263,7 +269,7 @@ def _judge(
     outcome: _Outcome,
 ) -> None:
     """Let one receipt change the items in memory, or say why it may not."""
-    strange = _strange(receipt, sent)
+    strange = _strange(receipt, sent)[:_TEXT_LIMIT]
     if strange or sent is None:
         outcome.quarantined[inbox_id] = strange
         detail = f"{strange}: {receipt.number} {receipt.certificate}"
@@ -320,11 +326,15 @@ def _strange(receipt: bcm1.Receipt, sent: _Sent | None) -> str:
         return f"not awaited: {sent.state}"
     if (receipt.certificate, receipt.action) != (sent.certificate, sent.action):
         return "other certificate or operation"
+    if len({line.serial for line in receipt.forms}) != len(receipt.forms):
+        return "a serial twice in one receipt"
     for line in receipt.forms:
         item = sent.items.get(line.serial)
         if item is None:
             return f"serial {line.serial} was not sent"
         decision = verdict(line.rep_code, line.form_state, item.action)
+        if decision is Verdict.DECIDED and line.form_state != WANTED_STATE[item.action]:
+            return f"{line.serial}: {line.rep_code} with FormState {line.form_state}"
         final = _FINAL.get(decision)
         if item.state is not ItemState.HELD and final not in (None, item.state):
             return f"contradiction: {line.serial} is {item.state}, receipt says {line.rep_code}"
@@ -486,7 +496,7 @@ def adopt(context: Context) -> int:
         ).all()
     answers = {}
     for line in lines:
-        forms, _ = context.gateway.forms(line.owner, predecessor(line.serial), 1)
+        forms, _ = context.gateway.forms(line.owner, predecessor(line.serial), LISTED_NEAR)
         answers[line.item_id] = next(
             (f for f in forms if (f.serial, f.form_type) == (line.serial, line.form_type)), None
         )
@@ -509,11 +519,12 @@ def _settle_asked(session: Session, context: Context, item_id: int, listed: Any)
         return []
     sent = _submissions(session, {number})[number]
     item = next(i for i in sent.items.values() if i.id == item_id)
-    adopted = (
-        listed is not None
-        and listed.certificate == sent.certificate
-        and listed.state == WANTED_STATE[item.action]
-    )
+    if item.state is not ItemState.HELD:
+        return []  # a receipt decided it while customs was asked
+    if listed is None:
+        _leave_to_a_person(session, context, item)
+        return []
+    adopted = listed.certificate == sent.certificate and listed.state == WANTED_STATE[item.action]
     item.state = ItemState.DECIDED if adopted else ItemState.REFUSED
     item.rep_code, item.rep_text = "2102", "已按海关状态采纳" if adopted else "空白证单状态不符"
     item.hold, item.changed, sent.touched = not adopted, True, True
@@ -523,6 +534,18 @@ def _settle_asked(session: Session, context: Context, item_id: int, listed: Any)
         outcome.discrepancies.append(_discrepancy(context, "customs_2102", 0, item, text))
         outcome.discrepancies[0]["inbox_id"] = None
     return _write(session, context, {number: sent}, outcome)
+
+
+def _leave_to_a_person(session: Session, context: Context, item: _Item) -> None:
+    """Customs says the form is done and does not list it: nothing is concluded."""
+    session.execute(
+        update(ReceiptLine)
+        .where(ReceiptLine.item_id == item.id, ReceiptLine.open)
+        .values(verdict=Verdict.UNKNOWN.value)
+        .execution_options(synchronize_session=False)
+    )
+    found = _discrepancy(context, "customs_2102", 0, item, "2102, not in customs' list")
+    session.execute(insert(Discrepancy), [{**found, "inbox_id": None}])
 
 
 @app.task(name=Task.POLL.value)

@@ -19,6 +19,7 @@ from models.errors import BatchNotFound
 from models.language import t
 from models.outcomes import RowResult, row_results
 from models.problems import Problem
+from models.progress import finish_batches
 from models.states import BatchState, RowOutcome, RowStatus, label
 from sheets.result import ResultRow, write_result
 from tasks.app import app
@@ -30,8 +31,12 @@ _DONE: Final = (BatchState.FINISHED, BatchState.CANCELLED)
 
 
 def report(context: Context, batch_id: int) -> Path | None:
-    """Write the result sheet of a finished batch to the data folder, once."""
-    with context.database.read() as session:
+    """Write the result sheet of a finished batch to the data folder, once.
+
+    Finishes the batch first when nothing of it is held any more.
+    """
+    with context.database.write() as session:
+        finish_batches(session, [batch_id], context.now())
         batch = session.get(Batch, batch_id)
         if batch is None or batch.state not in _DONE or batch.reported_at is not None:
             return None

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
 import structlog
-from sqlalchemy import Integer, String, and_, func, insert, or_, select, update
+from sqlalchemy import Integer, String, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from config.names import Task
@@ -33,7 +33,7 @@ from customs.gateway import (
     Taken,
 )
 from models.base import BigId
-from models.batches import Item
+from models.batches import Batch, Item
 from models.bulk import ids_table, rows_table
 from models.links import close_link, customs_link
 from models.moves import FormMove, move_forms
@@ -84,6 +84,11 @@ class _Claimed:
     message: SignedMessage
     send_count: int
 
+    @property
+    def token(self) -> Hashable:
+        """This very attempt."""
+        return ("send", self.id, self.send_count)
+
 
 def send(context: Context) -> int:
     """Send what is signed and due, until nothing is; gives how many ended.
@@ -93,7 +98,7 @@ def send(context: Context) -> int:
     """
     window = context.settings.send_concurrency * WINDOW_FACTOR
     end = time.monotonic() + RUN_SECONDS
-    flying: dict[str, _Claimed] = {}
+    flying: dict[Hashable, _Claimed] = {}
     ended = 0
     open_line = True
     while True:
@@ -103,11 +108,12 @@ def send(context: Context) -> int:
             )
             claimed = _claim(context, window - len(flying))
             for one in claimed:
-                flying[one.message.number] = one
-                context.gateway.start_send(one.message, start_before)
+                flying[one.token] = one
+                context.gateway.start_send(one.token, one.message, start_before)
         if not flying:
             break
-        outcomes = [(flying.pop(number), o) for number, o in context.gateway.completed()]
+        ended_now = context.gateway.completed()  # those of a run that broke off are not ours
+        outcomes = [(flying.pop(t), o) for t, o in ended_now if t in flying]
         open_line &= not _record_sent(context, outcomes)
         ended += len(outcomes)
     if ended and open_line:
@@ -132,13 +138,15 @@ def _claim(context: Context, limit: int) -> list[_Claimed]:
                 Submission.payload_sha256,
                 Submission.send_count,
             )
+            .join(Batch, Batch.id == Submission.batch_id)
             .where(
                 Submission.state == SubmissionState.SIGNED,
                 Submission.next_attempt_at <= now,
+                Batch.expires_at > now,  # expired or cancelled: to be given back, not sent
             )
             .order_by(Submission.id)
             .limit(limit)
-            .with_for_update(skip_locked=True)
+            .with_for_update(skip_locked=True, of=Submission)
         ).all()
         claimed = [
             _Claimed(
@@ -248,9 +256,16 @@ class _Doubt:
     number: str
     sha256: str
     action: Action
+    send_count: int
     ask_count: int
+    asked_at: datetime
     conclusive_at: datetime
     """From when on customs' "not found" can be believed (contract section 2)."""
+
+    @property
+    def token(self) -> Hashable:
+        """This very question."""
+        return ("ask", self.id, self.ask_count)
 
 
 def ask(context: Context, certificate: str | None = None) -> int:
@@ -261,11 +276,12 @@ def ask(context: Context, certificate: str | None = None) -> int:
     doubts = _claim_doubts(context, certificate)
     if not doubts:
         return 0
-    waiting = {d.number: d for d in doubts}
+    waiting = {d.token: d for d in doubts}
     for doubt in doubts:
-        context.gateway.start_ask(doubt.number, doubt.sha256)
+        context.gateway.start_ask(doubt.token, doubt.number, doubt.sha256)
     while waiting:
-        ended = [(waiting.pop(number), o) for number, o in context.gateway.completed()]
+        ended_now = context.gateway.completed()
+        ended = [(waiting.pop(t), o) for t, o in ended_now if t in waiting]
         _record_asked(context, ended)
     context.ring(Task.SEND)
     return len(doubts)
@@ -295,6 +311,8 @@ def _claim_doubts(context: Context, certificate: str | None) -> list[_Doubt]:
             .scalar_subquery()
         )
         states = [SubmissionState.IN_DOUBT]
+        if certificate is not None:
+            states.append(SubmissionState.PARKED)
         rows = session.execute(
             select(Submission, last_deadline.label("left_at"))
             .where(Submission.state.in_(states), due)
@@ -322,7 +340,9 @@ def _claim_doubts(context: Context, certificate: str | None) -> list[_Doubt]:
                     submission.number,
                     submission.payload_sha256 or "",
                     submission.action,
+                    submission.send_count,
                     submission.ask_count,
+                    now,
                     left_at + settle,
                 )
             )
@@ -334,39 +354,29 @@ def _record_asked(
 ) -> None:
     now = context.now()
     with context.database.write() as session:
-        started = {
-            r.submission_id: r.started_at
+        doubtful = {
+            (r.id, r.send_count, r.ask_count): r.state
             for r in session.execute(
-                select(Attempt.submission_id, Attempt.started_at).where(
-                    Attempt.kind == AttemptKind.ASK,
-                    or_(
-                        *(
-                            and_(Attempt.submission_id == d.id, Attempt.number == d.ask_count)
-                            for d, _ in ended
-                        )
-                    ),
-                )
-            )
-        }
-        doubtful = set(
-            session.scalars(
-                select(Submission.id)
+                select(Submission.id, Submission.send_count, Submission.ask_count, Submission.state)
                 .where(
                     Submission.id.in_([d.id for d, _ in ended]),
-                    Submission.state == SubmissionState.IN_DOUBT,
+                    Submission.state.in_([SubmissionState.IN_DOUBT, SubmissionState.PARKED]),
                 )
                 .order_by(Submission.id)
                 .with_for_update()
             )
-        )
+        }
         _finish_attempts(session, AttemptKind.ASK, [(d.id, d.ask_count, o) for d, o in ended], now)
-        still = [(d, o) for d, o in ended if d.id in doubtful]
+        # An answer to a question before the last send or question says nothing about now.
+        still = [(d, o) for d, o in ended if (d.id, d.send_count, d.ask_count) in doubtful]
         _taken(session, {d.id: o for d, o in still if isinstance(o, Taken)}, now)
         _parked(session, {d.id: o for d, o in still if isinstance(o, Conflict)})
         gone: dict[int, Action] = {}
         again: dict[datetime, list[int]] = defaultdict(list)
         for doubt, outcome in still:
-            if isinstance(outcome, NotFound) and started[doubt.id] >= doubt.conclusive_at:
+            if doubtful[doubt.id, doubt.send_count, doubt.ask_count] is SubmissionState.PARKED:
+                continue  # only "taken" ends what is parked; anything else is for a person
+            if isinstance(outcome, NotFound) and doubt.asked_at >= doubt.conclusive_at:
                 gone[doubt.id] = doubt.action
             elif isinstance(outcome, (NotFound, InDoubt)):
                 due = now + _after(doubt.ask_count)

@@ -50,6 +50,7 @@ def clear_unconfirmed(context: Context) -> Sequence[int]:
                 Batch.created_at < context.now() - UNCONFIRMED_KEPT,
             )
             .limit(CLEARED_TOGETHER)
+            .with_for_update(skip_locked=True)
         ).all()
         for table in (Item, BatchRow):
             session.execute(delete(table).where(table.batch_id.in_(old)))

@@ -2,7 +2,7 @@
 
 The latch is a file beside the card's lock. It holds a keyed fingerprint of the refused PIN, so a
 corrected PIN file opens the way by itself and nothing can be learnt from the file: the key is
-random and stays in the same folder, mode 0600 (signing.md 2.4).
+random and stays in the same folder, mode 0600 (signing.md 2.4). Every PIN that was refused is kept.
 """
 
 from __future__ import annotations
@@ -37,16 +37,32 @@ class PinLatch:
 
     def refused(self, pin: str) -> str | None:
         """Why this very PIN must not be tried; None when it may be."""
-        if not self._file.exists():
-            return None
-        kept = json.loads(self._file.read_text())
-        if hmac.compare_digest(str(kept["pin"]), self._fingerprint(pin)):
-            return str(kept["reason"])
-        return None
+        return self._kept().get(self._fingerprint(pin))
 
     def close(self, pin: str, reason: str) -> None:
-        """Remember that this PIN was tried and not accepted; on disk before it returns."""
-        self._store(self._file, json.dumps({"pin": self._fingerprint(pin), "reason": reason}))
+        """Remember that this PIN must not be tried; on disk before it returns.
+
+        Closed before a login begins too: a process that dies in it has perhaps used a try. Then
+        a person deletes the latch file, whose name is in the message, after looking at the card.
+        """
+        self._keep({**self._kept(), self._fingerprint(pin): f"{reason} ({self._file})"})
+
+    def open(self, pin: str) -> None:
+        """This PIN was accepted, or was certainly not tried."""
+        kept = self._kept()
+        kept.pop(self._fingerprint(pin), None)
+        self._keep(kept)
+
+    def _kept(self) -> dict[str, str]:
+        if not self._file.exists():
+            return {}
+        return dict(json.loads(self._file.read_text()))
+
+    def _keep(self, kept: dict[str, str]) -> None:
+        if kept:
+            self._store(self._file, json.dumps(kept))
+        else:
+            self._file.unlink(missing_ok=True)
 
     def _fingerprint(self, pin: str) -> str:
         if not self._key_file.exists():

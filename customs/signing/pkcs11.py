@@ -123,15 +123,19 @@ class Pkcs11Signer:
             raise PinRefused(detail=reason)
         if flags & (TokenFlag.USER_PIN_LOCKED | TokenFlag.USER_PIN_FINAL_TRY):
             raise PinRefused(detail="USER_PIN_LOCKED / USER_PIN_FINAL_TRY")
+        self._latch.close(pin, "login interrupted")
         try:
-            return token.open(user_pin=pin, attribute_mapper=_key_types(self._settings.profile))
+            session = token.open(user_pin=pin, attribute_mapper=_key_types(self._settings.profile))
         except _NOT_A_LOGIN as error:
+            self._latch.open(pin)
             pkcs11.unload(str(self._settings.module))
             raise SigningError(detail=_say(error)) from error
         except PKCS11Error as error:
             self._latch.close(pin, _say(error))
             pkcs11.unload(str(self._settings.module))
             raise PinRefused(detail=_say(error)) from error
+        self._latch.open(pin)
+        return session
 
     def _find_key(self) -> None:
         label = self._settings.key_label

@@ -65,7 +65,7 @@ def signer(key_folder):
 MESSAGES = [
     message(),
     message(Action.VOID, "01"),
-    message(Action.VOID, "09", "纸张 <受潮> & \"卷曲\"\r\n第二行\x00"),
+    message(Action.VOID, "09", '纸张 <受潮> & "卷曲"\r\n第二行\x00'),
 ]
 
 
@@ -101,9 +101,14 @@ def test_the_unsigned_message_says_what_the_sample_says():
 
 
 @pytest.mark.parametrize("said", MESSAGES)
-def test_xmlsec_accepts_the_signature_and_refuses_a_changed_digit(signer, said, tmp_path, key_folder):
+def test_xmlsec_accepts_the_signature_and_refuses_a_changed_digit(
+    signer, said, tmp_path, key_folder
+):
     payload = bcm1.signed_message(said, signer, RSA)
-    for content, accepted in ((payload, True), (payload.replace(b"211013209", b"211013208"), False)):
+    for content, accepted in (
+        (payload, True),
+        (payload.replace(b"211013209", b"211013208"), False),
+    ):
         path = tmp_path / "message.xml"
         path.write_bytes(content)
         done = subprocess.run(

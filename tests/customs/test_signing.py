@@ -21,8 +21,13 @@ from gmssl import sm2
 
 from customs import bcm1
 from customs.signing.keyfile import KeyFileSigner, ensure_key_file
-from customs.signing.pkcs11 import Pkcs11Signer, TokenSettings, _raw_sm2, _vendor_mechanism
-from customs.signing.pkcs11 import token_certificate
+from customs.signing.pkcs11 import (
+    Pkcs11Signer,
+    TokenSettings,
+    _raw_sm2,
+    _vendor_mechanism,
+    token_certificate,
+)
 from customs.signing.xmldsig import PROFILES, SM2_USER_ID
 from models.errors import PinRefused, SigningError
 from tests.customs.test_messages import message
@@ -225,7 +230,9 @@ class TestWrongPin:
         said = [
             subprocess.run(
                 [sys.executable, "-c", code, str(MODULE), str(tmp_path)],
-                capture_output=True, text=True, check=True,
+                capture_output=True,
+                text=True,
+                check=True,
             ).stdout  # fmt: skip
             for _ in range(3)
         ]
@@ -353,9 +360,7 @@ class Sm2StandIn:
                 "algorithm": PublicKeyAlgorithm(
                     {
                         "algorithm": "ec",
-                        "parameters": ECDomainParameters(
-                            name="named", value="1.2.156.10197.1.301"
-                        ),
+                        "parameters": ECDomainParameters(name="named", value="1.2.156.10197.1.301"),
                     }
                 ),
                 "public_key": b"\x04" + bytes.fromhex(SM2_PUBLIC),
@@ -408,5 +413,3 @@ def test_der_signatures_of_sm2_modules_become_raw():
 
     assert _raw_sm2(encode_dss_signature(1, 2)) == b"\0" * 31 + b"\1" + b"\0" * 31 + b"\2"
     assert _raw_sm2(b"\5" * 64) == b"\5" * 64
-
-

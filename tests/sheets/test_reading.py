@@ -138,8 +138,8 @@ def test_all_problems_of_a_row_come_at_once():
 @pytest.mark.parametrize(
     ("words", "action"),
     [
-        ("核销 使用 用 正常 √ V v 1 verify ２".split()[:-1], Action.VERIFY),
-        ("作废 废 打废 打坏 损坏 污损 报废 × X x 0 void".split(), Action.VOID),
+        (["核销", "使用", "用", "正常", "√", "V", "v", "1", "verify", "２"][:-1], Action.VERIFY),
+        (["作废", "废", "打废", "打坏", "损坏", "污损", "报废", "×", "X", "x", "0", "void"], Action.VOID),
     ],
 )
 def test_action_words(words, action):
@@ -167,7 +167,9 @@ def test_void_reasons(said, expected):
     assert parse_reason(said) == expected
 
 
-@pytest.mark.parametrize("spelling", ["返填代录入企业流水号", "反填代录入企业流水号", "反填代入企业流水号"])
+@pytest.mark.parametrize(
+    "spelling", ["返填代录入企业流水号", "反填代录入企业流水号", "反填代入企业流水号"]
+)
 def test_the_guides_two_spellings_of_the_same_button(spelling):
     assert one((CERTIFICATE, "核销", None, 2, spelling)).source is StockSource.AGENT
 
@@ -271,9 +273,9 @@ def flipped():
 
 def entities():
     bomb = (
-        '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">'
-        '<!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;"><!ENTITY d "&c;&c;&c;&c;&c;&c;&c;&c;">]>'
-    ).encode()
+        b'<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">'
+        b'<!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;"><!ENTITY d "&c;&c;&c;&c;&c;&c;&c;&c;">]>'
+    )
     parts = parts_of(GOOD)
     parts["xl/worksheets/sheet1.xml"] = bomb + parts["xl/worksheets/sheet1.xml"]
     return zipped(parts)

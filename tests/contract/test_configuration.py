@@ -1,0 +1,146 @@
+"""Configuration against reality: queues, task names, migrations, settings, packaging, banned words."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from config.names import Queue, Task
+from config.settings import ConfigurationError, Settings, load_settings
+from models.schema import HEAD, current_version
+from models.tables import metadata
+from tasks.app import MODULES, QUEUES, app
+from tests.conftest import ROOT
+
+PACKAGES = ("config", "models", "customs", "sheets", "tasks", "workers", "webhook", "cli")
+PYTHON = [p for package in PACKAGES for p in (ROOT / package).rglob("*.py")]
+
+
+def test_every_queue_has_a_process_that_consumes_it():
+    procfile = (ROOT / "Procfile").read_text()
+    consumed = set(re.findall(r"--queues (\S+)", procfile))
+    assert consumed == {queue.value for queue in Queue}
+    assert set(QUEUES.values()) <= set(Queue)
+
+
+def test_every_task_name_is_registered_and_is_its_modules_function():
+    for module in MODULES:
+        import_module(module)
+    ours = {name for name in app.tasks if not name.startswith("celery.")}
+    assert ours == {task.value for task in Task}
+    for name in ours:
+        module, function = name.split(".")
+        assert app.tasks[name].run.__module__ == f"tasks.{module}"
+        assert app.tasks[name].run.__name__ == f"{function}_task"
+
+
+def test_migrations_and_models_say_the_same(database):
+    with database.read() as session:
+        context = MigrationContext.configure(session.connection())
+        assert compare_metadata(context, metadata) == []
+    assert current_version(database) == HEAD
+    newest = sorted(p.stem for p in (ROOT / "models" / "migrations" / "versions").glob("0*.py"))[-1]
+    assert newest.startswith(HEAD)
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=lambda p: str(p.relative_to(ROOT)))
+def test_celery_is_used_plainly(path):
+    banned = {"retry", "delay", "apply_async", "chain", "group", "chord", "signature"}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            assert node.func.attr not in banned - {"group"}, f"{path}:{node.lineno}"
+        if isinstance(node, ast.keyword):
+            assert node.arg not in {"countdown", "eta"}, f"{path}:{node.lineno}"
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("celery"):
+            assert not banned & {alias.name for alias in node.names}
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=lambda p: str(p.relative_to(ROOT)))
+def test_the_environment_is_read_in_config_alone(path):
+    if path.is_relative_to(ROOT / "config"):
+        return
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv"}:
+            owner = node.value.id if isinstance(node.value, ast.Name) else ""
+            hands_on = path.name in {"supervisor.py"}  # gives its own environment to its children
+            assert owner != "os" or hands_on, f"{path}:{node.lineno}"
+
+
+def test_env_example_names_every_setting():
+    text = (ROOT / ".env.example").read_text(encoding="utf-8")
+    named = set(re.findall(r"^#?\s*([A-Z0-9_]+)=", text, re.MULTILINE))
+    wanted = {name.upper() for name in Settings.model_fields} - {"PKCS11_PIN"}
+    assert wanted - {n.removesuffix("_FILE") for n in named} == set()
+    known = wanted | {f"{name}_FILE" for name in wanted} | {"PKCS11_PIN_FILE"}
+    assert named - known == set()
+
+
+def test_the_packages_of_the_wheel_are_those_of_the_tree():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    listed = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    assert sorted(listed) == sorted(PACKAGES)
+    for package in PACKAGES:
+        assert (ROOT / package / "py.typed").exists()
+        assert Path(import_module(package).__file__ or "").is_relative_to(ROOT)
+
+
+def test_lock_files_pin_by_hash_and_carry_no_addresses():
+    for name in ("requirements.lock", "requirements-dev.lock"):
+        text = (ROOT / name).read_text()
+        assert "://" not in text
+        pins = re.findall(r"^[a-z0-9-_.]+(?:\[[a-z,]+\])?==", text, re.MULTILINE)
+        assert len(pins) > 50
+        assert text.count("--hash=sha256:") >= len(pins)
+
+
+class TestSettings:
+    def load(self, **environ):
+        return load_settings(environ)
+
+    def test_an_empty_environment_is_the_embedded_system(self):
+        chosen = self.load()
+        assert chosen.simulated
+        assert chosen.sqlalchemy_url.startswith("sqlite:////")
+        assert chosen.celery_broker_url.startswith("redis+socket:///")
+
+    @pytest.mark.parametrize(
+        ("environ", "named"),
+        [
+            ({"SEND_CONCURRENCY": "many"}, "SEND_CONCURRENCY"),
+            ({"TZ": "Mars/Olympus"}, "TZ"),
+            ({"CUSTOMS_URL": "http://x"}, "ENTERPRISE_CODE"),
+            ({"CUSTOMS_URL": "ftp://x"}, "CUSTOMS_URL"),
+            ({"ENTERPRISE_CODE": "123"}, "ENTERPRISE_CODE"),
+            ({"PKCS11_MODULE": "/nowhere.so"}, "PKCS11_MODULE"),
+            ({"PKCS11_PIN": "1"}, "PKCS11_PIN_FILE"),
+            ({"PKCS11_PIN_FILE": "/nowhere"}, "PKCS11_PIN_FILE"),
+            ({"LEASE_SECONDS": "10"}, "LEASE_SECONDS"),
+            ({"BLANKFORMS_ENV": "production"}, "CUSTOMS_URL"),
+            ({"BLANKFORMS_ENV": "production"}, "PKCS11_MODULE"),
+            ({"SIGNATURE_PROFILE": "md5"}, "SIGNATURE_PROFILE"),
+        ],
+    )
+    def test_what_is_wrong_is_said_by_its_name(self, environ, named):
+        with pytest.raises(ConfigurationError, match=named):
+            self.load(**environ)
+
+    def test_secrets_come_from_files_and_are_never_shown(self, tmp_path):
+        path = tmp_path / "secret"
+        path.write_text("s3cret-token\n")
+        chosen = self.load(CUSTOMS_TOKEN_FILE=str(path), DATABASE_URL="postgres://u:pw@h/d")
+        assert chosen.gateway_token == "s3cret-token"
+        assert chosen.sqlalchemy_url == "postgresql+psycopg://u:pw@h/d"
+        shown = repr(chosen) + str(chosen.shown())
+        assert "s3cret" not in shown
+        assert "pw@" not in shown
+
+    def test_a_deep_home_does_not_break_the_brokers_socket(self, tmp_path):
+        chosen = self.load(BLANKFORMS_HOME=str(tmp_path / ("deep" * 30)))
+        assert len(str(chosen.broker_socket)) <= 100
