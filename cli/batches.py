@@ -21,11 +21,12 @@ from cli.runtime import (
     print_json,
     print_json_with_rows,
     print_table,
+    shown_time,
     tell,
 )
 from models.batches import Batch
 from models.card import seen_cards
-from models.errors import BatchNotFound, Exit, PinRefused
+from models.errors import BadArgument, BatchNotFound, Exit, PinRefused
 from models.language import t
 from models.outcomes import BatchCounts, RowResult, batch_counts, row_results
 from models.queries import list_batches
@@ -68,6 +69,7 @@ def list_(limit: Annotated[int, typer.Option(min=1)] = 50, json: Json = False) -
     """Newest first."""
     with opened() as context, context.database.read() as session:
         batches = list(list_batches(session, limit))
+        zone = context.settings.zone
     if json:
         print_json({"batches": batches})
         return
@@ -76,7 +78,7 @@ def list_(limit: Annotated[int, typer.Option(min=1)] = 50, json: Json = False) -
         (*titles, t("未结证单", "open forms"), t("时间", "created")),
         (
             (b["id"], label(BatchState(b["state"])), b["file"], b["rows"], b["open_forms"],
-             b["created_at"][:19])
+             shown_time(b["created_at"], zone))
             for b in batches
         ),
     )  # fmt: skip
@@ -107,7 +109,10 @@ def result(
 ) -> None:
     """The user's own rows and columns, plus what became of each."""
     with opened() as context:
-        count = write_result_sheet(context, batch, output, refused_only=refused)
+        try:
+            count = write_result_sheet(context, batch, output, refused_only=refused)
+        except OSError as error:
+            raise BadArgument(detail=f"{output}: {error.strerror}") from error
     tell(t(f"已写出 {count} 行: {output}", f"{count} rows written: {output}"))
 
 

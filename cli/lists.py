@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from cli.registers import DATE_FORMATS, day
-from cli.runtime import JSON_HELP, opened, out, print_json, print_table, tell
+from cli.runtime import JSON_HELP, opened, out, print_json, print_table, shown_time, tell
 from models.errors import BadArgument, NotFound
-from models.language import t
-from models.numbers import clean
+from models.language import Text, t
+from models.numbers import NotACertificateNumber, clean, parse_certificate_number
 from models.queries import FormFilter, form_passport, list_forms
 from models.states import FormState, label
 from tasks import receipts, sending
@@ -59,13 +59,13 @@ def forms(
     if first and last and first > last:
         raise BadArgument(detail=t("领用起始日期晚于截止日期", "issued-from is after issued-to"))
     wanted = FormFilter(
-        serial=serial,
-        form_type=kind,
-        certificate=certificate,
+        serial=_clean(serial),
+        form_type=_clean(kind),
+        certificate=_clean(certificate),
         state=state,
         issued_from=first,
         issued_to=last,
-        owner=owner,
+        owner=_clean(owner),
         handling=handling.value if handling else None,
     )
     with opened() as context, context.database.read() as session:
@@ -113,9 +113,9 @@ def form(
             (t("时间", "time"), t("变动", "move"), t("原因", "cause"), t("批次", "batch"), ""),
             (
                 (
-                    datetime.fromisoformat(e["at"]).astimezone(zone).strftime("%Y-%m-%d %H:%M:%S"),
+                    shown_time(e["at"], zone),
                     f"{_word(e['from'])} → {_word(e['to'])}",
-                    e["cause"],
+                    _cause(e["cause"]),
                     e["batch"],
                     e["reason"],
                 )
@@ -132,14 +132,36 @@ def form(
                     "",
                 ),
                 (
-                    (r["receipt"], r["source"], r["at"][:19], r["code"], r["text"])
+                    (r["receipt"], r["source"], shown_time(r["at"], zone), r["code"], r["text"])
                     for r in passport["receipts"]
                 ),
             )
 
 
+def _clean(text: str | None) -> str | None:
+    return clean(text).upper() if text else None
+
+
 def _word(state: str | None) -> str:
     return label(FormState(state)) if state else "-"
+
+
+_CAUSES = {
+    "issue:sheet": Text("登记领用", "issued (sheet)"),
+    "issue:customs": Text("海关清单", "issued (customs)"),
+    "reserve": Text("预占", "reserved"),
+    "send": Text("提交", "submitted"),
+    "receipt": Text("回执", "receipt"),
+    "cancel": Text("取消", "cancelled"),
+    "reservation_expired": Text("预占过期", "reservation expired"),
+    "refused_whole": Text("整份退回", "refused whole"),
+    "not_taken": Text("确未送达", "not taken"),
+    "not_found": Text("海关无此报文", "not found at customs"),
+}
+
+
+def _cause(cause: str) -> str:
+    return str(_CAUSES.get(cause, cause))
 
 
 def refresh(
@@ -149,6 +171,11 @@ def refresh(
     json: Json = False,
 ) -> None:
     """Fetch receipts, ask about what is in doubt, apply; then show the certificate's forms."""
+    if certificate is not None:
+        try:
+            certificate = str(parse_certificate_number(certificate))
+        except NotACertificateNumber as error:
+            raise BadArgument(detail=f"{error.code}: {certificate}") from None
     with opened() as context:
         new = receipts.poll(context)
         applied = 0

@@ -58,7 +58,10 @@ def _choose_language(arguments: list[str]) -> Language:
             chosen = load_settings().blankforms_lang
         except ConfigurationError:
             chosen = ""  # said by the command itself, in Chinese
-    return Language.EN if chosen == Language.EN else Language.ZH
+    if chosen not in {"", *Language}:
+        sys.stderr.write(f"--lang zh | en: {chosen}\n")
+        sys.exit(Exit.USAGE)
+    return Language(chosen or Language.ZH)
 
 
 def _fail(code: str, text: str, exit_code: Exit, arguments: list[str]) -> None:

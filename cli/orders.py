@@ -97,7 +97,11 @@ def submit(
 ) -> None:
     """Check, confirm, reserve and queue a sheet."""
     if only_valid and all_or_nothing:
-        raise BadArgument(detail="--only-valid / --all-or-nothing")
+        text = t(
+            "--only-valid 与 --all-or-nothing 不能同时用",
+            "use one of --only-valid, --all-or-nothing",
+        )
+        raise BadArgument(detail=text)
     with opened() as context:
         content = read_file(file)
         if not again:
@@ -165,7 +169,7 @@ def void(
         "certificate": certificate,
         "action": label(Action.VOID),
         "serial": serials,
-        "reason": f"09 {text}" if text else reason,
+        "reason": f"{reason} {text}".strip(),
     }
     _order(cells, PagesMode.ADDITIONAL, yes=yes, wait=wait, json=json)
 
@@ -227,7 +231,12 @@ def _confirm_and_follow(
             shown = session.get_one(Batch, batch_id).plan
         said = allocation.Confirmation(shown, said.all_or_nothing, said.again)
     require_broker()
-    allocation.confirm(context, batch_id, said)
+    try:
+        allocation.confirm(context, batch_id, said)
+    except (NothingToSubmit, RowsRefused, PlanMoved):
+        if not json:  # what is wrong now that was right a moment ago
+            _show_plan(context, batch_id, None, json=False)
+        raise
     tell(t(f"批次 {batch_id} 已提交处理", f"batch {batch_id} is queued"))
     if wait:
         watch(context, batch_id)

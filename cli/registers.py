@@ -13,6 +13,7 @@ from cli.runtime import JSON_HELP, opened, print_json, print_table, tell
 from customs.simulator.ledger import Ledger
 from models.errors import BadArgument
 from models.language import t
+from models.numbers import clean
 from models.queries import list_certificates
 from models.serials import serials_between
 from sheets.registers import ISSUED_TOGETHER
@@ -138,7 +139,8 @@ def certificates_list(
             detail=t("审核起始日期晚于截止日期", "approved-from is after approved-to")
         )
     with opened() as opened_context, opened_context.database.read() as session:
-        found = list(list_certificates(session, number, kind, first, last, limit))
+        wanted = (clean(number).upper() if number else None, clean(kind).upper() if kind else None)
+        found = list(list_certificates(session, *wanted, first, last, limit))
     if json:
         print_json({"certificates": found})
         return

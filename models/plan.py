@@ -12,14 +12,11 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
-from models.language import Text
 from models.problems import Problem
 from models.serials import show_serials
-from models.states import LABELS, Action, FormState, StockSource
+from models.states import Action, FormState, StockSource
 
 CERTIFICATE_APPROVED: Final = "approved"
-
-HOLD_TEXT: Final = Text("已停用", "on hold")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +88,7 @@ def certificate_problems(row: RowFacts, certificate: CertificateFacts | None) ->
     if certificate.status != CERTIFICATE_APPROVED:
         problems.append(Problem("certificate_not_approved", "certificate", values=values))
     if row.source is StockSource.AGENT and certificate.self_handled:
-        values = {**values, "value": LABELS[StockSource.AGENT].zh}
+        values = {**values, "source": StockSource.AGENT.value}
         problems.append(Problem("stock_source_not_allowed", "stock_source", values=values))
     return problems
 
@@ -131,9 +128,9 @@ def _form_trouble(
     if form.owner not in owners:
         return "stock_of_another", (("owner", form.owner),)
     if form.state is not FormState.ISSUED:
-        return "serial_not_available", (("state", LABELS[form.state].zh),)
+        return "serial_not_available", (("state", form.state.value),)
     if form.hold:
-        return "serial_not_available", (("state", f"{HOLD_TEXT.zh} {form.hold}"),)
+        return "serial_not_available", (("state", f"⏸ {form.hold}"),)
     return None
 
 

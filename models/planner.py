@@ -14,8 +14,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import Integer, String, and_, case, delete, func, insert, or_, select, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import (
+    Integer,
+    String,
+    and_,
+    case,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    type_coerce,
+    update,
+)
+from sqlalchemy.orm import Session
 
 from models.base import Serial
 from models.batches import Batch, BatchRow, Item
@@ -29,6 +41,7 @@ from models.plan import (
     PageDemand,
     PlanLine,
     RowFacts,
+    Taking,
     certificate_problems,
     duplicate_problems,
     plan_hash,
@@ -198,28 +211,46 @@ def _forms_of_any_type(session: Session, serials: set[str]) -> dict[str, list[Fo
 def _mentions(
     session: Session, batch_id: int, bounds: tuple[int, int]
 ) -> dict[int, list[OtherMention]]:
-    """Where else in the file the serials of these rows are named, by row."""
-    other = aliased(Item)
-    found = session.execute(
+    """Where else in the file the serials of these rows are named, by row: one place for each.
+
+    One group for each serial that is named more than once, so a serial filled down a whole column
+    costs no more than any other.
+    """
+    here = select(Item.serial).where(
+        Item.batch_id == batch_id, Item.named, Item.row_number.between(*bounds)
+    )
+    order = Item.certificate + "/" + type_coerce(Item.action, String())
+    groups = session.execute(
         select(
-            Item.row_number,
             Item.serial,
-            other.row_number.label("elsewhere"),
-            and_(Item.certificate == other.certificate, Item.action == other.action).label("same"),
+            func.min(Item.row_number).label("first"),
+            func.max(Item.row_number).label("last"),
+            (func.min(order) == func.max(order)).label("same"),
         )
-        .join(other, and_(other.batch_id == Item.batch_id, other.serial == Item.serial))
-        .where(
-            Item.batch_id == batch_id,
-            Item.named,
-            other.named,
-            Item.row_number.between(*bounds),
-            or_(other.row_number != Item.row_number, other.position < Item.position),
-        )
-        .order_by(Item.row_number, Item.position, other.row_number)
+        .where(Item.batch_id == batch_id, Item.named, Item.serial.in_(here))
+        .group_by(Item.serial)
+        .having(func.count() > 1)
+    ).all()
+    if not groups:
+        return {}
+    by_serial = {g.serial: g for g in groups}
+    found = session.execute(
+        select(Item.row_number, Item.serial, func.count().label("times"))
+        .where(Item.batch_id == batch_id, Item.named, Item.row_number.between(*bounds))
+        .group_by(Item.row_number, Item.serial)
+        .order_by(Item.row_number, Item.serial)
     )
     mentions: dict[int, list[OtherMention]] = defaultdict(list)
     for r in found:
-        mentions[r.row_number].append(OtherMention(r.serial, r.elsewhere, bool(r.same)))
+        group = by_serial.get(r.serial)
+        if group is None:
+            continue
+        elsewhere = group.first if r.row_number != group.first else group.last
+        if group.same and r.row_number == group.first and r.times == 1:
+            continue  # the first of several equal mentions is the one that counts
+        if group.same and r.row_number == group.first:
+            elsewhere = r.row_number
+        mentions[r.row_number].append(OtherMention(r.serial, elsewhere, bool(group.same)))
     return mentions
 
 
@@ -285,6 +316,7 @@ def _plan_pages(session: Session, batch: Batch) -> None:
         .distinct()
         .order_by("owner", Certificate.type)
     ).all()
+    short: dict[str, Taking] = {}
     for owner, form_type in stocks:
         of_stock = page_rows.where(_stock_owner() == owner, Certificate.type == form_type)
         demands = _page_demands(session, batch, of_stock)
@@ -298,6 +330,40 @@ def _plan_pages(session: Session, batch: Batch) -> None:
         available = _available_forms(session, batch.id, owner, form_type)
         for takings in chunks(take_pages(demands, totals, available)):
             _store_takings(session, batch, takings)
+            short |= {t.demand.certificate: t for t in takings if not t.forms}
+    _refuse_rest_of(session, batch, short)
+
+
+def _refuse_rest_of(session: Session, batch: Batch, short: dict[str, Taking]) -> None:
+    """All of a certificate's pages or none, whichever stocks they were to come from."""
+    for certificates in chunks(sorted(short)):
+        given = rows_table(session, {"number": String()}, [(c,) for c in certificates])
+        rest = session.execute(
+            select(BatchRow.number, BatchRow.certificate)
+            .join(given, given.c.number == BatchRow.certificate)
+            .where(
+                BatchRow.batch_id == batch.id,
+                BatchRow.status == RowStatus.OK,
+                BatchRow.page_count.is_not(None),
+            )
+        ).all()
+        for rows in chunks(rest):
+            numbers = rows_table(session, {"number": Integer()}, [(r.number,) for r in rows])
+            session.execute(
+                delete(Item).where(
+                    Item.batch_id == batch.id,
+                    ~Item.named,
+                    Item.row_number.in_(select(numbers.c.number)),
+                )
+            )
+            _add_problems(
+                session, batch, [(r.number, _stock_short(short[r.certificate])) for r in rows]
+            )
+
+
+def _stock_short(taking: Taking) -> Problem:
+    values = {"wanted": taking.certificate_wants, "available": taking.available}
+    return Problem("stock_short", "page_count", values=values)
 
 
 def _page_demands(session: Session, batch: Batch, of_stock: Any) -> Iterator[PageDemand]:
@@ -409,7 +475,7 @@ def _available_forms(
             after, inclusive = forms[-1].serial, False
 
 
-def _store_takings(session: Session, batch: Batch, takings: Sequence[Any]) -> None:
+def _store_takings(session: Session, batch: Batch, takings: Sequence[Taking]) -> None:
     items = [
         {
             "batch_id": batch.id,
@@ -427,18 +493,7 @@ def _store_takings(session: Session, batch: Batch, takings: Sequence[Any]) -> No
     ]
     if items:
         session.execute(insert(Item), items)
-    short = [
-        (
-            taking.demand.row_number,
-            Problem(
-                "stock_short",
-                "page_count",
-                values={"wanted": taking.certificate_wants, "available": taking.available},
-            ),
-        )
-        for taking in takings
-        if not taking.forms
-    ]
+    short = [(t.demand.row_number, _stock_short(t)) for t in takings if not t.forms]
     _add_problems(session, batch, short)
 
 

@@ -11,6 +11,7 @@ from dataclasses import field as default_of
 from typing import Any, Final
 
 from models.language import Text
+from models.states import LABELS, FormState, StockSource
 
 PROBLEM_TEXTS: Final[dict[str, Text]] = {
     "certificate_unknown": Text(
@@ -20,6 +21,11 @@ PROBLEM_TEXTS: Final[dict[str, Text]] = {
     "certificate_malformed": Text(
         "“{value}”不是证书号(类型字母+2位年份+9位组织机构代码+4位流水)",
         '"{value}" is no certificate number (type letters, year, organisation code, 4 digits)',
+    ),
+    "certificate_missing": Text("缺少证书号", "the certificate number is missing"),
+    "pages_done_before": Text(
+        "该行先前已取得流水号 {serials}；请把页数改为仍需的张数，并清空“结果流水号”",
+        "the row got serials {serials} before; set the pages still wanted, clear the result serials",
     ),
     "certificate_old_style": Text(
         "“{value}”是旧式证书号，空白证单只能用于新式证书号",
@@ -82,8 +88,8 @@ PROBLEM_TEXTS: Final[dict[str, Text]] = {
         "stock too short: {wanted} forms wanted, {available} available",
     ),
     "stock_source_not_allowed": Text(
-        "证书 {certificate} 不能使用“{value}”的库存",
-        'certificate {certificate} cannot use the stock of "{value}"',
+        "证书 {certificate} 不能使用“{source}”的库存",
+        'certificate {certificate} cannot use the stock of "{source}"',
     ),
     "stock_of_another": Text(
         "流水号 {serials} 属于 {owner} 的库存，不能用于本行",
@@ -108,8 +114,19 @@ PROBLEM_TEXTS: Final[dict[str, Text]] = {
     "cancelled": Text("已取消，未提交海关", "cancelled, never submitted"),
 }
 
-CODES_OF_VARIANTS: Final = {"certificate_old_style": "certificate_malformed"}
+CODES_OF_VARIANTS: Final = {
+    "certificate_old_style": "certificate_malformed",
+    "certificate_missing": "certificate_malformed",
+    "pages_done_before": "page_count_invalid",
+}
 """Texts that say a code more precisely; the stable code is the one on the right."""
+
+
+_WORDS: Final[dict[tuple[str, Any], Text]] = {
+    **{("state", state.value): LABELS[state] for state in FormState},
+    **{("source", source.value): LABELS[source] for source in StockSource},
+}
+"""Values that are kept as codes and said in the language of the moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +148,8 @@ class Problem:
     @property
     def message(self) -> str:
         """What happened, in the current language."""
-        return PROBLEM_TEXTS[self.text_key].fill(**{"cell": self.cell, **self.values})
+        values = {k: _WORDS.get((k, v), v) for k, v in self.values.items()}
+        return PROBLEM_TEXTS[self.text_key].fill(**{"cell": self.cell, **values})
 
     def stored(self) -> dict[str, Any]:
         """As kept in the database: no text, no language."""

@@ -22,6 +22,8 @@ USUAL_LENGTH: Final = 9
 _EXACT_NUMBER_LIMIT: Final = 10**15
 """Spreadsheet programs keep 15 digits of a number; the rest is already lost in the file."""
 
+_COUNT_DIGITS: Final = 9
+
 _SERIAL: Final = re.compile(r"[0-9A-Z]{6,12}")
 _RANGE_MARK: Final = re.compile(r"\s*(?:\.{2,3}|[-\u2010-\u2015\u2212~\u301c至到])\s*")
 _PLUS: Final = re.compile(r"\s*\+\s*")
@@ -46,7 +48,7 @@ def is_serial(text: str) -> bool:
     return _SERIAL.fullmatch(text) is not None
 
 
-def parse_serials(cell: str | float) -> list[str]:
+def parse_serials(cell: str | float, limit: int = MAX_SERIALS_PER_ROW) -> list[str]:
     """The serials that a cell names, in the order written, every range expanded.
 
     Understands one serial, lists, ranges, short tails (`211013201-08`) and counts
@@ -60,8 +62,8 @@ def parse_serials(cell: str | float) -> list[str]:
     pieces = [p for p in _LIST_MARK.split(_PLUS.sub("+", _RANGE_MARK.sub("-", text))) if p]
     serials: list[str] = []
     for piece in pieces:
-        serials.extend(_expand(piece, previous=serials[-1] if serials else ""))
-        if len(serials) > MAX_SERIALS_PER_ROW:
+        serials.extend(_expand(piece, serials[-1] if serials else "", limit))
+        if len(serials) > limit:
             raise NotSerials("range_too_long", text)
     if not serials:
         raise NotSerials("serial_malformed", text)
@@ -126,7 +128,7 @@ def show_serials(serials: Iterable[str]) -> str:
 
 def _serial_of_number(number: float) -> str:
     text = f"{number:.15g}"
-    if number != int(number) or abs(number) >= _EXACT_NUMBER_LIMIT:
+    if not abs(number) < _EXACT_NUMBER_LIMIT or number != int(number):
         raise NotSerials("serial_digits_lost", text)
     digits = str(int(number))
     if number < 0:
@@ -136,12 +138,12 @@ def _serial_of_number(number: float) -> str:
     return _checked(digits)
 
 
-def _expand(piece: str, previous: str) -> list[str]:
+def _expand(piece: str, previous: str, limit: int) -> list[str]:
     if "+" in piece:
         first, _, count = piece.partition("+")
-        if not count.isdecimal() or int(count) < 1:
+        if not count.isdecimal() or not count.strip("0"):
             raise NotSerials("serial_malformed", piece)
-        if int(count) > MAX_SERIALS_PER_ROW:
+        if len(count) > _COUNT_DIGITS or int(count) > limit:
             raise NotSerials("range_too_long", piece)
         return _count_on(_checked(first), int(count))
     if "-" in piece:
@@ -149,7 +151,7 @@ def _expand(piece: str, previous: str) -> list[str]:
         first = _checked(first)
         if "-" in last or not last:
             raise NotSerials("serial_malformed", piece)
-        return serials_between(first, _tail(last, first))
+        return serials_between(first, _tail(last, first), limit)
     return [_tail(piece, previous)]
 
 

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator
 from datetime import date, datetime, time
 from typing import Any, Final
 
-from sheets.headers import KINDS, SheetKind, find_columns
+from sheets.headers import KINDS, RepeatedColumn, SheetKind, find_columns
 
 MEMORY_BYTES: Final = 3 * 1024**3
 """Address space: a full sheet of 1,048,575 rows needs about 1 GB."""
@@ -65,7 +65,7 @@ def main() -> None:
     except (MemoryError, RecursionError):
         print(json.dumps({"error": "file_too_large", "detail": "memory"}))
     except Exception as error:  # noqa: BLE001 - any failure of the libraries is the file's fault here
-        detail = f"{type(error).__name__}: {error}"[:200]
+        detail = f"文件已损坏 / damaged ({type(error).__name__})"
         print(json.dumps({"error": "file_unreadable", "detail": detail}))
 
 
@@ -76,7 +76,11 @@ def lines(kind: SheetKind, content: bytes) -> Iterator[Any]:
         for number, cells in iterator:
             if number > HEADER_WITHIN:
                 break
-            columns = find_columns(kind, cells)
+            try:
+                columns = find_columns(kind, cells)
+            except RepeatedColumn as error:
+                detail = f"重复的列 / repeated column: {error.args[0]}"
+                raise Refused("file_unreadable", detail) from None
             if columns is None:
                 continue
             if len(cells) > COLUMNS:
@@ -172,10 +176,9 @@ def _xlsx_rows(book: Any, archive: zipfile.ZipFile, name: str) -> Rows:
 def _merged_down(ranges: list[Any]) -> dict[int, list[int]]:
     """Columns that go on from the row above, by row: merged areas of more than one row."""
     below: dict[int, list[int]] = {}
-    for (top, left), (bottom, right) in ranges:
-        if left == right:
-            for row in range(top + 1, bottom + 1):
-                below.setdefault(row, []).append(left)
+    for (top, left), (bottom, _right) in ranges:
+        for row in range(top + 1, bottom + 1):
+            below.setdefault(row, []).append(left)
     return below
 
 
@@ -254,7 +257,9 @@ def _text_rows(content: bytes) -> Rows:
     csv.field_size_limit(100_000)
     first = text[:4096]
     delimiter = max("\t,;", key=first.count)
-    for number, cells in enumerate(csv.reader(io.StringIO(text), delimiter=delimiter), start=1):
+    for number, cells in enumerate(
+        csv.reader(io.StringIO(text), delimiter=delimiter, strict=True), start=1
+    ):
         yield number, [cell or None for cell in cells]
 
 

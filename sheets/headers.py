@@ -17,6 +17,14 @@ RESULT_WORD: Final = "处理结果"
 sheet comes back."""
 
 
+class RepeatedColumn(ValueError):
+    """Two columns of a sheet mean the same: which one counts is not for us to guess."""
+
+
+MAY_REPEAT: Final = frozenset({"reference", "remark"})
+"""Fields of which the first column is taken; the others are kept like any own column."""
+
+
 @dataclass(frozen=True, slots=True)
 class SheetKind:
     """A kind of sheet: its fields by header words, and what makes a row its header row."""
@@ -64,6 +72,7 @@ ORDERS: Final = SheetKind(
         "reference": ("客户参考号", "参考号", "合同号", "发票号"),
         "remark": ("备注", "说明"),
         "result": (RESULT_WORD,),
+        "result_serials": ("结果流水号", "result serials"),
     },
     (("certificate",), ("serial", "first_serial", "page_count", "void_serials")),
 )
@@ -108,9 +117,14 @@ def find_columns(kind: SheetKind, cells: Sequence[object]) -> dict[str, int] | N
     """Which column holds which field, if this row is the header row of such a sheet."""
     by_word = {header_key(word): field for field, words in kind.words.items() for word in words}
     columns: dict[str, int] = {}
+    repeated: list[int] = []
     for index, cell in enumerate(cells):
         field = by_word.get(header_key(cell)) if isinstance(cell, str) else None
+        if field in columns and field not in MAY_REPEAT:
+            repeated.append(index)
         if field is not None:
             columns.setdefault(field, index)
     complete = all(any(field in columns for field in group) for group in kind.required)
+    if complete and repeated:
+        raise RepeatedColumn([str(cells[i]) for i in repeated])
     return columns if complete else None

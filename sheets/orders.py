@@ -6,6 +6,7 @@ cell and, where there is one, what may be meant (cell_traps.csv).
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,7 +23,8 @@ VOID_WORDS: Final = (
     *("作废", "废", "打废", "打坏", "损坏", "污损", "报废", "×", "✗", "✕", "X", "0", "void"),
 )
 HISTORY_WORDS: Final = ("已核销", "已作废")
-DONE_WORDS: Final = ("成功", "done")
+DONE_WORDS: Final = ("成功", "done", "处理中", "open")
+"""Results of an earlier submission that leave nothing to do for a row that comes back."""
 SKIP_WORDS: Final = ("合计", "小计", "总计", "制表人", "制表", "审核人")
 
 _SOURCES: Final = {
@@ -37,8 +39,9 @@ _REASONS: Final = {
     "02": ("02", "2", "污损", "破损", "损坏"),
     "03": ("03", "3", "证书更改或重发", "更改", "重发", "证书更改", "证书修改", "换证"),
     "04": ("04", "4", "遗失", "丢失"),
+    "09": ("09", "9", "其他"),
 }
-_OTHER_REASON: Final = re.compile(r"(?:09|9|其他)[\s:,(]*(.*?)\)?", re.DOTALL)
+_REASON_AND_TEXT: Final = re.compile(r"(0?[12349]|其他)[\s:,(]+(.+?)\)?", re.DOTALL)
 REASON_TEXT_LIMIT: Final = 150
 REFERENCE_LIMIT: Final = 100
 
@@ -120,12 +123,20 @@ class OrderReader:
     def _skipped(self, cells: Sequence[Any]) -> bool:
         """Totals, signatures, a header repeated at a page break, rows done in an earlier result."""
         first = next((clean(c) for c in cells if isinstance(c, str) and clean(c)), "")
-        if first.replace(" ", "").startswith(SKIP_WORDS):
+        if first.replace(" ", "").startswith(SKIP_WORDS) and not self._has_certificate(cells):
             return True
         done = self._columns.get("result")
         if done is not None and done < len(cells) and as_text(cells[done]).strip() in DONE_WORDS:
             return True
         return find_columns(ORDERS, cells) == self._columns
+
+    def _has_certificate(self, cells: Sequence[Any]) -> bool:
+        index = self._columns["certificate"]
+        try:
+            parse_certificate_number(as_text(cells[index]) if index < len(cells) else "")
+        except NotACertificateNumber:
+            return False
+        return True
 
     def _good_cells(self, row: RowDraft, cells: Sequence[Any]) -> dict[str, Any]:
         """Cells by field, without blanks; error values and dead formulas become problems."""
@@ -151,6 +162,9 @@ class OrderReader:
     def _read_certificate(self, row: RowDraft, good: dict[str, Any]) -> None:
         text = as_text(good.get("certificate"))
         if self._flawed(row, "certificate"):
+            return
+        if not text:
+            self._problem(row, "certificate_missing", "certificate")
             return
         try:
             row.certificate = str(parse_certificate_number(text))
@@ -198,6 +212,9 @@ class OrderReader:
         if not serials and pages is not None:
             if row.action is Action.VOID:
                 self._page_problem(row, str(pages))
+            if "result_serials" in good:
+                done = as_text(good["result_serials"])
+                self._problem(row, "pages_done_before", "page_count", serials=done)
             row.page_count = pages
         elif not row.serials:
             self._problem(row, "nothing_to_do", "serial" if "serial" in self._columns else "")
@@ -269,7 +286,7 @@ class OrderReader:
                 "stock_source",
                 "出口商 / 代录入企业",
                 certificate=row.certificate,
-                value=text,
+                source=text,
             )
 
     def _read_reason(self, row: RowDraft, good: dict[str, Any]) -> None:
@@ -293,10 +310,10 @@ def parse_page_count(cell: Any) -> int | None:
     if isinstance(cell, (bool, dict)):
         return None
     if isinstance(cell, (int, float)):
-        number = int(cell) if cell == int(cell) else 0
+        number = int(cell) if math.isfinite(cell) and cell == int(cell) else 0
     else:
         text = _UNIT.sub("", clean(cell)).strip()
-        if re.fullmatch(r"[0-9]+(\.0+)?", text):
+        if re.fullmatch(r"[0-9]{1,9}(\.0+)?", text):
             number = int(text.split(".")[0])
         else:
             number = _chinese_number(text)
@@ -314,14 +331,14 @@ def _chinese_number(text: str) -> int:
 
 
 def parse_reason(text: str) -> tuple[str | None, str]:
-    """A void reason as (code of the contract, what was said beside it)."""
+    """A void reason as (code of the contract, what was said beside it): `04`, `其他:水渍`, `01 卡纸`."""
     code = _REASON_OF.get(header_key(text))
     if code is not None:
         return code, ""
-    other = _OTHER_REASON.fullmatch(text)
-    if other is not None:
-        return "09", other[1].strip()[:REASON_TEXT_LIMIT]
-    return None, ""
+    both = _REASON_AND_TEXT.fullmatch(text)
+    if both is None:
+        return None, ""
+    return _REASON_OF[header_key(both[1])], both[2].strip()[:REASON_TEXT_LIMIT]
 
 
 def as_text(cell: Any) -> str:

@@ -19,7 +19,7 @@ from models.numbers import (
 )
 from models.plan import CERTIFICATE_APPROVED
 from models.problems import column_letters
-from models.serials import NotSerials, parse_serials, serials_between
+from models.serials import NotSerials, as_ranges, parse_serials, serials_between
 from sheets.headers import CERTIFICATES, STOCK
 from sheets.orders import as_text, parse_page_count
 from sheets.reader import SheetReading, read_sheet
@@ -99,6 +99,8 @@ def _issued_range(row: dict[str, Any]) -> IssuedRange:
         raise _Bad("form_type", f"证单类型 {form_type}")
     serials = _serials(row, "first_serial")
     first, last = serials[0], serials[-1]
+    if list(as_ranges(serials)) != [(first, last)]:
+        raise _Bad("first_serial", "每行一个号段 / one range for each row")
     if as_text(row.get("last_serial")).strip():
         last = _serials(row, "last_serial")[-1]
     try:
@@ -138,7 +140,7 @@ def _enterprise(row: dict[str, Any], field: str) -> str:
 
 def _serials(row: dict[str, Any], field: str) -> Sequence[str]:
     try:
-        return parse_serials(row.get(field) or "")
+        return parse_serials(row.get(field) or "", ISSUED_TOGETHER)
     except NotSerials as error:
         raise _Bad(field, f"{error.code} {error.text}") from None
     except AttributeError:

@@ -48,7 +48,7 @@ from tasks.context import Context, current
 
 log = structlog.get_logger(__name__)
 
-_OPEN: Final = (BatchState.CHECKED, BatchState.CONFIRMED, BatchState.WORKING)
+_OPEN: Final = (BatchState.RECEIVED, BatchState.CHECKED, BatchState.CONFIRMED, BatchState.WORKING)
 
 
 @dataclass(frozen=True, slots=True)

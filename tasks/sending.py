@@ -86,7 +86,7 @@ class _Claimed:
 
     @property
     def token(self) -> Hashable:
-        """This very attempt."""
+        """Names one attempt, never another."""
         return ("send", self.id, self.send_count)
 
 
@@ -264,7 +264,7 @@ class _Doubt:
 
     @property
     def token(self) -> Hashable:
-        """This very question."""
+        """Names one question, never another."""
         return ("ask", self.id, self.ask_count)
 
 

@@ -10,9 +10,10 @@ from typing import Any
 import structlog
 from celery.exceptions import SecurityWarning
 from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
+from sqlalchemy.exc import ArgumentError
 
 from config.log import set_up_logging
-from config.settings import Settings, load_settings
+from config.settings import ConfigurationError, Settings, load_settings
 from customs.gateway import CustomsGateway
 from customs.signing.keyfile import KeyFileSigner
 from customs.signing.signer import Signer
@@ -27,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 def build_context(settings: Settings) -> Context:
     """The outside world of this process, by its settings. Opens nothing but the database."""
-    database = Database(settings.sqlalchemy_url)
+    database = open_database(settings)
     require_schema(database, upgrade_now=settings.database_url is None)
 
     def gateway() -> CustomsGateway:
@@ -41,6 +42,14 @@ def build_context(settings: Settings) -> Context:
         )
 
     return Context(settings, database, ring, gateway, lambda: open_signer(settings))
+
+
+def open_database(settings: Settings) -> Database:
+    """The database of the settings. Raises `ConfigurationError` when its address is none."""
+    try:
+        return Database(settings.sqlalchemy_url)
+    except (ArgumentError, ImportError) as error:
+        raise ConfigurationError(f"DATABASE_URL: {error}") from None
 
 
 def open_signer(settings: Settings) -> Signer:
@@ -70,6 +79,13 @@ def token_settings(settings: Settings) -> Any:
 
 def prepare_home(settings: Settings) -> None:
     """Make the data folder and what the embedded parts keep in it; safe to call again."""
+    try:
+        _make_folders(settings)
+    except OSError as error:
+        raise ConfigurationError(f"BLANKFORMS_HOME: {error}") from None
+
+
+def _make_folders(settings: Settings) -> None:
     settings.blankforms_home.mkdir(parents=True, exist_ok=True, mode=0o700)
     settings.broker_socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if settings.simulated and not settings.simulator_secret_file.exists():

@@ -48,7 +48,7 @@ class PinLatch:
         self._keep({**self._kept(), self._fingerprint(pin): f"{reason} ({self._file})"})
 
     def open(self, pin: str) -> None:
-        """This PIN was accepted, or was certainly not tried."""
+        """Let a PIN through: it was accepted, or was certainly not tried."""
         kept = self._kept()
         kept.pop(self._fingerprint(pin), None)
         self._keep(kept)

@@ -177,6 +177,8 @@ def answer(flag, number="BC7F3A9C2E", sha=OURS):
         (409, {}, answer("2201", sha="0" * 64), Conflict),
         (409, {}, answer("0000"), InDoubt),
         (422, {}, answer("1001"), Refused),
+        (422, {}, answer("1001", number="OTHER"), InDoubt),
+        (429, {"Retry-After": "9" * 30}, b"", NotTaken),
         (422, {}, answer("0000"), InDoubt),
         (413, {}, b"", Refused),
         (401, {}, b"", NotTaken),
@@ -203,20 +205,23 @@ def test_a_garbled_answer_is_not_readable_and_so_in_doubt(status, body):
 @pytest.mark.parametrize(
     ("status", "body", "kind"),
     [
-        (200, {"seqNo": "1", "payloadSha256": OURS}, Taken),
-        (200, {"seqNo": "1", "payloadSha256": "0" * 64}, Conflict),
+        (200, {"etpsPreentNo": "BC7F3A9C2E", "seqNo": "1", "payloadSha256": OURS}, Taken),
+        (200, {"etpsPreentNo": "OTHER", "seqNo": "1", "payloadSha256": OURS}, InDoubt),
+        (200, {"etpsPreentNo": "BC7F3A9C2E", "seqNo": "1", "payloadSha256": "0"}, Conflict),
         (404, {"error": "not_found"}, NotFound),
         (404, {"error": "no such route"}, InDoubt),
         (500, {}, InDoubt),
     ],
 )
 def test_what_a_question_tells(status, body, kind):
-    assert isinstance(http._ask_outcome(OURS, status, json.dumps(body).encode()), kind)
+    assert isinstance(
+        http._ask_outcome("BC7F3A9C2E", OURS, status, json.dumps(body).encode()), kind
+    )
 
 
 def test_nobody_there_is_certainly_not_taken():
     gateway = http.HttpGateway("http://127.0.0.1:9", "t", 2, 5)
-    gateway.start_send(SENT, time.monotonic() + 60)
+    gateway.start_send("t", SENT, time.monotonic() + 60)
     ((_, outcome),) = gateway.completed()
     gateway.close()
     assert isinstance(outcome, NotTaken)
@@ -224,7 +229,7 @@ def test_nobody_there_is_certainly_not_taken():
 
 def test_a_send_that_cannot_begin_within_the_lease_is_not_begun():
     gateway = http.HttpGateway("http://127.0.0.1:9", "t", 2, 5)
-    gateway.start_send(SENT, time.monotonic() - 1)
+    gateway.start_send("t", SENT, time.monotonic() - 1)
     ((_, outcome),) = gateway.completed()
     gateway.close()
     assert outcome == NotTaken("no time left in the lease")

@@ -254,6 +254,22 @@ class TestWrongPin:
         signer = Pkcs11Signer(token, tmp_path)
         check(signer, signer.sign(b"data"))
 
+    def test_a_login_that_was_interrupted_is_not_made_again(self, token, tmp_path, monkeypatch):
+        logins = CountedLogins(monkeypatch, refuse=KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            Pkcs11Signer(token, tmp_path).sign(b"data")
+        with pytest.raises(PinRefused, match="latch-"):
+            Pkcs11Signer(token, tmp_path).sign(b"data")
+        assert logins.count == 1
+
+    def test_every_refused_pin_is_remembered(self, wrong, softhsm, tmp_path, monkeypatch):
+        logins = CountedLogins(monkeypatch)
+        other = TokenSettings(MODULE, LABEL, "sign", "111111")
+        for settings in (wrong, other, wrong, other):
+            with pytest.raises(PinRefused):
+                Pkcs11Signer(settings, tmp_path).sign(b"data")
+        assert logins.count == 2
+
     def test_leaves_nothing_of_the_pin_behind(self, wrong, tmp_path):
         signer = Pkcs11Signer(wrong, tmp_path)
         with pytest.raises(PinRefused) as refused:

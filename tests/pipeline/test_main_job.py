@@ -125,6 +125,19 @@ class TestPageCounts:
         )
         assert codes(world, batch_id) == {2: ["stock_short"], 3: ["stock_short"]}
 
+    def test_of_one_certificate_are_met_from_all_its_stocks_or_none(self, world):
+        bring_in(world)
+        rows = [(AGENT_HANDLED, VERIFY, "", 2, "出口商"), (AGENT_HANDLED, VERIFY, "", 41)]
+        batch_id = upload(world, rows)
+        assert codes(world, batch_id) == {2: ["stock_short"], 3: ["stock_short"]}
+        assert all(not r.serial_list for r in results(world, batch_id))
+
+    def test_top_up_in_two_rows_goes_on_from_the_first(self, world):
+        bring_in(world)
+        rows = [(AGENT_HANDLED, VERIFY, "", 2), (AGENT_HANDLED, VERIFY, "", 3)]
+        batch_id = upload(world, rows, mode=PagesMode.TOP_UP)
+        assert [len(r.serial_list) for r in results(world, batch_id)] == [2, 1]
+
     def test_leave_serials_that_the_sheet_names_to_those_rows(self, world):
         bring_in(world)
         rows = [(AGENT_HANDLED, VERIFY, "", 2), (AGENT_HANDLED, VERIFY, "211014001", "")]
@@ -179,6 +192,15 @@ def test_a_serial_ordered_twice_differently_is_a_problem_of_both_rows(world):
         (AGENT_HANDLED, VOID, "211014001", "", "", "污损"),
     ]
     assert codes(world, upload(world, rows)) == {2: ["duplicate_in_file"], 3: ["duplicate_in_file"]}
+
+
+def test_one_serial_filled_down_a_column_is_a_problem_of_each_later_row(world):
+    bring_in(world)
+    batch_id = upload(world, [(AGENT_HANDLED, VERIFY, "211014001")] * 2000)
+    found = results(world, batch_id)
+    assert found[0].problems == []
+    assert {len(r.problems) for r in found[1:]} == {1}
+    assert {p.values["row"] for r in found for p in r.problems} == {2}
 
 
 def test_checking_reserves_nothing_and_gives_the_same_plan_again(world):
@@ -261,6 +283,22 @@ class TestCancel:
         assert world.customs.messages() == []
         assert batch(world, batch_id).state is BatchState.CANCELLED
         assert results(world, batch_id)[0].outcome is RowOutcome.NOT_PROCESSED
+        world.assert_sound()
+
+    def test_what_was_on_its_way_and_did_not_arrive_is_not_sent_again(self, world):
+        bring_in(world)
+        batch_id = upload(world, [(AGENT_HANDLED, VERIFY, "", 1)])
+        confirm(world, batch_id)
+        submission.prepare(world.context, batch_id)
+        submission.sign(world.context)
+        world.customs.play({"fault": "error_before", "times": 1})
+        sending.send(world.context)
+        assert allocation.cancel(world.context, batch_id).at_customs == 1
+        for _ in range(3):
+            world.clock.forward(seconds=400)
+            world.drain()
+        assert world.customs.messages() == []
+        assert form(world, "211014001").state is FormState.ISSUED
         world.assert_sound()
 
     def test_leaves_what_is_at_customs_and_its_serials_can_be_used_after(self, world):
@@ -522,7 +560,7 @@ class TestReceipts:
         submission.prepare(world.context, batch_id)
         submission.sign(world.context)
         (claimed,) = sending._claim(world.context, 10)
-        world.context.gateway.start_send(claimed.message, float("inf"))
+        world.context.gateway.start_send("t", claimed.message, float("inf"))
         outcomes = world.context.gateway.completed()
         world.customs.simulated.decide_due()
         receipts.poll(world.context)
@@ -531,6 +569,18 @@ class TestReceipts:
         sending._record_sent(world.context, [(claimed, outcomes[0][1])])
         assert submissions(world)[0].state is SubmissionState.DECIDED
         world.assert_sound()
+
+
+def test_answers_of_a_run_that_broke_off_are_never_taken_for_later_ones(world):
+    bring_in(world)
+    confirm(world, upload(world, [(AGENT_HANDLED, VERIFY, "", 1)]))
+    gateway = world.context.gateway
+    from customs.gateway import SignedMessage
+
+    gateway.start_send(("send", 1, 99), SignedMessage("X", b"x", "0" * 64), float("-inf"))
+    world.drain()
+    assert len(world.customs.effects()) == 1
+    world.assert_sound()
 
 
 def test_every_ring_five_times_does_no_harm(world):

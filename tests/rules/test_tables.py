@@ -19,7 +19,33 @@ from models.states import (
 from models.verdicts import Verdict, verdict
 
 STABLE_CODES = set(
-    ["certificate_unknown", "certificate_malformed", "certificate_check_character", "certificate_not_approved", "serial_unknown", "serial_not_available", "serial_malformed", "serial_digits_lost", "serial_leading_zero", "range_reversed", "range_too_long", "page_count_invalid", "serials_and_pages", "nothing_to_do", "action_unknown", "action_ambiguous", "duplicate_in_file", "stock_short", "stock_source_not_allowed", "stock_of_another", "type_mismatch", "reason_missing", "reason_unknown", "cell_error", "formula_without_value"]
+    [
+        "certificate_unknown",
+        "certificate_malformed",
+        "certificate_check_character",
+        "certificate_not_approved",
+        "serial_unknown",
+        "serial_not_available",
+        "serial_malformed",
+        "serial_digits_lost",
+        "serial_leading_zero",
+        "range_reversed",
+        "range_too_long",
+        "page_count_invalid",
+        "serials_and_pages",
+        "nothing_to_do",
+        "action_unknown",
+        "action_ambiguous",
+        "duplicate_in_file",
+        "stock_short",
+        "stock_source_not_allowed",
+        "stock_of_another",
+        "type_mismatch",
+        "reason_missing",
+        "reason_unknown",
+        "cell_error",
+        "formula_without_value",
+    ]
 )
 
 

@@ -139,7 +139,10 @@ def test_all_problems_of_a_row_come_at_once():
     ("words", "action"),
     [
         (["核销", "使用", "用", "正常", "√", "V", "v", "1", "verify", "２"][:-1], Action.VERIFY),
-        (["作废", "废", "打废", "打坏", "损坏", "污损", "报废", "×", "X", "x", "0", "void"], Action.VOID),
+        (
+            ["作废", "废", "打废", "打坏", "损坏", "污损", "报废", "×", "X", "x", "0", "void"],
+            Action.VOID,
+        ),
     ],
 )
 def test_action_words(words, action):
@@ -223,6 +226,29 @@ def test_the_header_may_stand_lower_in_another_sheet_in_any_order():
     assert (row.certificate, row.page_count) == (CERTIFICATE, 2)
 
 
+def test_a_firm_whose_name_begins_like_a_total_is_not_skipped():
+    content = text([("合计包装厂", CERTIFICATE, "核销", "211013209")], "utf-8")
+    content = content.replace(",".join(HEADER).encode(), "客户,证书号,操作,流水号".encode())
+    assert read(content)[1][0].status is RowStatus.OK
+
+
+def test_a_page_count_that_got_serials_before_is_not_simply_taken_again():
+    header = (*HEADER, "处理结果", "结果流水号")
+    row = (CERTIFICATE, "核销", None, 3, None, None, None, "失败", "211014001-211014003")
+    assert [p.code for p in one(row, header).problems] == ["page_count_invalid"]
+
+
+@pytest.mark.parametrize("cell", ["9" * 5000, "211013209+" + "9" * 5000, float("inf")])
+def test_absurd_numbers_are_problems_of_their_row(cell):
+    for row in ((CERTIFICATE, "核销", cell), (CERTIFICATE, "核销", None, cell)):
+        draft = OrderReader(
+            HEADER,
+            {h: i for i, h in enumerate(("certificate", "action", "serial", "page_count"))},
+            PagesMode.ADDITIONAL,
+        )
+        assert draft.read(2, row).status is RowStatus.PROBLEM
+
+
 def test_rows_done_in_an_earlier_result_are_left_alone():
     header = (*HEADER, "处理结果")
     drafts = read(workbook([(*ROW, "成功"), (*ROW, "失败")], header))[1]
@@ -299,9 +325,11 @@ def encrypted():
         (b"\xff\x00\x01\x02" * 99, FileUnreadable),
         (zipped({"word/document.xml": b"x"}), FileUnreadable),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"x" * 600, FileUnreadable),
+        ('证书号,流水号\nB1,"211013209\nB2,211013210'.encode(), FileUnreadable),
+        ("证书号,流水号,印刷号\nB1,1,2".encode(), FileUnreadable),
     ],
     ids=["sparse", "bomb", "crc", "truncated", "encrypted", "macros", "empty", "html", "binary",
-         "docx", "broken-xls"],
+         "docx", "broken-xls", "open-quote", "two-columns"],
 )  # fmt: skip
 def test_a_bad_file_is_refused_with_its_code_and_harms_nobody(content, error):
     with pytest.raises(error):
