@@ -256,7 +256,8 @@ def watch(context: Context, batch_id: int) -> None:
             if batch.state in _ENDED:
                 return
             for card in cards:
-                if card.state is CardState.PIN_REFUSED:
+                since = batch.confirmed_at or batch.created_at
+                if card.state is CardState.PIN_REFUSED and card.seen_at >= since:
                     raise PinRefused(detail=card.detail)
             now = (counts.forms, counts.refused_forms)
             if now != before:

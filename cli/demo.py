@@ -37,8 +37,8 @@ def run_demo() -> int:
         **process_environment(),
         "BLANKFORMS_HOME": str(home),
         "BLANKFORMS_LANG": current_language().value,
-        "PORT": str(_free_port()),
-        "SIMULATOR_PORT": str(_free_port()),
+        "PORT": str(free_port()),
+        "SIMULATOR_PORT": str(free_port()),
         "SIMULATOR_FAULTS": str(ROOT / "samples" / "faults.json"),
         "SWEEP_SECONDS": "1",
         "POLL_SECONDS": "3",
@@ -140,7 +140,8 @@ def _stop(system: subprocess.Popen[bytes]) -> None:
         system.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

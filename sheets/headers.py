@@ -12,6 +12,9 @@ from typing import Final
 
 from models.numbers import clean
 
+EXAMPLE_REMARK: Final = "示例，请删除"
+"""Remark of the template's example rows: left in by mistake they are skipped, never carried out."""
+
 RESULT_WORD: Final = "处理结果"
 """Header of the result column: a row that says 成功 there is not done again when a corrected result
 sheet comes back."""

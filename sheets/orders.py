@@ -16,7 +16,7 @@ from models.numbers import NotACertificateNumber, clean, parse_certificate_numbe
 from models.problems import Problem, column_letters
 from models.serials import MAX_SERIALS_PER_ROW, NotSerials, parse_serials, serials_between
 from models.states import Action, PagesMode, RowStatus, StockSource
-from sheets.headers import ORDERS, find_columns, header_key
+from sheets.headers import EXAMPLE_REMARK, ORDERS, find_columns, header_key
 
 VERIFY_WORDS: Final = ("核销", "使用", "用", "正常", "√", "V", "1", "verify")
 VOID_WORDS: Final = (
@@ -124,6 +124,9 @@ class OrderReader:
         """Totals, signatures, a header repeated at a page break, rows done in an earlier result."""
         first = next((clean(c) for c in cells if isinstance(c, str) and clean(c)), "")
         if first.replace(" ", "").startswith(SKIP_WORDS) and not self._has_certificate(cells):
+            return True
+        remark = self._columns.get("remark")
+        if remark is not None and remark < len(cells) and cells[remark] == EXAMPLE_REMARK:
             return True
         done = self._columns.get("result")
         if done is not None and done < len(cells) and as_text(cells[done]).strip() in DONE_WORDS:

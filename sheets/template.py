@@ -7,16 +7,16 @@ from typing import Final
 
 import xlsxwriter
 
-from sheets.headers import ORDERS
+from sheets.headers import EXAMPLE_REMARK, ORDERS
 
 _FIELDS: Final = (
     *("certificate", "action", "serial", "page_count", "stock_source", "reason", "reference"),
     "remark",
 )
 _EXAMPLES: Final = (
-    ("B201026902331597", "核销", "211013209-211013210", "", "出口商", "", "ORD-1", "示例，请删除"),
-    ("B201026902331597", "作废", "211013211", "", "出口商", "打印错误", "ORD-2", "示例，请删除"),
-    ("A211026902331080", "核销", "", "4", "", "", "ORD-3", "示例，请删除"),
+    ("B201026902331597", "核销", "211013209-211013210", "", "出口商", "", "ORD-1", EXAMPLE_REMARK),
+    ("B201026902331597", "作废", "211013211", "", "出口商", "打印错误", "ORD-2", EXAMPLE_REMARK),
+    ("A211026902331080", "核销", "", "4", "", "", "ORD-3", EXAMPLE_REMARK),
 )
 _NOTES: Final = (
     "每行一个证书：写明流水号，或只写核销页数(由系统取最小的可用流水号)。",

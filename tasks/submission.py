@@ -44,7 +44,7 @@ SIGNING_SECONDS: Final = 2.0
 """Signatures are stored after so many or so long: a card of 4 a second is not kept waiting by the
 database, and the sender is not kept waiting by the card."""
 
-CARD_PAUSE: Final = timedelta(seconds=30)
+CARD_PAUSE: Final = timedelta(seconds=10)
 """How long to leave a card alone that could not sign."""
 
 

