@@ -151,8 +151,11 @@ class CustomsGateway(Protocol):
     def start_ask(self, token: Hashable, number: str, sha256: str) -> None:
         """Ask what became of the number; `sha256` tells whether it is our bytes that are there."""
 
-    def completed(self) -> list[tuple[Hashable, SendOutcome | AskOutcome]]:
-        """Wait until at least one started call has ended; give all that have (token, outcome)."""
+    def completed(self, most: int) -> list[tuple[Hashable, SendOutcome | AskOutcome]]:
+        """Wait for calls to end; give (token, outcome) of those that have, at least one.
+
+        Gathers for a moment, so that the caller records many at once, but not once `most` ended.
+        """
 
     def receipts(self, after: str, limit: int) -> ReceiptPage:
         """Receipts after a cursor. Raises `GatewayUnreachable`."""

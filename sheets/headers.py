@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Final
 
 from models.numbers import clean
@@ -28,7 +29,7 @@ MAY_REPEAT: Final = frozenset({"reference", "remark"})
 """Fields of which the first column is taken; the others are kept like any own column."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SheetKind:
     """A kind of sheet: its fields by header words, and what makes a row its header row."""
 
@@ -36,6 +37,11 @@ class SheetKind:
     words: dict[str, tuple[str, ...]]
     required: tuple[tuple[str, ...], ...]
     """One field of each group must be there."""
+
+    @cached_property
+    def by_word(self) -> dict[str, str]:
+        """Field of each header word, as compared."""
+        return {header_key(w): field for field, words in self.words.items() for w in words}
 
     @property
     def wanted(self) -> str:
@@ -111,6 +117,7 @@ KINDS: Final = {kind.name: kind for kind in (ORDERS, STOCK, CERTIFICATES)}
 _DECORATION: Final = re.compile(r"[\s*:]|\([^)]*\)$")
 
 
+@lru_cache(maxsize=4096)
 def header_key(text: str) -> str:
     """A header cell as compared: width, case, blanks, stars and a closing remark do not matter."""
     return _DECORATION.sub("", clean(text)).casefold()
@@ -118,11 +125,10 @@ def header_key(text: str) -> str:
 
 def find_columns(kind: SheetKind, cells: Sequence[object]) -> dict[str, int] | None:
     """Which column holds which field, if this row is the header row of such a sheet."""
-    by_word = {header_key(word): field for field, words in kind.words.items() for word in words}
     columns: dict[str, int] = {}
     repeated: list[int] = []
     for index, cell in enumerate(cells):
-        field = by_word.get(header_key(cell)) if isinstance(cell, str) else None
+        field = kind.by_word.get(header_key(cell)) if isinstance(cell, str) else None
         if field in columns and field not in MAY_REPEAT:
             repeated.append(index)
         if field is not None:

@@ -131,6 +131,13 @@ class OrderReader:
         done = self._columns.get("result")
         if done is not None and done < len(cells) and as_text(cells[done]).strip() in DONE_WORDS:
             return True
+        return self._is_header(cells)
+
+    def _is_header(self, cells: Sequence[Any]) -> bool:
+        index = self._columns["certificate"]
+        title = cells[index] if index < len(cells) else None
+        if not isinstance(title, str) or header_key(title) != header_key(self._header[index]):
+            return False
         return find_columns(ORDERS, cells) == self._columns
 
     def _has_certificate(self, cells: Sequence[Any]) -> bool:

@@ -112,7 +112,9 @@ def send(context: Context) -> int:
                 context.gateway.start_send(one.token, one.message, start_before)
         if not flying:
             break
-        ended_now = context.gateway.completed()  # those of a run that broke off are not ours
+        ended_now = context.gateway.completed(
+            len(flying)
+        )  # those of a run that broke off are not ours
         outcomes = [(flying.pop(t), o) for t, o in ended_now if t in flying]
         open_line &= not _record_sent(context, outcomes)
         ended += len(outcomes)
@@ -280,7 +282,7 @@ def ask(context: Context, certificate: str | None = None) -> int:
     for doubt in doubts:
         context.gateway.start_ask(doubt.token, doubt.number, doubt.sha256)
     while waiting:
-        ended_now = context.gateway.completed()
+        ended_now = context.gateway.completed(len(waiting))
         ended = [(waiting.pop(t), o) for t, o in ended_now if t in waiting]
         _record_asked(context, ended)
     context.ring(Task.SEND)

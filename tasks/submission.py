@@ -92,7 +92,6 @@ def _prepare_certificates(
 ) -> int:
     if not certificates:
         return 0
-    given = rows_table(session, {"number": String()}, [(c,) for c in certificates])
     found = session.execute(
         select(
             Item.id,
@@ -106,7 +105,6 @@ def _prepare_certificates(
             Certificate.exporter,
             Certificate.agent,
         )
-        .join(given, given.c.number == Item.certificate)
         .join(Certificate, Certificate.number == Item.certificate)
         .join(Form, Form.id == Item.form_id)
         .join(Stock, Stock.id == Form.stock_id)
@@ -115,6 +113,7 @@ def _prepare_certificates(
         )
         .where(
             Item.batch_id == batch_id,
+            Item.certificate.between(certificates[0], certificates[-1]),
             Item.state == ItemState.HELD,
             Item.submission_id.is_(None),
         )

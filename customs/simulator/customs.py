@@ -66,6 +66,8 @@ class SimulatedCustoms:
         self.settings = settings
         self.script = script
         self.ledger = Ledger(settings.folder / "ledger.db")
+        self._read: dict[str, rules.Order] = {}
+        """Orders taken and not decided yet, by number, so that each is read once."""
 
     # -- messages -------------------------------------------------------------------------------
 
@@ -110,6 +112,7 @@ class SimulatedCustoms:
                      visible + self.settings.delay_seconds),
                 )  # fmt: skip
         number = "BFOTHER" if fault and fault.fault is Fault.WRONG_NUMBER else order.number
+        self._read[order.number] = order
         text = _answer(number, seq_no, sha256, "0000", "空白证单申报已接收")
         return Reply(200, text, fault)
 
@@ -144,7 +147,9 @@ class SimulatedCustoms:
         return len(due)
 
     def _decide(self, db: sqlite3.Connection, message: sqlite3.Row, now: float) -> None:
-        order = rules.read_order(message["body"], self.settings.trusted)
+        order = self._read.get(message["number"])
+        if order is None:  # taken before a restart
+            order = rules.read_order(message["body"], self.settings.trusted)
         serials = [serial for serial, _ in order.forms]
         wait = self.script.play((Fault.PERSON_FIRST,), order.certificate, serials)
         if wait is not None:
@@ -178,6 +183,7 @@ class SimulatedCustoms:
             )  # fmt: skip
             lines.append((serial, code, state))
         db.execute("UPDATE message SET decided = 1 WHERE id = ?", (message["id"],))
+        self._read.pop(message["number"], None)
         self._offer_with_faults(db, message, order, lines, now)
 
     def _offer_with_faults(

@@ -6,6 +6,7 @@ A referee reads `message` and `decision` to see what customs saw, whatever the p
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -37,37 +38,41 @@ CREATE INDEX IF NOT EXISTS ix_receipt_call ON receipt (call_at) WHERE call_at IS
 
 
 class Ledger:
-    """The file. Each `transaction()` has a connection of its own; commits are durable."""
+    """The file. Every thread has a connection of its own; commits are durable."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
+        self._local = threading.local()
         with self.transaction() as db:
-            db.executescript(_SCHEMA)
+            for statement in _SCHEMA.split(";"):
+                db.execute(statement)
+
+    def _connection(self) -> sqlite3.Connection:
+        db: sqlite3.Connection | None = getattr(self._local, "db", None)
+        if db is None:
+            db = sqlite3.connect(self._path, timeout=60, isolation_level=None)
+            db.row_factory = sqlite3.Row
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=FULL")
+            self._local.db = db
+        return db
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """One writing transaction."""
-        db = sqlite3.connect(self._path, timeout=30, isolation_level=None)
-        db.row_factory = sqlite3.Row
+        db = self._connection()
+        db.execute("BEGIN IMMEDIATE")
         try:
-            db.execute("PRAGMA journal_mode=WAL")
-            db.execute("PRAGMA synchronous=FULL")
-            db.execute("BEGIN IMMEDIATE")
             yield db
-            if db.in_transaction:
-                db.execute("COMMIT")
-        finally:
-            db.close()
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
+        db.execute("COMMIT")
 
     def read(self, sql: str, values: tuple[Any, ...] = ()) -> list[sqlite3.Row]:
         """Rows of one query."""
-        db = sqlite3.connect(self._path, timeout=30, isolation_level=None)
-        db.row_factory = sqlite3.Row
-        try:
-            return db.execute(sql, values).fetchall()
-        finally:
-            db.close()
+        return self._connection().execute(sql, values).fetchall()
 
     def issue(self, forms: Iterable[tuple[str, str, str, date | None]]) -> None:
         """Forms issued to holders: (serial, form type, holder, date). Known ones stay as they are."""

@@ -222,7 +222,7 @@ def test_what_a_question_tells(status, body, kind):
 def test_nobody_there_is_certainly_not_taken():
     gateway = http.HttpGateway("http://127.0.0.1:9", "t", 2, 5)
     gateway.start_send("t", SENT, time.monotonic() + 60)
-    ((_, outcome),) = gateway.completed()
+    ((_, outcome),) = gateway.completed(1)
     gateway.close()
     assert isinstance(outcome, NotTaken)
 
@@ -230,7 +230,7 @@ def test_nobody_there_is_certainly_not_taken():
 def test_a_send_that_cannot_begin_within_the_lease_is_not_begun():
     gateway = http.HttpGateway("http://127.0.0.1:9", "t", 2, 5)
     gateway.start_send("t", SENT, time.monotonic() - 1)
-    ((_, outcome),) = gateway.completed()
+    ((_, outcome),) = gateway.completed(1)
     gateway.close()
     assert outcome == NotTaken("no time left in the lease")
 

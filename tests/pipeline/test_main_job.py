@@ -561,7 +561,7 @@ class TestReceipts:
         submission.sign(world.context)
         (claimed,) = sending._claim(world.context, 10)
         world.context.gateway.start_send("t", claimed.message, float("inf"))
-        outcomes = world.context.gateway.completed()
+        outcomes = world.context.gateway.completed(1)
         world.customs.simulated.decide_due()
         receipts.poll(world.context)
         receipts.apply(world.context)
