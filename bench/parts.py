@@ -15,9 +15,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -231,11 +230,14 @@ def write_csv(path: Path, header: list[str], rows: list[tuple[Any, ...]]) -> Non
 
 def spans(home: Path) -> dict[str, float]:
     """From the times in the tables: when each part began and ended."""
-    seconds: Callable[[str], str] = lambda c: f"strftime('%s', {c}) + strftime('%f', {c}) % 1"
+
+    def seconds(column: str) -> str:
+        return f"(julianday({column}) * 86400.0)"
+
     with sqlite3.connect(home / "blankforms.db") as db:
 
         def span(first: str, last: str, table: str) -> float:
-            query = f"SELECT MAX({seconds(last)}) - MIN({seconds(first)}) FROM {table}"  # noqa: S608
+            query = f"SELECT MAX({seconds(last)}) - MIN({seconds(first)}) FROM {table}"
             return float(db.execute(query).fetchone()[0] or 0)
 
         return {

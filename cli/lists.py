@@ -15,7 +15,7 @@ from models.language import Text, t
 from models.numbers import NotACertificateNumber, clean, parse_certificate_number
 from models.queries import FormFilter, form_passport, list_forms
 from models.states import FormState, label
-from tasks import receipts, sending
+from tasks import asking, inbox, receipts
 
 Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 
@@ -177,11 +177,11 @@ def refresh(
         except NotACertificateNumber as error:
             raise BadArgument(detail=f"{error.code}: {certificate}") from None
     with opened() as context:
-        new = receipts.poll(context)
+        new = inbox.poll(context)
         applied = 0
         while count := receipts.apply(context):
             applied += count
-        asked = sending.ask(context, certificate)
+        asked = asking.ask(context, certificate)
         settled = receipts.adopt(context)
         with context.database.read() as session:
             found = list(list_forms(session, FormFilter(certificate=certificate), 500)) \

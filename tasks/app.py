@@ -32,6 +32,8 @@ MODULES: Final = (
     "tasks.allocation",
     "tasks.submission",
     "tasks.sending",
+    "tasks.asking",
+    "tasks.inbox",
     "tasks.receipts",
     "tasks.reporting",
     "tasks.upkeep",

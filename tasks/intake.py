@@ -11,11 +11,11 @@ import hashlib
 from collections.abc import Iterable
 from typing import Any, Final
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from models.batches import Batch, BatchRow, Item, Upload
-from models.bulk import chunks
+from models.bulk import chunks, insert_rows
 from models.errors import FileError
 from models.states import BatchState, ItemState, PagesMode, RowStatus
 from sheets.headers import ORDERS
@@ -155,9 +155,9 @@ def _insert_rows(session: Session, batch_id: int, drafts: Iterable[RowDraft]) ->
             if draft.status is not RowStatus.SKIPPED
         )
     if rows:
-        session.execute(insert(BatchRow), rows)
+        insert_rows(session, BatchRow, rows)
     if items:
-        session.execute(insert(Item), items)
+        insert_rows(session, Item, items)
 
 
 def _set(session: Session, batch_id: int, **values: Any) -> None:

@@ -1,31 +1,28 @@
-"""Stage 5, receipts: callback and poll fill one inbox; one applier moves states.
+"""Stage 5b, receipts: one applier moves states, whichever way a receipt came.
 
-Stored first, applied later. What comes twice is one row; what fits nothing we sent is quarantined
+What fits nothing we sent is quarantined
 and raises a discrepancy; a final state is never changed by what comes after. Applying the same
 inbox row again finds it applied.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import String, insert, select, update
+from sqlalchemy import String, select, update
 from sqlalchemy.orm import Session
 
 from config.names import Task
 from customs import bcm1
 from models.base import BigId
 from models.batches import Item
-from models.bulk import ids_table, insert_new, rows_table
+from models.bulk import ids_table, insert_rows, rows_table
 from models.errors import GatewayUnreachable
-from models.links import customs_link
 from models.moves import FormMove, move_forms
 from models.progress import finish_batches
 from models.serials import predecessor
@@ -48,97 +45,13 @@ from tasks.context import Context, current
 log = structlog.get_logger(__name__)
 
 RECEIPTS_TOGETHER: Final = 500
-"""Receipts in one page (the contract's most) and in one transaction."""
+"""Receipts applied in one transaction."""
 
-PAGES_A_RING: Final = 20
 LISTED_NEAR: Final = 20
 """Forms asked for to find one: a serial may exist in several types, or sort after longer ones."""
 
 ASKED_TOGETHER: Final = 50
 _TEXT_LIMIT: Final = 150
-
-
-# -- the inbox ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """Something customs told us, as it came."""
-
-    key: str
-    source: str
-    receipt_id: str | None
-    body: bytes
-    state: InboxState = InboxState.RECEIVED
-    reason: str | None = None
-
-
-def receipt_arrival(receipt_id: str, xml: bytes, source: str) -> Arrival:
-    """A receipt, by whichever way. The same id with other content is another thing (a conflict)."""
-    digest = hashlib.sha256(xml).hexdigest()
-    receipt_id = receipt_id.replace("\0", "")
-    return Arrival(f"receipt:{receipt_id[:240]}:{digest}", source, receipt_id[:255], xml)
-
-
-def callback_arrival(callback_id: str, body: bytes) -> Arrival:
-    """What a verified callback brought. Whatever is not a receipt is kept (contract section 4)."""
-    key = f"callback:{callback_id}"
-    try:
-        told = json.loads(body)
-        if told["type"] != "receipt.created":
-            reason = ascii(told["type"])[:_TEXT_LIMIT]
-            return Arrival(key, "callback", None, body, InboxState.KEPT, reason)
-        data = told["data"]
-        if not data["receiptId"].isprintable():
-            raise ValueError("receiptId")
-        return receipt_arrival(data["receiptId"], data["xml"].encode(), "callback")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = f"unreadable: {type(error).__name__}"
-        return Arrival(key, "callback", None, body, InboxState.QUARANTINED, reason)
-
-
-def store(session: Session, arrivals: Sequence[Arrival], now: datetime) -> int:
-    """Put into the inbox what is not there yet; gives how much was new."""
-    rows = [
-        {
-            "key": a.key,
-            "source": a.source,
-            "receipt_id": a.receipt_id,
-            "body": a.body,
-            "received_at": now,
-            "state": a.state,
-            "reason": a.reason,
-        }
-        for a in {a.key: a for a in arrivals}.values()
-    ]
-    return insert_new(session, InboxMessage, rows)
-
-
-def poll(context: Context) -> int:
-    """Fetch receipts from where the last poll ended; gives how many were new.
-
-    The cursor moves in the transaction that stores the page, so a page is never skipped.
-    Raises `GatewayUnreachable`; the next poll is due after the usual time all the same.
-    """
-    with context.database.write() as session:
-        link = customs_link(session, context.now())
-        link.poll_at = context.now() + timedelta(seconds=context.settings.poll_seconds)
-        cursor = link.cursor
-    new = 0
-    for _ in range(PAGES_A_RING):
-        page = context.gateway.receipts(cursor, RECEIPTS_TOGETHER)
-        arrivals = [receipt_arrival(r.receipt_id, r.xml, "poll") for r in page.receipts]
-        if arrivals or page.next != cursor:
-            with context.database.write() as session:
-                new += store(session, arrivals, context.now())
-                customs_link(session, context.now()).cursor = page.next
-            cursor = page.next
-        if new:
-            context.ring(Task.APPLY)
-        if len(page.receipts) < RECEIPTS_TOGETHER:
-            return new
-    context.ring(Task.POLL)
-    return new
 
 
 # -- applying -----------------------------------------------------------------------------------
@@ -362,9 +275,9 @@ def _write(
     _come_back(session, [s for s in touched if s.state is SubmissionState.SIGNED], now)
     _move_items(session, touched, now)
     if outcome.lines:
-        session.execute(insert(ReceiptLine), outcome.lines)
+        insert_rows(session, ReceiptLine, outcome.lines)
     if outcome.discrepancies:
-        session.execute(insert(Discrepancy), outcome.discrepancies)
+        insert_rows(session, Discrepancy, outcome.discrepancies)
     changed = [i for s in touched for i in s.items.values() if i.changed]
     _store_items(session, changed, now)
     _close_submissions(session, touched, now)
@@ -545,16 +458,7 @@ def _leave_to_a_person(session: Session, context: Context, item: _Item) -> None:
         .execution_options(synchronize_session=False)
     )
     found = _discrepancy(context, "customs_2102", 0, item, "2102, not in customs' list")
-    session.execute(insert(Discrepancy), [{**found, "inbox_id": None}])
-
-
-@app.task(name=Task.POLL.value)
-def poll_task() -> None:
-    """It is time to fetch receipts."""
-    try:
-        poll(current())
-    except GatewayUnreachable as error:
-        log.warning("poll_failed", detail=str(error.values.get("detail")))
+    insert_rows(session, Discrepancy, [{**found, "inbox_id": None}])
 
 
 @app.task(name=Task.APPLY.value)

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from customs.gateway import CustomsForm
 from models.base import Serial, UTCDateTime
-from models.bulk import chunks, insert_new, rows_table
+from models.bulk import chunks, insert_new, insert_rows, rows_table
 from models.serials import as_ranges, serials_between
 from models.states import FormState
 from models.stock import Block, Certificate, Form, FormEvent, Stock
@@ -112,8 +112,9 @@ def _add_block(
     session.add(block)
     session.flush()
     for chunk in chunks(serials, FORMS_TOGETHER):
-        session.execute(
-            insert(Form),
+        insert_rows(
+            session,
+            Form,
             [
                 {
                     "serial": serial,

@@ -17,7 +17,7 @@ from itertools import groupby
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import BigInteger, Integer, LargeBinary, String, and_, insert, select, update
+from sqlalchemy import BigInteger, Integer, LargeBinary, String, and_, select, update
 from sqlalchemy.orm import Session
 
 from config.names import Task
@@ -25,7 +25,7 @@ from customs.bcm1 import MAX_SERIALS, signed_message
 from customs.gateway import Message, MessageLine
 from customs.signing.xmldsig import PROFILES
 from models.batches import Batch, BatchRow, Item
-from models.bulk import chunks, rows_table
+from models.bulk import chunks, insert_rows, rows_table
 from models.card import note_card
 from models.errors import PinRefused, SigningError
 from models.states import Action, BatchState, CardState, ItemState, SubmissionState
@@ -131,7 +131,7 @@ def _prepare_certificates(
             number = uuid.uuid4().hex.upper()
             messages.append(_new_message(context, batch_id, what, forms[0], number, len(forms)))
             members.append((forms, number))
-    session.execute(insert(Submission), messages)
+    insert_rows(session, Submission, messages)
     numbers = rows_table(session, {"number": String()}, [(number,) for _, number in members])
     ids = dict(
         session.execute(

@@ -34,7 +34,17 @@ from models.invariants import (
 )
 from models.language import Language, use_language
 from models.schema import upgrade
-from tasks import allocation, pipeline, planning, receipts, reporting, sending, submission
+from tasks import (
+    allocation,
+    asking,
+    inbox,
+    pipeline,
+    planning,
+    receipts,
+    reporting,
+    sending,
+    submission,
+)
 from tasks.context import Context
 from tests import factories
 
@@ -201,7 +211,7 @@ class World:
             with self.context.database.read() as session:
                 due = list(pipeline.due(session, self.clock()))
             due = [ring for ring in due if ring[0] is not Task.POLL]
-            polled = receipts.poll(self.context)
+            polled = inbox.poll(self.context)
             if not due and not polled and not self.customs.simulated.decide_due():
                 return
             for task, ids in due:
@@ -234,7 +244,7 @@ USE_CASES = {
     Task.PREPARE: submission.prepare,
     Task.SIGN: submission.sign,
     Task.SEND: sending.send,
-    Task.ASK: sending.ask,
+    Task.ASK: asking.ask,
     Task.APPLY: receipts.apply,
     Task.ADOPT: receipts.adopt,
     Task.REPORT: reporting.report,

@@ -18,7 +18,7 @@ from models.database import Database
 from models.errors import BlankformsError
 from tasks.app import require_broker
 from tasks.context import Bell
-from tasks.receipts import callback_arrival, store
+from tasks.inbox import callback_arrival, store
 
 log = structlog.get_logger(__name__)
 

@@ -166,7 +166,7 @@ def test_the_sample_from_upload_to_result_sheet(running):
 
     corrected = openpyxl.load_workbook(path)
     corrected.active["C5"] = "211013016"
-    for row in (6, 7, 8):
+    for _ in (6, 7, 8):
         corrected.active.delete_rows(6)
     corrected.save(path)
     again = running.json("submit", str(path), "--yes", "--wait")

@@ -17,7 +17,7 @@ from models.outcomes import batch_counts, row_results
 from models.states import BatchState, FormState, PagesMode, RowOutcome, SubmissionState
 from models.stock import Form, FormEvent
 from models.submissions import Attempt, InboxMessage, Submission
-from tasks import allocation, intake, planning, receipts, sending, submission
+from tasks import allocation, asking, inbox, intake, planning, receipts, sending, submission
 from tests.conftest import SHARED
 from tests.factories import (
     AGENT_HANDLED,
@@ -372,10 +372,10 @@ class TestSending:
         world.customs.play({"fault": "error_before", "times": 1})
         sending.send(world.context)
         world.clock.forward(seconds=10)
-        sending.ask(world.context)
+        asking.ask(world.context)
         assert submissions(world)[0].state is SubmissionState.IN_DOUBT
         world.clock.forward(seconds=300)
-        sending.ask(world.context)
+        asking.ask(world.context)
         assert submissions(world)[0].state is SubmissionState.SIGNED
         assert form(world, "211014001").state is FormState.RESERVED
         world.drain()
@@ -387,7 +387,7 @@ class TestSending:
         world.customs.play({"fault": "late", "times": 1, "seconds": 0.3})
         sending.send(world.context)
         world.clock.forward(seconds=5)
-        sending.ask(world.context)
+        asking.ask(world.context)
         while not world.customs.simulated.find(submissions(world)[0].number):
             pass
         world.clock.forward(seconds=60)
@@ -432,7 +432,7 @@ class TestSending:
         assert form(world, "211014001").state is FormState.VERIFY_SUBMITTED
         world.assert_sound()
         world.clock.forward(seconds=61)
-        sending.ask(world.context)
+        asking.ask(world.context)
         assert submissions(world)[0].state is SubmissionState.IN_DOUBT
         world.clock.forward(seconds=400)
         world.drain()
@@ -445,7 +445,7 @@ class TestSending:
 
         (claimed,) = sending._claim(world.context, 10)
         world.clock.forward(seconds=61)
-        sending.ask(world.context)
+        asking.ask(world.context)
         sending._record_sent(world.context, [(claimed, Refused("0002", "late"))])
         assert submissions(world)[0].state is SubmissionState.IN_DOUBT
         with world.context.database.read() as session:
@@ -544,8 +544,8 @@ class TestReceipts:
         number = submissions(world)[0].number
         strange = row["xml"].replace(number, "STRANGER1").replace(row["receipt_id"], "R9")
         with world.context.database.write() as session:
-            arrival = receipts.receipt_arrival("R9", strange.encode(), "poll")
-            receipts.store(session, [arrival], world.clock())
+            arrival = inbox.receipt_arrival("R9", strange.encode(), "poll")
+            inbox.store(session, [arrival], world.clock())
         receipts.apply(world.context)
         with world.context.database.read() as session:
             quarantined = session.scalars(
@@ -563,7 +563,7 @@ class TestReceipts:
         world.context.gateway.start_send("t", claimed.message, float("inf"))
         outcomes = world.context.gateway.completed(1)
         world.customs.simulated.decide_due()
-        receipts.poll(world.context)
+        inbox.poll(world.context)
         receipts.apply(world.context)
         assert submissions(world)[0].state is SubmissionState.DECIDED
         sending._record_sent(world.context, [(claimed, outcomes[0][1])])
@@ -593,7 +593,7 @@ def test_every_ring_five_times_does_no_harm(world):
         lambda: submission.sign(world.context),
         lambda: sending.send(world.context),
         world.customs.simulated.decide_due,
-        lambda: receipts.poll(world.context),
+        lambda: inbox.poll(world.context),
         lambda: receipts.apply(world.context),
     ):
         for _ in range(5):

@@ -140,7 +140,8 @@ def test_the_same_receipt_by_callback_and_by_poll_is_one(world, rings):
         from tasks import submission
 
         getattr(submission, step)(world.context, *([1] if step == "prepare" else []))
-    from tasks import receipts, sending
+    from tasks import inbox as stage
+    from tasks import sending
 
     sending.send(world.context)
     world.customs.simulated.decide_due()
@@ -148,7 +149,7 @@ def test_the_same_receipt_by_callback_and_by_poll_is_one(world, rings):
     chosen = settings_for(world.context.settings.blankforms_home, CALLBACK_SECRETS=SECRET)
     app = create_app(chosen, world.context.database, lambda *_: None)
     assert call(app.test_client(), told(row["receipt_id"], row["xml"])).json["stored"] is True
-    assert receipts.poll(world.context) == 0
+    assert stage.poll(world.context) == 0
     world.drain()
     assert len(world.customs.effects()) == 1
     world.assert_sound()

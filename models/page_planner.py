@@ -1,0 +1,242 @@
+"""Page counts in the plan: stock by stock, lowest available serials first (guide S-40..S-48)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    Integer,
+    String,
+    and_,
+    case,
+    delete,
+    func,
+    or_,
+    select,
+)
+from sqlalchemy.orm import Session
+
+from models.batches import Batch, BatchRow, Item
+from models.bulk import CHUNK, chunks, insert_rows, rows_table
+from models.plan import (
+    AvailableForm,
+    PageDemand,
+    Taking,
+    take_pages,
+)
+from models.problems import Problem
+from models.row_problems import add_problems
+from models.states import (
+    Action,
+    FormState,
+    ItemState,
+    PagesMode,
+    RowStatus,
+    StockSource,
+)
+from models.stock import Block, Certificate, Form, Stock
+
+
+def _stock_owner() -> Any:
+    return case(
+        (BatchRow.stock_source == StockSource.EXPORTER, Certificate.exporter),
+        else_=Certificate.agent,
+    )
+
+
+def plan_pages(session: Session, batch: Batch) -> None:
+    """Give every page count its serials, stock by stock, lowest first."""
+    page_rows = (
+        select(BatchRow.number)
+        .join(Certificate, Certificate.number == BatchRow.certificate)
+        .where(
+            BatchRow.batch_id == batch.id,
+            BatchRow.status == RowStatus.OK,
+            BatchRow.page_count.is_not(None),
+        )
+    )
+    stocks = session.execute(
+        page_rows.with_only_columns(_stock_owner().label("owner"), Certificate.type)
+        .distinct()
+        .order_by("owner", Certificate.type)
+    ).all()
+    short: dict[str, Taking] = {}
+    for owner, form_type in stocks:
+        of_stock = page_rows.where(_stock_owner() == owner, Certificate.type == form_type)
+        demands = _page_demands(session, batch, of_stock)
+        repeated = (
+            of_stock.with_only_columns(BatchRow.certificate, func.sum(BatchRow.page_count))
+            .where(BatchRow.pages_mode == PagesMode.ADDITIONAL)
+            .group_by(BatchRow.certificate)
+            .having(func.count() > 1)
+        )
+        totals = {c: int(wanted or 0) for c, wanted in session.execute(repeated)}
+        available = _available_forms(session, batch.id, owner, form_type)
+        for takings in chunks(take_pages(demands, totals, available)):
+            _store_takings(session, batch, takings)
+            short |= {t.demand.certificate: t for t in takings if not t.forms}
+    _refuse_rest_of(session, batch, short)
+
+
+def _refuse_rest_of(session: Session, batch: Batch, short: dict[str, Taking]) -> None:
+    """All of a certificate's pages or none, whichever stocks they were to come from."""
+    for certificates in chunks(sorted(short)):
+        given = rows_table(session, {"number": String()}, [(c,) for c in certificates])
+        rest = session.execute(
+            select(BatchRow.number, BatchRow.certificate)
+            .join(given, given.c.number == BatchRow.certificate)
+            .where(
+                BatchRow.batch_id == batch.id,
+                BatchRow.status == RowStatus.OK,
+                BatchRow.page_count.is_not(None),
+            )
+        ).all()
+        for rows in chunks(rest):
+            numbers = rows_table(session, {"number": Integer()}, [(r.number,) for r in rows])
+            session.execute(
+                delete(Item).where(
+                    Item.batch_id == batch.id,
+                    ~Item.named,
+                    Item.row_number.in_(select(numbers.c.number)),
+                )
+            )
+            add_problems(
+                session, batch, [(r.number, _stock_short(short[r.certificate])) for r in rows]
+            )
+
+
+def _stock_short(taking: Taking) -> Problem:
+    values = {"wanted": taking.certificate_wants, "available": taking.available}
+    return Problem("stock_short", "page_count", values=values)
+
+
+def _page_demands(session: Session, batch: Batch, of_stock: Any) -> Iterator[PageDemand]:
+    """The page counts of one stock in row order; a top-up counts what the certificate has."""
+    last = 0
+    added: dict[str, int] = {}
+    while True:
+        rows = session.execute(
+            of_stock.with_only_columns(
+                BatchRow.number, BatchRow.certificate, BatchRow.page_count, BatchRow.pages_mode
+            )
+            .where(BatchRow.number > last)
+            .order_by(BatchRow.number)
+            .limit(CHUNK)
+        ).all()
+        if not rows:
+            return
+        last = rows[-1].number
+        topped = {r.certificate for r in rows if r.pages_mode is PagesMode.TOP_UP} - added.keys()
+        for certificate in topped:
+            added[certificate] = 0
+        for certificate, count in _verify_counts(session, batch.id, topped):
+            added[certificate] += count
+        done: list[int] = []
+        for row in rows:
+            wanted = row.page_count
+            if row.pages_mode is PagesMode.TOP_UP:
+                wanted = max(0, wanted - added[row.certificate])
+                added[row.certificate] += wanted
+            if wanted:
+                yield PageDemand(row.number, row.certificate, wanted)
+            else:
+                done.append(row.number)
+        nothing = Problem("nothing_to_do", "page_count")
+        add_problems(session, batch, [(number, nothing) for number in done])
+
+
+def _verify_counts(
+    session: Session, batch_id: int, certificates: set[str]
+) -> Iterator[tuple[str, int]]:
+    """Forms that a certificate has for verification: done, under way, or named in this file."""
+    if not certificates:
+        return
+    given = rows_table(session, {"certificate": String()}, [(c,) for c in sorted(certificates)])
+    used = (
+        select(given.c.certificate, func.count())
+        .join(Form, Form.certificate == given.c.certificate)
+        .outerjoin(Item, and_(Item.form_id == Form.id, Item.state == ItemState.HELD))
+        .where(
+            or_(
+                Form.state.in_([FormState.VERIFIED, FormState.VERIFY_SUBMITTED]),
+                and_(Form.state == FormState.RESERVED, Item.action == Action.VERIFY),
+            )
+        )
+        .group_by(given.c.certificate)
+    )
+    named = (
+        select(Item.certificate, func.count())
+        .join(given, given.c.certificate == Item.certificate)
+        .join(
+            BatchRow,
+            and_(BatchRow.batch_id == Item.batch_id, BatchRow.number == Item.row_number),
+        )
+        .where(
+            Item.batch_id == batch_id,
+            Item.named,
+            Item.action == Action.VERIFY,
+            BatchRow.status == RowStatus.OK,
+        )
+        .group_by(Item.certificate)
+    )
+    for query in (used, named):
+        yield from session.execute(query).all()
+
+
+def _available_forms(
+    session: Session, batch_id: int, owner: str, form_type: str
+) -> Iterator[AvailableForm]:
+    """Forms of a stock that a page count may take, ascending; not those that the file names."""
+    named = (
+        select(Item.id)
+        .where(Item.batch_id == batch_id, Item.named, Item.serial == Form.serial)
+        .exists()
+    )
+    blocks = session.execute(
+        select(Block.id, Block.lowest_free)
+        .join(Stock, Stock.id == Block.stock_id)
+        .where(Stock.owner == owner, Stock.form_type == form_type, Block.lowest_free.is_not(None))
+        .order_by(Block.first_serial)
+    ).all()
+    for block_id, lowest_free in blocks:
+        after = lowest_free
+        inclusive = True
+        while True:
+            forms = session.execute(
+                select(Form.id, Form.serial, Form.state, Form.hold, named.label("named"))
+                .where(
+                    Form.block_id == block_id,
+                    Form.serial >= after if inclusive else Form.serial > after,
+                )
+                .order_by(Form.serial)
+                .limit(CHUNK)
+            ).all()
+            for form in forms:
+                if form.state is FormState.ISSUED and form.hold is None and not form.named:
+                    yield AvailableForm(form.id, form.serial)
+            if len(forms) < CHUNK:
+                break
+            after, inclusive = forms[-1].serial, False
+
+
+def _store_takings(session: Session, batch: Batch, takings: Sequence[Taking]) -> None:
+    items = [
+        {
+            "batch_id": batch.id,
+            "row_number": taking.demand.row_number,
+            "position": position,
+            "serial": form.serial,
+            "action": Action.VERIFY,
+            "certificate": taking.demand.certificate,
+            "named": False,
+            "state": ItemState.PLANNED,
+            "form_id": form.form_id,
+        }
+        for taking in takings
+        for position, form in enumerate(taking.forms, start=1)
+    ]
+    if items:
+        insert_rows(session, Item, items)
+    short = [(t.demand.row_number, _stock_short(t)) for t in takings if not t.forms]
+    add_problems(session, batch, short)

@@ -1,0 +1,71 @@
+"""Problems of rows: placed in their cells, and written for many rows at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from sqlalchemy import (
+    Integer,
+    String,
+    update,
+)
+from sqlalchemy.orm import Session
+
+from models.batches import Batch, BatchRow
+from models.bulk import json_of_text, rows_table
+from models.problems import Problem, column_letters
+from models.states import (
+    RowStatus,
+)
+
+
+def placed(batch: Batch, number: int, problems: Sequence[Problem]) -> list[Problem]:
+    """The problems with the column and cell of the sheet that they are in."""
+    placed = []
+    for problem in problems:
+        names = (problem.field, *_STAND_INS.get(problem.field, ()))
+        index = next((batch.columns[n] for n in names if n in batch.columns), None)
+        if index is None:
+            placed.append(problem)
+        else:
+            cell = f"{column_letters(index)}{number}"
+            placed.append(replace(problem, column=batch.header[index], cell=cell))
+    return placed
+
+
+_STAND_INS: Final = {"serial": ("first_serial", "void_serials")}
+"""Where serials are when the sheet has no column of that name."""
+
+
+def store_rows(
+    session: Session, batch_id: int, rows: Sequence[tuple[int, RowStatus, list[Any]]]
+) -> None:
+    """Write status and problems of rows: (number, status, problems as stored)."""
+    if not rows:
+        return
+    given = rows_table(
+        session,
+        {"number": Integer(), "status": String(), "problems": String()},
+        [(number, status.value, json.dumps(problems)) for number, status, problems in rows],
+    )
+    session.execute(
+        update(BatchRow)
+        .where(BatchRow.batch_id == batch_id, BatchRow.number == given.c.number)
+        .values(status=given.c.status, problems=json_of_text(session, given.c.problems))
+        .execution_options(synchronize_session=False)
+    )
+
+
+def add_problems(session: Session, batch: Batch, found: Sequence[tuple[int, Problem]]) -> None:
+    """Rows that were right until their page count was looked at."""
+    store_rows(
+        session,
+        batch.id,
+        [
+            (number, RowStatus.PROBLEM, [p.stored() for p in placed(batch, number, [problem])])
+            for number, problem in found
+        ],
+    )

@@ -1,0 +1,194 @@
+"""Stage 4c, ask: what became of a message in doubt (contract section 2).
+
+Only customs' conclusive "not found", the settle time after the last sending could have ended, makes
+the same bytes due again. An answer to a question that is no longer the last one changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+from sqlalchemy import func, select, update
+
+from config.names import Task
+from customs.gateway import (
+    AskOutcome,
+    Conflict,
+    InDoubt,
+    NotFound,
+    SendOutcome,
+    Taken,
+)
+from models.states import (
+    Action,
+    AttemptKind,
+    SubmissionState,
+)
+from models.submissions import Attempt, Submission
+from tasks.app import app
+from tasks.attempts import (
+    finish_attempts,
+    move_forms_of,
+    record_parked,
+    record_taken,
+    set_submissions,
+    wait_after,
+)
+from tasks.context import Context, current
+
+log = structlog.get_logger(__name__)
+
+QUESTIONS_TOGETHER: Final = 256
+"""Messages asked about in one ring."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Doubt:
+    """A message that may or may not be at customs."""
+
+    id: int
+    number: str
+    sha256: str
+    action: Action
+    send_count: int
+    ask_count: int
+    asked_at: datetime
+    conclusive_at: datetime
+    """From when on customs' "not found" can be believed (contract section 2)."""
+
+    @property
+    def token(self) -> Hashable:
+        """Names one question, never another."""
+        return ("ask", self.id, self.ask_count)
+
+
+def ask(context: Context, certificate: str | None = None) -> int:
+    """Ask customs about messages in doubt that are due; gives how many were asked about.
+
+    `certificate`: ask about its messages now, due or not, parked ones too (a person wants to know).
+    """
+    doubts = _claim_doubts(context, certificate)
+    if not doubts:
+        return 0
+    waiting = {d.token: d for d in doubts}
+    for doubt in doubts:
+        context.gateway.start_ask(doubt.token, doubt.number, doubt.sha256)
+    while waiting:
+        ended_now = context.gateway.completed(len(waiting))
+        ended = [(waiting.pop(t), o) for t, o in ended_now if t in waiting]
+        _record_asked(context, ended)
+    context.ring(Task.SEND)
+    return len(doubts)
+
+
+def _claim_doubts(context: Context, certificate: str | None) -> list[_Doubt]:
+    """Those to ask about, each with an attempt row; leases that ran out become doubts first."""
+    now = context.now()
+    lease = timedelta(seconds=context.settings.lease_seconds)
+    settle = timedelta(seconds=context.settings.settle_seconds)
+    with context.database.write() as session:
+        session.execute(
+            update(Submission)
+            .where(
+                Submission.state == SubmissionState.SENDING,
+                Submission.lease_until <= now,
+            )
+            .values(state=SubmissionState.IN_DOUBT, next_attempt_at=now)
+            .execution_options(synchronize_session=False)
+        )
+        due = Submission.next_attempt_at <= now
+        if certificate is not None:
+            due = Submission.certificate == certificate
+        last_deadline = (
+            select(func.max(func.coalesce(Attempt.finished_at, Attempt.deadline_at)))
+            .where(Attempt.submission_id == Submission.id, Attempt.kind == AttemptKind.SEND)
+            .scalar_subquery()
+        )
+        states = [SubmissionState.IN_DOUBT]
+        if certificate is not None:
+            states.append(SubmissionState.PARKED)
+        rows = session.execute(
+            select(Submission, last_deadline.label("left_at"))
+            .where(Submission.state.in_(states), due)
+            .order_by(Submission.id)
+            .limit(QUESTIONS_TOGETHER)
+            .with_for_update(skip_locked=True, of=Submission)
+        ).all()
+        doubts = []
+        for submission, left_at in rows:
+            submission.ask_count += 1
+            submission.next_attempt_at = now + lease
+            session.add(
+                Attempt(
+                    submission_id=submission.id,
+                    kind=AttemptKind.ASK,
+                    number=submission.ask_count,
+                    payload_sha256=submission.payload_sha256,
+                    started_at=now,
+                    deadline_at=now + lease,
+                )
+            )
+            doubts.append(
+                _Doubt(
+                    submission.id,
+                    submission.number,
+                    submission.payload_sha256 or "",
+                    submission.action,
+                    submission.send_count,
+                    submission.ask_count,
+                    now,
+                    left_at + settle,
+                )
+            )
+        return doubts
+
+
+def _record_asked(
+    context: Context, ended: Sequence[tuple[_Doubt, SendOutcome | AskOutcome]]
+) -> None:
+    now = context.now()
+    with context.database.write() as session:
+        doubtful = {
+            (r.id, r.send_count, r.ask_count): r.state
+            for r in session.execute(
+                select(Submission.id, Submission.send_count, Submission.ask_count, Submission.state)
+                .where(
+                    Submission.id.in_([d.id for d, _ in ended]),
+                    Submission.state.in_([SubmissionState.IN_DOUBT, SubmissionState.PARKED]),
+                )
+                .order_by(Submission.id)
+                .with_for_update()
+            )
+        }
+        finish_attempts(session, AttemptKind.ASK, [(d.id, d.ask_count, o) for d, o in ended], now)
+        # An answer to a question before the last send or question says nothing about now.
+        still = [(d, o) for d, o in ended if (d.id, d.send_count, d.ask_count) in doubtful]
+        record_taken(session, {d.id: o for d, o in still if isinstance(o, Taken)}, now)
+        record_parked(session, {d.id: o for d, o in still if isinstance(o, Conflict)})
+        gone: dict[int, Action] = {}
+        again: dict[datetime, list[int]] = defaultdict(list)
+        for doubt, outcome in still:
+            if doubtful[doubt.id, doubt.send_count, doubt.ask_count] is SubmissionState.PARKED:
+                continue  # only "taken" ends what is parked; anything else is for a person
+            if isinstance(outcome, NotFound) and doubt.asked_at >= doubt.conclusive_at:
+                gone[doubt.id] = doubt.action
+            elif isinstance(outcome, (NotFound, InDoubt)):
+                due = now + wait_after(doubt.ask_count)
+                if isinstance(outcome, NotFound):
+                    due = min(due, max(now, doubt.conclusive_at))
+                again[due].append(doubt.id)
+        for due, ids in again.items():
+            set_submissions(session, ids, next_attempt_at=due)
+        set_submissions(session, list(gone), state=SubmissionState.SIGNED, next_attempt_at=now)
+        move_forms_of(session, context, gone, "not_found", back=True)
+
+
+@app.task(name=Task.ASK.value)
+def ask_task() -> None:
+    """Messages are in doubt."""
+    ask(current())

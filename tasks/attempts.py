@@ -1,0 +1,209 @@
+"""What becomes of a message's attempts, recorded the same way by those who send and who ask.
+
+Every function writes inside the caller's transaction, set-based, on rows that the caller has locked
+and compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import structlog
+from sqlalchemy import Integer, String, select, update
+from sqlalchemy.orm import Session
+
+from customs.gateway import (
+    AskOutcome,
+    Conflict,
+    InDoubt,
+    NotFound,
+    NotTaken,
+    Refused,
+    SendOutcome,
+    Taken,
+)
+from models.base import BigId
+from models.batches import Item
+from models.bulk import ids_table, rows_table
+from models.moves import FormMove, move_forms
+from models.states import (
+    SUBMITTED_STATE,
+    Action,
+    AttemptKind,
+    FormState,
+    ItemState,
+    SubmissionState,
+)
+from models.submissions import Attempt, Submission
+from tasks.context import Context
+
+log = structlog.get_logger(__name__)
+
+RETRY_FIRST: Final = timedelta(seconds=2)
+RETRY_MOST: Final = timedelta(minutes=10)
+_DETAIL_LIMIT: Final = 255
+
+
+def wait_after(count: int) -> timedelta:
+    """Waiting time before try number `count` + 1: doubles from 2 s to 10 minutes."""
+    return min(RETRY_FIRST * float(1 << min(count, 16)), RETRY_MOST)
+
+
+def set_submissions(session: Session, ids: Sequence[int], **values: Any) -> None:
+    """Give these submissions the same values."""
+    if ids:
+        given = ids_table(session, ids)
+        session.execute(
+            update(Submission)
+            .where(Submission.id.in_(select(given.c.id)))
+            .values(**values)
+            .execution_options(synchronize_session=False)
+        )
+
+
+def record_taken(session: Session, taken: dict[int, Taken], now: datetime) -> None:
+    """Customs has them: nothing more to send, receipts are awaited."""
+    if not taken:
+        return
+    given = rows_table(
+        session,
+        {"id": BigId, "seq_no": String()},
+        [(i, o.seq_no or None) for i, o in taken.items()],
+    )
+    session.execute(
+        update(Submission)
+        .where(Submission.id == given.c.id)
+        .values(
+            state=SubmissionState.TAKEN,
+            seq_no=given.c.seq_no,
+            taken_at=now,
+            next_attempt_at=None,
+            lease_until=None,
+        )
+        .execution_options(synchronize_session=False)
+    )
+
+
+def record_parked(session: Session, parked: dict[int, Conflict]) -> None:
+    """Customs has other bytes under our number: only a person can go on."""
+    for submission_id, conflict in parked.items():
+        log.error("submission_parked", submission_id=submission_id, detail=conflict.detail)
+        detail = conflict.detail[:_DETAIL_LIMIT]
+        set_submissions(session, [submission_id], state=SubmissionState.PARKED, deal_text=detail)
+
+
+def refuse_whole(
+    session: Session, context: Context, refused: dict[int, tuple[Action, Refused]]
+) -> None:
+    """Nothing was taken: the forms go back to issued with the reason (contract section 2)."""
+    if not refused:
+        return
+    now = context.now()
+    given = rows_table(
+        session,
+        {"id": BigId, "code": String(), "text": String()},
+        [(i, o.code[:8], o.text[:_DETAIL_LIMIT]) for i, (_, o) in refused.items()],
+    )
+    session.execute(
+        update(Submission)
+        .where(Submission.id == given.c.id)
+        .values(
+            state=SubmissionState.REFUSED,
+            deal_flag=given.c.code,
+            deal_text=given.c.text,
+            decided_at=now,
+            next_attempt_at=None,
+        )
+        .execution_options(synchronize_session=False)
+    )
+    held = session.execute(
+        select(Item.id, Item.form_id, Item.certificate, Item.batch_id, Item.submission_id)
+        .join(given, given.c.id == Item.submission_id)
+        .where(Item.state == ItemState.HELD)
+    ).all()
+    session.execute(
+        update(Item)
+        .where(Item.submission_id == given.c.id, Item.state == ItemState.HELD)
+        .values(
+            state=ItemState.REFUSED,
+            rep_code=given.c.code,
+            rep_text=given.c.text,
+            decided_at=now,
+        )
+        .execution_options(synchronize_session=False)
+    )
+    for action in Action:
+        moves = []
+        for item in held:
+            whose, outcome = refused[item.submission_id]
+            if whose is action and item.form_id is not None:
+                reason = f"{outcome.code} {outcome.text}"[:_DETAIL_LIMIT]
+                about = (item.certificate, item.batch_id, item.submission_id)
+                moves.append(FormMove(item.form_id, *about, reason=reason))
+        start = SUBMITTED_STATE[action]
+        move_forms(session, moves, start, FormState.ISSUED, now, "refused_whole")
+    codes = sorted({o.code for _, o in refused.values()})
+    log.warning("submissions_refused", count=len(refused), codes=codes)
+
+
+def move_forms_of(
+    session: Session, context: Context, submissions: dict[int, Action], cause: str, *, back: bool
+) -> None:
+    """Move the held forms of messages: reserved to submitted, or back when certainly not taken."""
+    for action in Action:
+        ids = [i for i, a in submissions.items() if a is action]
+        if not ids:
+            continue
+        given = ids_table(session, ids)
+        held = session.execute(
+            select(Item.form_id, Item.certificate, Item.batch_id, Item.submission_id)
+            .join(given, given.c.id == Item.submission_id)
+            .where(Item.state == ItemState.HELD)
+        ).all()
+        moves = [FormMove(f, c, b, s) for f, c, b, s in held if f is not None]
+        there, here = FormState.RESERVED, SUBMITTED_STATE[action]
+        start, target = (here, there) if back else (there, here)
+        move_forms(session, moves, start, target, context.now(), cause)
+
+
+def finish_attempts(
+    session: Session,
+    kind: AttemptKind,
+    ended: Sequence[tuple[int, int, SendOutcome | AskOutcome]],
+    now: datetime,
+) -> None:
+    """Write how attempts ended: (submission id, attempt number, outcome). The first end stays."""
+    given = rows_table(
+        session,
+        {"id": BigId, "number": Integer(), "outcome": String(), "detail": String()},
+        [(i, n, *_in_words(outcome)) for i, n, outcome in ended],
+    )
+    session.execute(
+        update(Attempt)
+        .where(
+            Attempt.submission_id == given.c.id,
+            Attempt.kind == kind,
+            Attempt.number == given.c.number,
+            Attempt.finished_at.is_(None),
+        )
+        .values(outcome=given.c.outcome, detail=given.c.detail, finished_at=now)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _in_words(outcome: SendOutcome | AskOutcome) -> tuple[str, str]:
+    match outcome:
+        case Taken(seq_no):
+            return "taken", seq_no
+        case Refused(code, text):
+            return "refused", f"{code} {text}"[:_DETAIL_LIMIT]
+        case NotTaken(detail):
+            return "not_taken", detail[:_DETAIL_LIMIT]
+        case NotFound():
+            return "not_found", ""
+        case Conflict(detail):
+            return "conflict", detail[:_DETAIL_LIMIT]
+        case InDoubt(detail):
+            return "in_doubt", detail[:_DETAIL_LIMIT]

@@ -1,0 +1,125 @@
+"""Stage 5a, the inbox: callback and poll bring what customs said, stored once as it came.
+
+What comes twice, by whichever way, is one row; applying it is another step. Whatever customs signed
+is kept: what is no receipt, and what cannot be read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+from sqlalchemy.orm import Session
+
+from config.names import Task
+from models.bulk import insert_new
+from models.errors import GatewayUnreachable
+from models.links import customs_link
+from models.states import (
+    InboxState,
+)
+from models.submissions import InboxMessage
+from tasks.app import app
+from tasks.context import Context, current
+
+log = structlog.get_logger(__name__)
+
+RECEIPTS_TOGETHER: Final = 500
+"""Receipts in one page: the contract's most."""
+
+PAGES_A_RING: Final = 20
+_TEXT_LIMIT: Final = 150
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Something customs told us, as it came."""
+
+    key: str
+    source: str
+    receipt_id: str | None
+    body: bytes
+    state: InboxState = InboxState.RECEIVED
+    reason: str | None = None
+
+
+def receipt_arrival(receipt_id: str, xml: bytes, source: str) -> Arrival:
+    """A receipt, by whichever way. The same id with other content is another thing (a conflict)."""
+    digest = hashlib.sha256(xml).hexdigest()
+    receipt_id = receipt_id.replace("\0", "")
+    return Arrival(f"receipt:{receipt_id[:240]}:{digest}", source, receipt_id[:255], xml)
+
+
+def callback_arrival(callback_id: str, body: bytes) -> Arrival:
+    """What a verified callback brought. Whatever is not a receipt is kept (contract section 4)."""
+    key = f"callback:{callback_id}"
+    try:
+        told = json.loads(body)
+        if told["type"] != "receipt.created":
+            reason = ascii(told["type"])[:_TEXT_LIMIT]
+            return Arrival(key, "callback", None, body, InboxState.KEPT, reason)
+        data = told["data"]
+        if not data["receiptId"].isprintable():
+            raise ValueError("receiptId")
+        return receipt_arrival(data["receiptId"], data["xml"].encode(), "callback")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = f"unreadable: {type(error).__name__}"
+        return Arrival(key, "callback", None, body, InboxState.QUARANTINED, reason)
+
+
+def store(session: Session, arrivals: Sequence[Arrival], now: datetime) -> int:
+    """Put into the inbox what is not there yet; gives how much was new."""
+    rows = [
+        {
+            "key": a.key,
+            "source": a.source,
+            "receipt_id": a.receipt_id,
+            "body": a.body,
+            "received_at": now,
+            "state": a.state,
+            "reason": a.reason,
+        }
+        for a in {a.key: a for a in arrivals}.values()
+    ]
+    return insert_new(session, InboxMessage, rows)
+
+
+def poll(context: Context) -> int:
+    """Fetch receipts from where the last poll ended; gives how many were new.
+
+    The cursor moves in the transaction that stores the page, so a page is never skipped.
+    Raises `GatewayUnreachable`; the next poll is due after the usual time all the same.
+    """
+    with context.database.write() as session:
+        link = customs_link(session, context.now())
+        link.poll_at = context.now() + timedelta(seconds=context.settings.poll_seconds)
+        cursor = link.cursor
+    new = 0
+    for _ in range(PAGES_A_RING):
+        page = context.gateway.receipts(cursor, RECEIPTS_TOGETHER)
+        arrivals = [receipt_arrival(r.receipt_id, r.xml, "poll") for r in page.receipts]
+        if arrivals or page.next != cursor:
+            with context.database.write() as session:
+                new += store(session, arrivals, context.now())
+                customs_link(session, context.now()).cursor = page.next
+            cursor = page.next
+        if new:
+            context.ring(Task.APPLY)
+        if len(page.receipts) < RECEIPTS_TOGETHER:
+            return new
+    context.ring(Task.POLL)
+    return new
+
+
+@app.task(name=Task.POLL.value)
+def poll_task() -> None:
+    """It is time to fetch receipts."""
+    try:
+        poll(current())
+    except GatewayUnreachable as error:
+        log.warning("poll_failed", detail=str(error.values.get("detail")))
