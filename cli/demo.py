@@ -45,7 +45,7 @@ def run_demo() -> int:
     }
     for name in ("DATABASE_URL", "BROKER_URL", "CUSTOMS_URL", "PKCS11_MODULE", "BLANKFORMS_ENV"):
         environment[name] = ""  # embedded whatever a .env file says
-    _say(t(f"演示数据在 {home}", f"data of the demonstration: {home}"))
+    _say(t("演示数据在 var/demo", "data of the demonstration: var/demo"))
     _say(t("启动全部进程…", "starting all processes…"))
     with (home / "up.log").open("wb") as log:
         system = subprocess.Popen(
@@ -57,13 +57,13 @@ def run_demo() -> int:
         )
         try:
             _wait_until_alive(environment["PORT"], system)
-            return _one_batch(home, environment)
+            return _one_batch(environment)
         finally:
             _stop(system)
             _say(t("已停止全部进程", "all processes stopped"))
 
 
-def _one_batch(home: Path, environment: dict[str, str]) -> int:
+def _one_batch(environment: dict[str, str]) -> int:
     samples = ROOT / "samples"
     _run(environment, "stock", "import", str(samples / "领用登记.xlsx"))
     _run(environment, "certificates", "import", str(samples / "证书.xlsx"))
@@ -72,7 +72,7 @@ def _one_batch(home: Path, environment: dict[str, str]) -> int:
     text = _run(environment, "submit", sheet, "--yes", "--only-valid", "--wait", "--json")
     seconds = time.monotonic() - began
     batch: dict[str, Any] = json.loads(text)
-    result = home / t("结果.xlsx", "result.xlsx")
+    result = Path("var/demo") / t("结果.xlsx", "result.xlsx")
     _run(environment, "batch", "result", str(batch["id"]), "-o", str(result))
     _summary(batch, seconds, result)
     checked = json.loads(_run(environment, "doctor", "--deep", "--json"))

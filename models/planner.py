@@ -14,12 +14,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
+    Integer,
     String,
     and_,
+    case,
     delete,
     func,
+    or_,
     select,
     type_coerce,
+    union,
     update,
 )
 from sqlalchemy.orm import Session
@@ -29,6 +33,7 @@ from models.batches import Batch, BatchRow, Item
 from models.bulk import CHUNK, chunks, rows_table
 from models.page_planner import plan_pages
 from models.plan import (
+    CERTIFICATE_APPROVED,
     CertificateFacts,
     FormFacts,
     NamedForm,
@@ -41,10 +46,7 @@ from models.plan import (
     serial_problems,
 )
 from models.row_problems import placed, store_rows
-from models.states import (
-    PagesMode,
-    RowStatus,
-)
+from models.states import FormState, RowStatus, StockSource
 from models.stock import Certificate, Form, Stock
 
 
@@ -52,8 +54,8 @@ def make_plan(session: Session, batch: Batch) -> str:
     """Check every row of the batch in this transaction; gives the hash of what would be done."""
     session.execute(delete(Item).where(Item.batch_id == batch.id, ~Item.named))
     _link_named_forms(session, batch.id)
-    for rows in _row_chunks(session, batch.id):
-        _check_rows(session, batch, rows)
+    for numbers in chunks(_suspects(session, batch.id)):
+        _check_rows(session, batch, _rows(session, batch.id, numbers))
     plan_pages(session, batch)
     return plan_hash(_plan_lines(session, batch.id))
 
@@ -63,7 +65,6 @@ class _Row:
     """A row with its certificate, as loaded for the check."""
 
     facts: RowFacts
-    pages_mode: PagesMode
     status: RowStatus
     stored_problems: list[Any]
     read_problems: list[Any]
@@ -85,57 +86,98 @@ def _link_named_forms(session: Session, batch_id: int) -> None:
     )
 
 
-def _row_chunks(session: Session, batch_id: int) -> Iterator[list[_Row]]:
-    last = 0
-    while True:
-        found = session.execute(
-            select(
-                BatchRow.number,
-                BatchRow.certificate,
-                BatchRow.stock_source,
-                BatchRow.page_count,
-                BatchRow.pages_mode,
-                BatchRow.status,
-                BatchRow.problems,
-                BatchRow.read_problems,
-                Certificate.type,
-                Certificate.exporter,
-                Certificate.agent,
-                Certificate.status.label("certificate_status"),
-            )
-            .outerjoin(Certificate, Certificate.number == BatchRow.certificate)
-            .where(
-                BatchRow.batch_id == batch_id,
-                BatchRow.number > last,
-                BatchRow.status != RowStatus.SKIPPED,
-            )
-            .order_by(BatchRow.number)
-            .limit(CHUNK)
-        ).all()
-        if not found:
-            return
-        last = found[-1].number
-        yield [
-            _Row(
-                RowFacts(r.number, r.certificate, r.stock_source, r.page_count),
-                r.pages_mode,
-                r.status,
-                r.problems,
-                r.read_problems,
-                None
-                if r.exporter is None
-                else CertificateFacts(
-                    r.certificate, r.type, r.exporter, r.agent, r.certificate_status
+def _suspects(session: Session, batch_id: int) -> list[int]:
+    """Numbers of the rows that the rules must look at: the database leaves out what is plainly right.
+
+    A row that is not among them has an approved certificate and names, once in the file, issued
+    forms of the parties' stock; whatever it is, it was right at its last check too.
+    """
+    asked_for = case(
+        (BatchRow.stock_source == StockSource.EXPORTER, Certificate.exporter),
+        (BatchRow.stock_source == StockSource.AGENT, Certificate.agent),
+    )
+    of_batch = and_(BatchRow.batch_id == batch_id, BatchRow.status != RowStatus.SKIPPED)
+    rows = (
+        select(BatchRow.number)
+        .outerjoin(Certificate, Certificate.number == BatchRow.certificate)
+        .where(
+            of_batch,
+            or_(
+                BatchRow.status == RowStatus.PROBLEM,
+                Certificate.number.is_(None),
+                Certificate.status != CERTIFICATE_APPROVED,
+                and_(
+                    BatchRow.stock_source == StockSource.AGENT,
+                    Certificate.exporter == Certificate.agent,
                 ),
-            )
-            for r in found
-        ]
+            ),
+        )
+    )
+    forms = (
+        select(Item.row_number)
+        .join(
+            BatchRow, and_(BatchRow.batch_id == Item.batch_id, BatchRow.number == Item.row_number)
+        )
+        .outerjoin(Certificate, Certificate.number == Item.certificate)
+        .outerjoin(Form, Form.id == Item.form_id)
+        .outerjoin(Stock, Stock.id == Form.stock_id)
+        .where(
+            Item.batch_id == batch_id,
+            Item.named,
+            or_(
+                Form.id.is_(None),
+                Form.state != FormState.ISSUED,
+                Form.hold.is_not(None),
+                Stock.owner.not_in([Certificate.exporter, Certificate.agent]),
+                Stock.owner != asked_for,
+            ),
+        )
+    )
+    of_file = and_(Item.batch_id == batch_id, Item.named)
+    twice = select(Item.serial).where(of_file).group_by(Item.serial).having(func.count() > 1)
+    repeats = select(Item.row_number).where(of_file, Item.serial.in_(twice))
+    return sorted(session.scalars(union(rows, forms, repeats)))
+
+
+def _rows(session: Session, batch_id: int, numbers: Sequence[int]) -> list[_Row]:
+    given = rows_table(session, {"number": Integer()}, [(n,) for n in numbers])
+    found = session.execute(
+        select(
+            BatchRow.number,
+            BatchRow.certificate,
+            BatchRow.stock_source,
+            BatchRow.page_count,
+            BatchRow.status,
+            BatchRow.problems,
+            BatchRow.read_problems,
+            Certificate.type,
+            Certificate.exporter,
+            Certificate.agent,
+            Certificate.status.label("certificate_status"),
+        )
+        .join(given, given.c.number == BatchRow.number)
+        .outerjoin(Certificate, Certificate.number == BatchRow.certificate)
+        .where(BatchRow.batch_id == batch_id)
+        .order_by(BatchRow.number)
+    )
+    return [
+        _Row(
+            RowFacts(r.number, r.certificate, r.stock_source, r.page_count),
+            r.status,
+            r.problems,
+            r.read_problems,
+            None
+            if r.exporter is None
+            else CertificateFacts(r.certificate, r.type, r.exporter, r.agent, r.certificate_status),
+        )
+        for r in found
+    ]
 
 
 def _check_rows(session: Session, batch: Batch, rows: Sequence[_Row]) -> None:
-    bounds = (rows[0].facts.number, rows[-1].facts.number)
-    named = _named_forms(session, batch.id, bounds)
-    mentions = _mentions(session, batch.id, bounds)
+    numbers = [row.facts.number for row in rows]
+    named = _named_forms(session, batch.id, numbers)
+    mentions = _mentions(session, batch.id, numbers)
     changed: list[tuple[int, RowStatus, list[Any]]] = []
     for row in rows:
         number = row.facts.number
@@ -150,9 +192,10 @@ def _check_rows(session: Session, batch: Batch, rows: Sequence[_Row]) -> None:
 
 
 def _named_forms(
-    session: Session, batch_id: int, bounds: tuple[int, int]
+    session: Session, batch_id: int, numbers: Sequence[int]
 ) -> dict[int, list[NamedForm]]:
     """The serials that these rows name, with the forms of each, by row."""
+    these = _these(session, numbers)
     found = session.execute(
         select(
             Item.row_number,
@@ -165,7 +208,7 @@ def _named_forms(
         )
         .outerjoin(Form, Form.id == Item.form_id)
         .outerjoin(Stock, Stock.id == Form.stock_id)
-        .where(Item.batch_id == batch_id, Item.named, Item.row_number.between(*bounds))
+        .where(Item.batch_id == batch_id, Item.named, Item.row_number.in_(these))
         .order_by(Item.row_number, Item.position)
     ).all()
     unlinked = {r.serial for r in found if r.id is None}
@@ -179,6 +222,11 @@ def _named_forms(
         )
         named[r.row_number].append(NamedForm(r.serial, candidates))
     return named
+
+
+def _these(session: Session, numbers: Sequence[int]) -> Any:
+    """Row numbers as a subquery."""
+    return select(rows_table(session, {"number": Integer()}, [(n,) for n in numbers]).c.number)
 
 
 def _forms_of_any_type(session: Session, serials: set[str]) -> dict[str, list[FormFacts]]:
@@ -197,15 +245,16 @@ def _forms_of_any_type(session: Session, serials: set[str]) -> dict[str, list[Fo
 
 
 def _mentions(
-    session: Session, batch_id: int, bounds: tuple[int, int]
+    session: Session, batch_id: int, numbers: Sequence[int]
 ) -> dict[int, list[OtherMention]]:
     """Where else in the file the serials of these rows are named, by row: one place for each.
 
     One group for each serial that is named more than once, so a serial filled down a whole column
     costs no more than any other.
     """
+    these = _these(session, numbers)
     here = select(Item.serial).where(
-        Item.batch_id == batch_id, Item.named, Item.row_number.between(*bounds)
+        Item.batch_id == batch_id, Item.named, Item.row_number.in_(these)
     )
     order = Item.certificate + "/" + type_coerce(Item.action, String())
     groups = session.execute(
@@ -224,7 +273,7 @@ def _mentions(
     by_serial = {g.serial: g for g in groups}
     found = session.execute(
         select(Item.row_number, Item.serial, func.count().label("times"))
-        .where(Item.batch_id == batch_id, Item.named, Item.row_number.between(*bounds))
+        .where(Item.batch_id == batch_id, Item.named, Item.row_number.in_(these))
         .group_by(Item.row_number, Item.serial)
         .order_by(Item.row_number, Item.serial)
     )
