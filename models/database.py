@@ -7,6 +7,7 @@ locked". `read()` never writes. Neither may be open while customs or the card is
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,6 +64,11 @@ def _understandable_errors() -> Iterator[None]:
         raise DatabaseUnreachable(detail=detail) from error
 
 
+def _json(value: Any) -> str:
+    """JSON as stored; most rows of a sheet have no problem at all."""
+    return "[]" if value == [] else json.dumps(value, ensure_ascii=False)
+
+
 def _postgres_engine(url: str) -> Engine:
     arguments = {
         "options": POSTGRES_OPTIONS,
@@ -73,7 +79,9 @@ def _postgres_engine(url: str) -> Engine:
 
 
 def _sqlite_engine(url: str) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": SQLITE_BUSY_SECONDS})
+    engine = create_engine(
+        url, connect_args={"timeout": SQLITE_BUSY_SECONDS}, json_serializer=_json
+    )
 
     @event.listens_for(engine, "connect")
     def on_connect(connection: sqlite3.Connection, _record: Any) -> None:

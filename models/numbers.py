@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 _INVISIBLE: Final = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad"))
@@ -54,6 +55,8 @@ is not listed is accepted, because customs adds types faster than programs are r
 
 def clean(text: str) -> str:
     """Text as a person meant it: full-width characters, odd blanks and invisible marks undone."""
+    if text.isascii():  # nothing of that is ASCII; most cells are
+        return text.strip()
     return unicodedata.normalize("NFKC", text.translate(_INVISIBLE)).strip()
 
 
@@ -95,6 +98,7 @@ def parse_certificate_number(text: str) -> CertificateNumber:
     return number
 
 
+@lru_cache(maxsize=4096)
 def organisation_check_character(first_eight: str) -> str:
     """GB 11714: weights 3 7 9 10 5 8 4 2, letters count from A = 10; 10 is written X, 11 is 0."""
     weights = (3, 7, 9, 10, 5, 8, 4, 2)

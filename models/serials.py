@@ -25,6 +25,9 @@ _EXACT_NUMBER_LIMIT: Final = 10**15
 _COUNT_DIGITS: Final = 9
 
 _SERIAL: Final = re.compile(r"[0-9A-Z]{6,12}")
+_PLAIN: Final = re.compile(r"[0-9]{6,12}")
+"""The usual serial, which needs no further look."""
+
 _RANGE_MARK: Final = re.compile(r"\s*(?:\.{2,3}|[-\u2010-\u2015\u2212~\u301c至到])\s*")
 _PLUS: Final = re.compile(r"\s*\+\s*")
 _LIST_MARK: Final = re.compile(r"[、,;/\s]+")
@@ -57,6 +60,8 @@ def parse_serials(cell: str | float, limit: int = MAX_SERIALS_PER_ROW) -> list[s
     if isinstance(cell, (int, float)):
         return [_serial_of_number(cell)]
     text = clean(cell)
+    if _PLAIN.fullmatch(text):
+        return [text]
     if _SCIENTIFIC.fullmatch(text):
         raise NotSerials("serial_digits_lost", text)
     pieces = [p for p in _LIST_MARK.split(_PLUS.sub("+", _RANGE_MARK.sub("-", text))) if p]

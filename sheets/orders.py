@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from models.numbers import NotACertificateNumber, clean, parse_certificate_number
-from models.problems import Problem, column_letters
+from models.problems import Problem, column_letters, load_problem
 from models.serials import MAX_SERIALS_PER_ROW, NotSerials, parse_serials, serials_between
 from models.states import Action, PagesMode, RowStatus, StockSource
 from sheets.headers import EXAMPLE_REMARK, ORDERS, find_columns, header_key
@@ -74,6 +74,35 @@ class RowDraft:
     reference: str = ""
     serials: list[tuple[str, Action]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+
+    def packed(self) -> list[Any]:
+        """The row as plain JSON values, for the way out of the sandbox."""
+        return [
+            *(self.number, self.cells, self.status, self.certificate, self.action, self.source),
+            *(self.page_count, self.pages_mode, self.reason_code, self.reason_text),
+            *(self.reference, self.serials, [p.stored() for p in self.problems]),
+        ]
+
+
+def unpacked(values: Sequence[Any]) -> RowDraft:
+    """A row as `RowDraft.packed` gave it."""
+    number, cells, status, certificate, action, source, pages, mode, *rest = values
+    reason_code, reason_text, reference, serials, problems = rest
+    return RowDraft(
+        number=number,
+        cells=cells,
+        status=RowStatus(status),
+        certificate=certificate,
+        action=Action(action) if action else None,
+        source=StockSource(source) if source else None,
+        page_count=pages,
+        pages_mode=PagesMode(mode),
+        reason_code=reason_code,
+        reason_text=reason_text,
+        reference=reference,
+        serials=[(serial, Action(what)) for serial, what in serials],
+        problems=[load_problem(p) for p in problems],
+    )
 
 
 class OrderReader:
@@ -353,12 +382,12 @@ def parse_reason(text: str) -> tuple[str | None, str]:
 
 def as_text(cell: Any) -> str:
     """A cell as a person sees it in the sheet."""
+    if isinstance(cell, str):
+        return cell.replace("\0", "") if "\0" in cell else cell  # no database keeps it in text
     if cell is None:
         return ""
     if isinstance(cell, dict):
         return str(cell.get("error") or cell.get("date") or "")
-    if isinstance(cell, str):
-        return cell.replace("\0", "")  # no database keeps it in text
     if isinstance(cell, float):
         return str(int(cell)) if cell.is_integer() else repr(cell)
     return str(cell)

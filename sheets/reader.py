@@ -6,62 +6,92 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import IO, Any, Final
+from typing import IO, Any, Final, Generic, TypeVar
 
 from models.errors import FileEncrypted, FileError, FileTooLarge, FileUnreadable, NoHeaderRow
-from sheets.headers import SheetKind
+from models.states import PagesMode
+from sheets.headers import ORDERS, SheetKind
+from sheets.orders import RowDraft, unpacked
+
+PIPE_BYTES: Final = 1 << 20
+"""Room for the sandbox to read on while rows are written: the two work at the same time."""
 
 WALL_SECONDS: Final = 600
 """A sheet that takes longer is ended, whatever it does; a full one takes about 40 seconds."""
 
 
+Row = TypeVar("Row")
+
+
 @dataclass(slots=True)
-class SheetReading:
+class SheetReading(Generic[Row]):
     """A sheet being read. `rows` may be run through once; `blank_count` is right after that."""
 
     sheet: str
     header_row: int
     header: list[str]
     columns: dict[str, int]
-    rows: Iterator[tuple[int, list[Any]]]
+    rows: Iterator[Row]
     blank_count: int = field(default=0)
 
 
-def read_sheet(content: bytes, file_name: str, kind: SheetKind, size_limit: int) -> SheetReading:
+def read_sheet(
+    content: bytes, file_name: str, kind: SheetKind, size_limit: int
+) -> SheetReading[tuple[int, list[Any]]]:
     """Begin to read. Raises `FileError` (a subclass for each cause) here or while rows come.
 
     `size_limit` is in bytes. Rows are (number as in the sheet, cells); blank rows are left out and
     counted. Memory here: one list of rows.
     """
+    return _begin(content, file_name, size_limit, [kind.name], tuple)
+
+
+def read_orders(
+    content: bytes, file_name: str, pages_mode: PagesMode, size_limit: int
+) -> SheetReading[RowDraft]:
+    """The same for an order sheet, whose rows are read to the end in the sandbox."""
+    arguments = [ORDERS.name, pages_mode.value]
+    return _begin(content, file_name, size_limit, arguments, unpacked)
+
+
+def _begin(
+    content: bytes,
+    file_name: str,
+    size_limit: int,
+    arguments: list[str],
+    unpack: Callable[[list[Any]], Row],
+) -> SheetReading[Row]:
     if len(content) > size_limit:
-        raise FileTooLarge(
-            file=file_name, detail=f"{len(content) >> 20} MB > {size_limit >> 20} MB"
-        )
-    lines = _child_lines(content, file_name, kind)
+        detail = f"{len(content) >> 20} MB > {size_limit >> 20} MB"
+        raise FileTooLarge(file=file_name, detail=detail)
+    lines = _child_lines(content, file_name, arguments)
     first = next(lines)
-    reading = SheetReading(
+    reading: SheetReading[Row] = SheetReading(
         first["sheet"], first["header_row"], first["header"], first["columns"], iter(())
     )
-    reading.rows = _rows(lines, reading)
+    reading.rows = _rows(lines, reading, unpack)
     return reading
 
 
-def _rows(lines: Iterator[Any], reading: SheetReading) -> Iterator[tuple[int, list[Any]]]:
+def _rows(
+    lines: Iterator[Any], reading: SheetReading[Row], unpack: Callable[[list[Any]], Row]
+) -> Iterator[Row]:
     for line in lines:
         if isinstance(line, dict):
             reading.blank_count = line["blank"]
             return
-        yield from line
+        yield from map(unpack, line)
 
 
-def _child_lines(content: bytes, file_name: str, kind: SheetKind) -> Iterator[Any]:
+def _child_lines(content: bytes, file_name: str, arguments: list[str]) -> Iterator[Any]:
     child = subprocess.Popen(  # noqa: S603 - our own module, no shell
-        [sys.executable, "-I", "-m", "sheets.child", kind.name],
+        [sys.executable, "-I", "-m", "sheets.child", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        pipesize=PIPE_BYTES,
     )
     if child.stdin is None or child.stdout is None:
         raise FileUnreadable(file=file_name, detail="no pipe")

@@ -75,7 +75,9 @@ def read_certificates(content: bytes, file_name: str, size_limit: int) -> list[C
     return [c for c in found if isinstance(c, CertificateRecord)]
 
 
-def _each(reading: SheetReading, file_name: str, parse: Any) -> Iterator[object]:
+def _each(
+    reading: SheetReading[tuple[int, list[Any]]], file_name: str, parse: Any
+) -> Iterator[object]:
     bad: list[str] = []
     for number, cells in reading.rows:
         row = {

@@ -20,7 +20,7 @@ from models.errors import FileError
 from models.states import BatchState, ItemState, PagesMode, RowStatus
 from sheets.headers import ORDERS
 from sheets.orders import OrderReader, RowDraft
-from sheets.reader import SheetReading, read_sheet
+from sheets.reader import SheetReading, read_orders
 from tasks.context import Context
 
 ORDER_ROW: Final = 2
@@ -46,8 +46,8 @@ def receive_sheet(context: Context, content: bytes, file_name: str, pages_mode: 
         batch_id = _new_batch(session, context, file_name, sha256)
     try:
         limit = context.settings.upload_max_mb << 20
-        reading = read_sheet(content, file_name, ORDERS, limit)
-        _write_rows(context, batch_id, reading, pages_mode)
+        reading = read_orders(content, file_name, pages_mode, limit)
+        _write_rows(context, batch_id, reading)
     except FileError:
         with context.database.write() as session:
             _set(session, batch_id, state=BatchState.UNREADABLE)
@@ -94,13 +94,9 @@ def _new_batch(session: Session, context: Context, name: str, sha256: str | None
     return batch.id
 
 
-def _write_rows(
-    context: Context, batch_id: int, reading: SheetReading, pages_mode: PagesMode
-) -> None:
-    reader = OrderReader(reading.header, reading.columns, pages_mode)
+def _write_rows(context: Context, batch_id: int, reading: SheetReading[RowDraft]) -> None:
     count = 0
-    for rows in chunks(reading.rows, ROWS_TOGETHER):
-        drafts = [reader.read(number, cells) for number, cells in rows]
+    for drafts in chunks(reading.rows, ROWS_TOGETHER):
         with context.database.write() as session:
             _insert_rows(session, batch_id, drafts)
         count += len(drafts)
