@@ -49,7 +49,8 @@ from tasks.context import Context
 from tests import factories
 
 ROOT = Path(__file__).parent.parent
-SHARED = ROOT.parent / "shared"
+DATA = ROOT / "tests" / "data"
+"""Field samples and the contract, as this project was given them."""
 
 
 @pytest.fixture(autouse=True)

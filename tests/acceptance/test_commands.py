@@ -9,9 +9,9 @@ import pytest
 
 from config.settings import load_settings
 from tests.acceptance.system import broker, system
-from tests.conftest import SHARED
+from tests.conftest import DATA, ROOT
 
-SAMPLES = SHARED / "data" / "samples"
+SAMPLES = DATA / "samples"
 ORDERS = str(SAMPLES / "核销导入.xlsx")
 
 
@@ -79,7 +79,7 @@ def test_importing_twice_changes_nothing(alone):
         (("submit", ORDERS, "--yes"), 3),
         (("submit", ORDERS, "--all-or-nothing", "--only-valid"), 2),
         (("check", "/nowhere.xlsx"), 65),
-        (("check", str(SHARED / "DESIGN.md")), 65),
+        (("check", str(ROOT / "README.md")), 65),
         (("batch", "show", "999"), 2),
         (("verify", "A211026902331080"), 2),
         (("verify", "A211026902331080", "--pages", "900"), 3),

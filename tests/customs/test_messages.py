@@ -31,10 +31,10 @@ from customs.gateway import (
 from customs.signing.keyfile import KeyFileSigner, certificate_file
 from customs.signing.xmldsig import PROFILES
 from models.states import Action
-from tests.conftest import SHARED
+from tests.conftest import DATA
 from tests.factories import EXPORTER, SENDER
 
-XSD = SHARED / "contract" / "bcm1.xsd"
+XSD = DATA / "contract" / "bcm1.xsd"
 RSA = PROFILES["rsa-sha256"]
 OWN_XSD = Path(bcm1.__file__).parent / "simulator" / "bcm1.xsd"
 
@@ -84,7 +84,7 @@ def test_a_message_is_valid_and_in_canonical_form_as_it_is_sent(signer, said):
 
 
 def test_the_unsigned_message_says_what_the_sample_says():
-    sample = etree.parse(str(SHARED / "contract" / "samples" / "BCM101.unsigned.xml")).getroot()
+    sample = etree.parse(str(DATA / "contract" / "BCM101.unsigned.xml")).getroot()
     ours = etree.fromstring(bcm1._document(message()).encode())
 
     def leaves(root):
@@ -129,7 +129,7 @@ def test_signxml_accepts_the_signature(signer, key_folder):
 
 
 def test_the_sample_receipt_is_read():
-    receipt = bcm1.parse_receipt((SHARED / "contract" / "samples" / "BCM201.xml").read_bytes())
+    receipt = bcm1.parse_receipt((DATA / "contract" / "BCM201.xml").read_bytes())
     assert (receipt.number, receipt.certificate) == ("BC7F3A9C2E", "B201026902331597")
     assert [(f.serial, f.rep_code, f.form_state) for f in receipt.forms] == [
         ("211013209", "0000", "2"),

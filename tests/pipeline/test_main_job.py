@@ -18,7 +18,7 @@ from models.states import BatchState, FormState, PagesMode, RowOutcome, Submissi
 from models.stock import Form, FormEvent
 from models.submissions import Attempt, InboxMessage, Submission
 from tasks import allocation, asking, inbox, intake, planning, receipts, sending, submission
-from tests.conftest import SHARED
+from tests.conftest import DATA
 from tests.factories import (
     AGENT_HANDLED,
     SELF_HANDLED,
@@ -62,7 +62,7 @@ def batch(world, batch_id):
 @pytest.mark.parametrize("name", ["核销导入.xlsx", "核销导入.gb18030.csv"])
 def test_the_shared_sample_ends_with_six_verified_and_one_voided(world, name):
     bring_in(world)
-    content = (SHARED / "data" / "samples" / name).read_bytes()
+    content = (DATA / "samples" / name).read_bytes()
     batch_id = intake.receive_sheet(world.context, content, name, PagesMode.ADDITIONAL)
     planning.check(world.context, batch_id)
     assert batch(world, batch_id).row_count == 7

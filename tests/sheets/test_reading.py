@@ -14,7 +14,7 @@ from models.states import Action, PagesMode, RowStatus, StockSource
 from sheets.headers import ORDERS
 from sheets.orders import OrderReader, parse_page_count, parse_reason
 from sheets.reader import read_sheet
-from tests.conftest import SHARED
+from tests.conftest import DATA
 from tests.factories import HEADER
 
 CERTIFICATE = "B201026902331597"
@@ -257,7 +257,7 @@ def test_rows_done_in_an_earlier_result_are_left_alone():
 
 @pytest.mark.parametrize("name", ["核销导入.xlsx", "核销导入.gb18030.csv"])
 def test_the_shared_samples(name):
-    _, drafts = read((SHARED / "data" / "samples" / name).read_bytes(), name)
+    _, drafts = read((DATA / "samples" / name).read_bytes(), name)
     assert [d.number for d in drafts] == [2, 3, 4, 5, 6, 7, 8]
 
 
