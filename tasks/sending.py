@@ -59,6 +59,12 @@ WINDOW_FACTOR: Final = 16
 """Messages whose intent is committed, for each connection: enough that the connections never wait
 for the database, few enough that a killed sender leaves little in doubt."""
 
+CARD_CODES: Final = frozenset({"1001", "1002", "1004", "2301"})
+"""Refusals of the card or its signature (contract section 3): the next message would be refused too."""
+
+CARD_CHECK: Final = timedelta(minutes=10)
+"""How long nothing is sent after such a refusal, so that a person sees it before a batch is spent."""
+
 RUN_SECONDS: Final = 60.0
 """A ring's work ends after that and goes on with the next ring, so that questions get their turn."""
 
@@ -233,8 +239,14 @@ def _record_sent(
         set_submissions(
             session, doubtful, state=SubmissionState.IN_DOUBT, next_attempt_at=now + RETRY_FIRST
         )
+        reasons = [o.detail for _, o in not_taken if o.close_seconds]
+        card_codes = sorted({o.code for _, o in refused} & CARD_CODES)
+        if card_codes:
+            log.error("card_not_accepted", codes=card_codes)
+            pause = max(pause, CARD_CHECK.total_seconds())
+            reasons.append(" ".join(card_codes))
         if pause:
-            close_link(session, now, timedelta(seconds=pause), not_taken[0][1].detail)
+            close_link(session, now, timedelta(seconds=pause), ", ".join(reasons))
         finished = finish_batches(session, {c.batch_id for c, _ in refused}, now)
     for batch_id in finished:
         context.ring(Task.REPORT, batch_id)

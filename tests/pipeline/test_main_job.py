@@ -416,6 +416,18 @@ class TestSending:
         assert batch(world, order).state is BatchState.FINISHED
         world.assert_sound()
 
+    def test_a_card_that_customs_does_not_accept_stops_the_sending(self, world, order):
+        world.customs.play({"fault": "refuse_message", "times": 1, "code": "1002", "text": "卡"})
+        world.drain()
+        confirm(world, upload(world, [(AGENT_HANDLED, VERIFY, "", 1, "", "", "next")]))
+        submission.prepare(world.context, order + 1)
+        submission.sign(world.context)
+        assert sending.send(world.context) == 0
+        world.clock.forward(minutes=11)
+        world.drain()
+        assert len(world.customs.effects()) == 1
+        world.assert_sound()
+
     def test_a_gateway_that_is_away_costs_nothing(self, world, order):
         down = world.context.gateway
         down._url = "http://127.0.0.1:9"
