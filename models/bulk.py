@@ -14,7 +14,6 @@ from sqlalchemy import (
     BigInteger,
     FromClause,
     bindparam,
-    cast,
     column,
     func,
     insert,
@@ -63,13 +62,6 @@ def rows_table(
             for i, (name, kind) in enumerate(columns.items())
         )
     ).subquery("given")
-
-
-def json_of_text(session: Session, text: Any) -> Any:
-    """JSON that came through `rows_table` as text (an array of JSON arrays would be flattened)."""
-    if session.get_bind().dialect.name == "postgresql":
-        return cast(text, postgresql.JSONB)
-    return text
 
 
 def ids_table(session: Session, ids: Sequence[int]) -> FromClause:

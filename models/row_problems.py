@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from sqlalchemy import (
-    Integer,
-    String,
-    update,
-)
+from sqlalchemy import bindparam, update
 from sqlalchemy.orm import Session
 
 from models.batches import Batch, BatchRow
-from models.bulk import json_of_text, rows_table
 from models.problems import Problem, column_letters
-from models.states import (
-    RowStatus,
-)
+from models.states import RowStatus
 
 
 def placed(batch: Batch, number: int, problems: Sequence[Problem]) -> list[Problem]:
@@ -46,16 +38,13 @@ def store_rows(
     """Write status and problems of rows: (number, status, problems as stored)."""
     if not rows:
         return
-    given = rows_table(
-        session,
-        {"number": Integer(), "status": String(), "problems": String()},
-        [(number, status.value, json.dumps(problems)) for number, status, problems in rows],
-    )
-    session.execute(
-        update(BatchRow)
-        .where(BatchRow.batch_id == batch_id, BatchRow.number == given.c.number)
-        .values(status=given.c.status, problems=json_of_text(session, given.c.problems))
-        .execution_options(synchronize_session=False)
+    # By primary key: joined to a table of values, SQLite would compare every row with every value.
+    table = BatchRow.__table__
+    session.connection().execute(
+        update(table)  # type: ignore[arg-type]
+        .where(table.c.batch_id == batch_id, table.c.number == bindparam("row"))
+        .values(status=bindparam("now"), problems=bindparam("found")),
+        [{"row": number, "now": status, "found": problems} for number, status, problems in rows],
     )
 
 
