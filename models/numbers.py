@@ -17,41 +17,6 @@ _OLD_CERTIFICATE: Final = re.compile(r"[A-Z]{2,6}[0-9A-Z]*/[0-9]+")
 _USCC_CHARACTERS: Final = "0123456789ABCDEFGHJKLMNPQRTUWXY"
 _ENTERPRISE: Final = re.compile(r"[0-9A-Z]{18}")
 
-CERTIFICATE_TYPES: Final[dict[str, str]] = {
-    "C": "一般原产地证",
-    "G": "普惠制原产地证",
-    "B": "亚太贸易协定原产地证",
-    "E": "中国-东盟自贸区原产地证",
-    "F": "中国-智利自贸区原产地证",
-    "P": "中国-巴基斯坦自贸区原产地证",
-    "N": "中国-新西兰自贸区原产地证",
-    "X": "中国-新加坡自贸区原产地证",
-    "R": "中国-秘鲁自贸区原产地证",
-    "H": "海峡两岸经济合作框架协议原产地证",
-    "L": "中国-哥斯达黎加自贸区原产地证",
-    "I": "中国-冰岛自贸区原产地证",
-    "S": "中国-瑞士自贸区原产地证",
-    "A": "中国-澳大利亚自贸区原产地证",
-    "K": "中国-韩国自贸区原产地证",
-    "GE": "中国-格鲁吉亚自贸区原产地证",
-    "MU": "中国-毛里求斯自贸区原产地证",
-    "CA": "中国-柬埔寨自贸区原产地证",
-    "RC": "区域全面经济伙伴关系协定原产地证",
-    "NI": "中国-尼加拉瓜自贸区原产地证",
-    "EC": "中国-厄瓜多尔自贸区原产地证",
-    "SE": "中国-塞尔维亚自贸区原产地证",
-    "HD": "中国-洪都拉斯早期收获安排原产地证",
-    "MV": "中国-马尔代夫自贸区原产地证",
-    "M": "欧盟蘑菇罐头原产地证",
-    "T": "烟草真实性证书",
-    "PR": "加工装配证书",
-    "TR": "转口证明书",
-    "AD": "输墨西哥瓷砖价格承诺原产地证",
-    "AP": "输巴基斯坦瓷砖原产地证",
-}
-"""Certificate types of the field (shared data, certificate_types.csv), for names only: a type that
-is not listed is accepted, because customs adds types faster than programs are released."""
-
 
 def clean(text: str) -> str:
     """Text as a person meant it: full-width characters, odd blanks and invisible marks undone."""

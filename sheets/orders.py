@@ -115,10 +115,6 @@ class OrderReader:
         self._columns = columns
         self._pages_mode = pages_mode
 
-    def positions(self, number: int) -> dict[str, tuple[str, str]]:
-        """Column header and cell address of each field, for problems that are found later."""
-        return {name: self._place(name, number) for name in self._columns}
-
     def read(self, number: int, cells: Sequence[Any]) -> RowDraft:
         """The row. Problems of all its cells at once."""
         row = RowDraft(number, [as_text(c) for c in cells], pages_mode=self._pages_mode)
