@@ -40,10 +40,11 @@ INVARIANTS: Final = (
     ),
     Invariant(
         "3",
-        "a form belongs to the certificate of its live or decided item, and to none without one",
+        "a form belongs to the certificate of its live or decided item, and to none without one"
+        " (unless it was done outside us)",
         "SELECT f.id FROM form f LEFT JOIN item i ON i.form_id = f.id"
-        " AND i.state IN ('held', 'decided')"
-        " WHERE COALESCE(f.certificate, '') <> COALESCE(i.certificate, '')",
+        " AND i.state IN ('held', 'decided') WHERE NOT f.outside"
+        " AND COALESCE(f.certificate, '') <> COALESCE(i.certificate, '')",
     ),
     Invariant(
         "4a",
@@ -81,11 +82,13 @@ INVARIANTS: Final = (
     ),
     Invariant(
         "7",
-        "verified / voided exactly with a decided item of that action",
-        "SELECT f.id FROM form f WHERE (f.state = 'verified') <> EXISTS (SELECT 1 FROM item i"
+        "verified / voided exactly with a decided item of that action, or adopted from outside us",
+        "SELECT f.id FROM form f WHERE (f.state = 'verified' AND NOT f.outside) <> EXISTS"
+        " (SELECT 1 FROM item i"
         " WHERE i.form_id = f.id AND i.state = 'decided' AND i.action = 'verify')"
-        " OR (f.state = 'voided') <> EXISTS (SELECT 1 FROM item i"
-        " WHERE i.form_id = f.id AND i.state = 'decided' AND i.action = 'void')",
+        " OR (f.state = 'voided' AND NOT f.outside) <> EXISTS (SELECT 1 FROM item i"
+        " WHERE i.form_id = f.id AND i.state = 'decided' AND i.action = 'void')"
+        " OR (f.outside AND f.state NOT IN ('verified', 'voided'))",
     ),
     Invariant(
         "8",
@@ -104,22 +107,33 @@ INVARIANTS: Final = (
     Invariant(
         "9a",
         "only allowed moves in the history",
-        "SELECT id FROM form_event WHERE from_state IS NOT NULL AND from_state || '>' || to_state"
+        "SELECT id FROM form_event WHERE from_state <> to_state AND from_state || '>' || to_state"
         " NOT IN (" + ", ".join(f"'{a.value}>{b.value}'" for a, b in sorted(FORM_MOVES)) + ")",
     ),
     Invariant(
         "9b",
-        "each event begins where the one before ended; none after a final state",
-        "SELECT id FROM (SELECT id, from_state, LAG(to_state) OVER"
+        "each event begins where the one before ended; no move after a final state",
+        "SELECT id FROM (SELECT id, from_state, to_state, LAG(to_state) OVER"
         " (PARTITION BY form_id ORDER BY id) AS before FROM form_event) e"
         " WHERE COALESCE(from_state, '') <> COALESCE(before, '')"
-        " OR before IN ('verified', 'voided')",
+        " OR (before IN ('verified', 'voided') AND to_state <> before)",
     ),
     Invariant(
         "9c",
         "the last event equals the state",
         "SELECT f.id FROM form f WHERE f.state <> COALESCE((SELECT e.to_state FROM form_event e"
         " WHERE e.form_id = f.id ORDER BY e.id DESC LIMIT 1), '')",
+    ),
+    Invariant(
+        "9d",
+        "a form remembers how many events it has",
+        "SELECT f.id FROM form f WHERE f.event_count"
+        " <> (SELECT COUNT(*) FROM form_event e WHERE e.form_id = f.id)",
+    ),
+    Invariant(
+        "9e",
+        "a lost form is held",
+        "SELECT id FROM form WHERE lost_at IS NOT NULL AND hold IS NULL",
     ),
     Invariant(
         "10a",
@@ -208,7 +222,10 @@ def broken_against_ledger(
     decided = {
         (serial, form_type)
         for serial, form_type in session.execute(
-            text("SELECT serial, form_type FROM form WHERE state IN ('verified', 'voided')")
+            text(
+                "SELECT serial, form_type FROM form WHERE state IN ('verified', 'voided')"
+                " AND NOT outside"  # done at the portal: no message of ours
+            )
         )
     }
     wrong += [f"form {form} is final here, without effect at customs" for form in decided - seen]

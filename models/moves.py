@@ -10,13 +10,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import BigInteger, String, func, insert, literal, null, select, update
+from sqlalchemy import BigInteger, func, null, select, update
 from sqlalchemy.orm import Session
 
-from models.base import Serial, UTCDateTime
+from models.base import Serial
 from models.bulk import CHUNK, chunks, ids_table, rows_table
-from models.states import FORM_MOVES, FormState
-from models.stock import Block, Form, FormEvent
+from models.history import Event, LockedForm, locked_forms, write_events
+from models.holds import set_holds
+from models.low_stock import recount_stocks
+from models.states import FINAL_FORM_STATES, FORM_MOVES, FormState
+from models.stock import Block, Form
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,77 +65,46 @@ def _move_chunk(
     at: datetime,
     cause: str,
 ) -> set[int]:
-    given = ids_table(session, [m.form_id for m in moves])
-    locked = session.execute(
-        select(Form.id, Form.state)
-        .join(given, given.c.id == Form.id)
-        .order_by(Form.id)
-        .with_for_update(of=Form)
-    )
-    here = {form_id for form_id, state in locked if state is start}
+    here = {f.id: f for f in locked_forms(session, [m.form_id for m in moves]) if f.state is start}
     moving = [m for m in moves if m.form_id in here]
     if not moving:
         return set()
-    text = String()
-    table = rows_table(
-        session,
-        {
-            "id": BigInteger(),
-            "certificate": text,
-            "batch_id": BigInteger(),
-            "submission_id": BigInteger(),
-            "inbox_id": BigInteger(),
-            "reason": text,
-            "hold": text,
-        },
-        [
-            (m.form_id, m.certificate, m.batch_id, m.submission_id, m.inbox_id, m.reason, m.hold)
-            for m in moving
-        ],
-    )
-    c = table.c
-    session.execute(
-        insert(FormEvent).from_select(
-            [
-                "form_id",
-                "certificate",
-                "batch_id",
-                "submission_id",
-                "inbox_id",
-                "reason",
-                "from_state",
-                "to_state",
-                "at",
-                "cause",
-            ],
-            select(
-                c.id,
-                c.certificate,
-                c.batch_id,
-                c.submission_id,
-                c.inbox_id,
-                c.reason,
-                literal(start.value),
-                literal(target.value),
-                literal(at, UTCDateTime()),
-                literal(cause),
-            ).order_by(c.id),
-        )
-    )
-    changes: dict[str, object] = {"state": target}
+    written = write_events(session, [_event(here[m.form_id], m, target, at, cause) for m in moving])
+    c = written.c
+    changes: dict[str, object] = {"state": target, "chain": c.hash, "event_count": c.number}
     if start is FormState.ISSUED:
         changes["certificate"] = c.certificate
     if target is FormState.ISSUED:
-        changes |= {"certificate": null(), "hold": func.coalesce(c.hold, Form.hold)}
+        holds = {m.form_id: m.hold for m in moving if m.hold}
+        changes["certificate"] = null()
+    if target in FINAL_FORM_STATES and start is FormState.ISSUED:
+        changes["outside"] = True
     session.execute(
         update(Form)
-        .where(Form.id == c.id)
+        .where(Form.id == c.form_id)
         .values(changes)
         .execution_options(synchronize_session=False)
     )
     if target is FormState.ISSUED:
+        set_holds(session, holds)
         _reopen_blocks(session, [m.form_id for m in moving])
+    if FormState.ISSUED in (start, target):
+        recount_stocks(session, {f.stock_id for f in here.values()})
     return {m.form_id for m in moving}
+
+
+def _event(form: LockedForm, move: FormMove, target: FormState, at: datetime, cause: str) -> Event:
+    return Event(
+        form,
+        target,
+        at,
+        cause,
+        move.certificate,
+        move.batch_id,
+        move.submission_id,
+        move.inbox_id,
+        move.reason,
+    )
 
 
 def _reopen_blocks(session: Session, form_ids: Sequence[int]) -> None:

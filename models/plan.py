@@ -13,9 +13,12 @@ from typing import Final
 
 from models.problems import Problem
 from models.serials import show_serials
-from models.states import FormState, StockSource
+from models.states import Action, FormState, StockSource
 
 CERTIFICATE_APPROVED: Final = "approved"
+
+VOID_REASON_LOST: Final = "04"
+"""遗失 (contract section 1): the only thing that may be done with a form that we hold as lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ class NamedForm:
 
     serial: str
     candidates: Sequence[FormFacts]
+    action: Action = Action.VERIFY
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,7 @@ class FormFacts:
     owner: str
     state: FormState
     hold: str | None
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,7 @@ class RowFacts:
     certificate: str
     source: StockSource | None
     page_count: int | None
+    reason_code: str | None = None
 
 
 def certificate_problems(row: RowFacts, certificate: CertificateFacts | None) -> list[Problem]:
@@ -128,7 +134,8 @@ def _form_trouble(
         return "stock_of_another", (("owner", form.owner),)
     if form.state is not FormState.ISSUED:
         return "serial_not_available", (("state", form.state.value),)
-    if form.hold:
+    voided_as_lost = named.action is Action.VOID and row.reason_code == VOID_REASON_LOST
+    if form.hold and not (form.lost and voided_as_lost):
         return "serial_not_available", (("state", f"⏸ {form.hold}"),)
     return None
 

@@ -147,6 +147,7 @@ def _rows(session: Session, batch_id: int, numbers: Sequence[int]) -> list[_Row]
             BatchRow.certificate,
             BatchRow.stock_source,
             BatchRow.page_count,
+            BatchRow.reason_code,
             BatchRow.status,
             BatchRow.problems,
             BatchRow.read_problems,
@@ -162,7 +163,7 @@ def _rows(session: Session, batch_id: int, numbers: Sequence[int]) -> list[_Row]
     )
     return [
         _Row(
-            RowFacts(r.number, r.certificate, r.stock_source, r.page_count),
+            RowFacts(r.number, r.certificate, r.stock_source, r.page_count, r.reason_code),
             r.status,
             r.problems,
             r.read_problems,
@@ -204,6 +205,8 @@ def _named_forms(
             Form.form_type,
             Form.state,
             Form.hold,
+            Form.lost_at,
+            Item.action,
             Stock.owner,
         )
         .outerjoin(Form, Form.id == Item.form_id)
@@ -218,9 +221,9 @@ def _named_forms(
         candidates = (
             others.get(r.serial, [])
             if r.id is None
-            else [FormFacts(r.form_type, r.owner, r.state, r.hold)]
+            else [FormFacts(r.form_type, r.owner, r.state, r.hold, r.lost_at is not None)]
         )
-        named[r.row_number].append(NamedForm(r.serial, candidates))
+        named[r.row_number].append(NamedForm(r.serial, candidates, r.action))
     return named
 
 

@@ -124,6 +124,48 @@ class AttemptKind(StrEnum):
     ASK = "ask"
 
 
+class NotificationType(StrEnum):
+    """What others may ask to be told."""
+
+    BATCH_CHECKED = "batch.checked"
+    BATCH_FINISHED = "batch.finished"
+    FORM_REFUSED = "form.refused"
+    RECONCILIATION_FINISHED = "reconciliation.finished"
+    STOCK_LOW = "stock.low"
+    CARD_UNAVAILABLE = "card.unavailable"
+    TEST = "test"
+    """Sent by `notify test` alone; nobody subscribes to it."""
+
+
+class DeliveryState(StrEnum):
+    """What became of a notification on its way to one endpoint."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    """Every try of the schedule was made; `notify redeliver` begins anew."""
+
+
+class RunState(StrEnum):
+    """A reconciliation: waiting for its hour, comparing, or finished for ever."""
+
+    PLANNED = "planned"
+    COMPARING = "comparing"
+    FINISHED = "finished"
+
+
+class RepairState(StrEnum):
+    """What became of the default action for one difference."""
+
+    PROPOSED = "proposed"
+    """One person wants it; a second one must agree."""
+    DONE = "done"
+    SETTLED = "settled"
+    """There was nothing left to do."""
+    LEFT = "left"
+    """It could not be done yet; a later repair tries again."""
+
+
 FORM_MOVES: Final[frozenset[tuple[FormState, FormState]]] = frozenset(
     {
         (FormState.ISSUED, FormState.RESERVED),
@@ -136,6 +178,8 @@ FORM_MOVES: Final[frozenset[tuple[FormState, FormState]]] = frozenset(
         (FormState.VOID_SUBMITTED, FormState.VOIDED),
         (FormState.VERIFY_SUBMITTED, FormState.ISSUED),  # refused by customs, reason kept
         (FormState.VOID_SUBMITTED, FormState.ISSUED),
+        (FormState.ISSUED, FormState.VERIFIED),  # done at the portal, adopted from customs' list
+        (FormState.ISSUED, FormState.VOIDED),
     }
 )
 
@@ -159,6 +203,8 @@ SUBMISSION_MOVES: Final[frozenset[tuple[SubmissionState, SubmissionState]]] = fr
         (SubmissionState.IN_DOUBT, SubmissionState.DECIDED),
         (SubmissionState.SIGNED, SubmissionState.TAKEN),
         (SubmissionState.PARKED, SubmissionState.TAKEN),  # asked again by a person
+        # Customs' list shows every form of it where we want it (reconciliation, `lagging`).
+        (SubmissionState.PARKED, SubmissionState.DECIDED),
     }
 )
 
@@ -216,6 +262,16 @@ LABELS: Final[dict[StrEnum, Text]] = {
     RowOutcome.REFUSED: Text("失败", "refused"),
     RowOutcome.NOT_PROCESSED: Text("未处理", "not processed"),
     RowOutcome.SKIPPED: Text("跳过", "skipped"),
+    DeliveryState.PENDING: Text("待送达", "pending"),
+    DeliveryState.DELIVERED: Text("已送达", "delivered"),
+    DeliveryState.FAILED: Text("未能送达", "failed"),
+    RunState.PLANNED: Text("待开始", "planned"),
+    RunState.COMPARING: Text("比对中", "comparing"),
+    RunState.FINISHED: Text("已完成", "finished"),
+    RepairState.PROPOSED: Text("待第二人复核", "waits for a second person"),
+    RepairState.DONE: Text("已处理", "done"),
+    RepairState.SETTLED: Text("已无差异", "settled already"),
+    RepairState.LEFT: Text("未能处理", "left"),
     CardState.READY: Text("就绪", "ready"),
     CardState.ABSENT: Text("未找到", "absent"),
     CardState.PIN_REFUSED: Text("口令被拒", "PIN refused"),

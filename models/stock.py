@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, BigId, Code, Id, Serial, UTCDateTime, When, state_column
@@ -36,8 +36,18 @@ class Stock(Base):
     id: Mapped[Id]
     owner: Mapped[str] = mapped_column(String(18))
     form_type: Mapped[str] = mapped_column(String(2))
+    threshold: Mapped[int | None]
+    """On hand below this many is low; NULL: the setting LOW_STOCK."""
+    low: Mapped[bool] = mapped_column(default=False)
+    recount: Mapped[bool] = mapped_column(default=True)
+    """Forms came or went since it was last counted: the watch on low stock is due."""
 
-    __table_args__ = (UniqueConstraint("owner", "form_type"),)
+    __table_args__ = (
+        UniqueConstraint("owner", "form_type"),
+        Index(
+            "ix_stock_recount", "id", sqlite_where=text("recount"), postgresql_where=text("recount")
+        ),
+    )
 
 
 class Block(Base):
@@ -66,7 +76,9 @@ class Form(Base):
     """One blank form: a serial of a type, once (invariant 1).
 
     `certificate` is set while the form is held or used for it. `hold` keeps an issued form from
-    being taken, with the reason.
+    being taken, with the reason; a lost form is held, and has the time of its loss. `outside` is a
+    final form that was verified or voided without us and adopted from customs' list. `event_count`
+    and `chain` are the number and the hash of its last event (`models.chain`).
     """
 
     __tablename__ = "form"
@@ -79,18 +91,27 @@ class Form(Base):
     state: Mapped[FormState] = mapped_column(state_column(FormState))
     certificate: Mapped[str | None] = mapped_column(String(20))
     hold: Mapped[str | None] = mapped_column(String(64))
+    lost_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    outside: Mapped[bool] = mapped_column(default=False)
+    event_count: Mapped[int] = mapped_column(default=0)
+    chain: Mapped[str] = mapped_column(String(64), default="")
 
     # No index names `state`: with fillfactor 70 state moves stay in their page (DESIGN.md 7).
     __table_args__ = (
         UniqueConstraint("serial", "form_type"),
         Index(None, "block_id", "serial"),
+        Index(None, "stock_id", "serial"),
         Index(None, "certificate"),
         {"postgresql_with": {"fillfactor": 70}},
     )
 
 
 class FormEvent(Base):
-    """One move of one form, written in the transaction of the move. Never changed, never deleted."""
+    """One move of one form, written in the transaction of the move. Never changed, never deleted.
+
+    An event that leaves the state as it is is a note: a hold, a loss, a release. `number`
+    counts the events of one form from 1; `hash` chains it to the event before (`models.chain`).
+    """
 
     __tablename__ = "form_event"
 
@@ -105,6 +126,8 @@ class FormEvent(Base):
     submission_id: Mapped[int | None] = mapped_column(BigId)
     inbox_id: Mapped[int | None] = mapped_column(BigId)
     reason: Mapped[str | None] = mapped_column(String(400))
+    number: Mapped[int] = mapped_column(default=0)
+    hash: Mapped[str] = mapped_column(String(64), default="")
 
     __table_args__ = (Index(None, "form_id", "id"),)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from models.base import Base
 from models.batches import Batch, BatchRow, Item, Upload
+from models.notifications import Delivery, Endpoint, Notification
+from models.reconciliation import Difference, Repair, Run
 from models.stock import Block, Certificate, Discrepancy, Form, FormEvent, Stock
 from models.submissions import Attempt, Card, CustomsLink, InboxMessage, ReceiptLine, Submission
 
@@ -17,12 +19,18 @@ __all__ = [
     "Card",
     "Certificate",
     "CustomsLink",
+    "Delivery",
+    "Difference",
     "Discrepancy",
+    "Endpoint",
     "Form",
     "FormEvent",
     "InboxMessage",
     "Item",
+    "Notification",
     "ReceiptLine",
+    "Repair",
+    "Run",
     "Stock",
     "Submission",
     "Upload",

@@ -18,6 +18,8 @@ from sqlalchemy.orm import Session
 from customs.gateway import CustomsForm
 from models.base import Serial, UTCDateTime
 from models.bulk import chunks, insert_new, insert_rows, rows_table
+from models.chain import GENESIS, EventFacts, event_hash
+from models.low_stock import recount_stocks
 from models.serials import as_ranges, serials_between
 from models.states import FormState
 from models.stock import Block, Certificate, Form, FormEvent, Stock
@@ -71,7 +73,11 @@ def add_ranges(context: Context, ranges: Iterable[IssuedRange], source: str) -> 
 
 def _stock(session: Session, owner: str, form_type: str) -> int:
     """The stock's row, locked: two imports into one stock wait for each other."""
-    insert_new(session, Stock, [{"owner": owner, "form_type": form_type}])
+    insert_new(
+        session,
+        Stock,
+        [{"owner": owner, "form_type": form_type, "low": False, "recount": True}],
+    )
     return session.scalars(
         select(Stock.id).where(Stock.owner == owner, Stock.form_type == form_type).with_for_update()
     ).one()
@@ -99,6 +105,7 @@ def _add_block(
     source: str,
 ) -> None:
     now = context.now()
+    cause = f"issue:{source}"
     block = Block(
         stock_id=stock_id,
         first_serial=serials[0],
@@ -122,21 +129,33 @@ def _add_block(
                     "stock_id": stock_id,
                     "block_id": block.id,
                     "state": FormState.ISSUED,
+                    "event_count": 1,
+                    "chain": event_hash(
+                        GENESIS,
+                        EventFacts(
+                            issued.form_type, serial, 1, None, FormState.ISSUED.value, now, cause
+                        ),
+                    ),
                 }
                 for serial in chunk
             ],
         )
     session.execute(
         insert(FormEvent).from_select(
-            ["form_id", "to_state", "at", "cause"],
+            ["form_id", "number", "to_state", "at", "cause", "hash"],
             select(
                 Form.id,
+                literal(1),
                 literal(FormState.ISSUED.value),
                 literal(now, UTCDateTime()),
-                literal(f"issue:{source}"),
-            ).where(Form.block_id == block.id),
+                literal(cause),
+                Form.chain,
+            )
+            .where(Form.block_id == block.id)
+            .order_by(Form.id),
         )
     )
+    recount_stocks(session, [stock_id])
 
 
 def import_certificates(

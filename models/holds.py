@@ -1,0 +1,123 @@
+"""Holds: a form that must not be taken, and why. A lost form is one, with the time of its loss.
+
+Each is a note in the form's history, written in the same transaction. A form that is held already,
+or not held, is left alone: a repeat is normal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, String, select, update
+from sqlalchemy.orm import Session
+
+from models.bulk import CHUNK, chunks, ids_table, rows_table
+from models.history import Event, LockedForm, locked_forms, write_events
+from models.low_stock import recount_stocks
+from models.stock import Discrepancy, Form
+
+HOLD_LIMIT: Final = 64
+"""Characters of a hold: it is shown in lists; the whole reason is in the history."""
+
+
+def hold_forms(
+    session: Session, form_ids: Sequence[int], at: datetime, cause: str, reason: str
+) -> list[int]:
+    """Hold those of the forms that are not held; gives their ids."""
+    return _note(session, form_ids, at, cause, reason, lambda f: f.hold is None, hold=_cut(reason))
+
+
+def lose_forms(session: Session, form_ids: Sequence[int], at: datetime, reason: str) -> list[int]:
+    """Forms whose paper is lost: held, with the time. Gives the ids of those that were not lost."""
+    lost = set(
+        session.scalars(
+            select(Form.id).where(Form.id.in_(_these(session, form_ids)), Form.lost_at.is_not(None))
+        )
+    )
+    return _note(
+        session,
+        [i for i in form_ids if i not in lost],
+        at,
+        "lost",
+        reason,
+        lambda _: True,
+        hold=_cut(reason),
+        lost_at=at,
+    )
+
+
+def release_forms(
+    session: Session, form_ids: Sequence[int], at: datetime, reason: str
+) -> list[int]:
+    """Let held forms be taken again, lost ones too: they were found. Gives their ids.
+
+    Closes what was noted as different about them: whoever releases a form has looked.
+    """
+    released = _note(
+        session,
+        form_ids,
+        at,
+        "release",
+        reason,
+        lambda f: f.hold is not None,
+        hold=None,
+        lost_at=None,
+    )
+    session.execute(
+        update(Discrepancy)
+        .where(Discrepancy.form_id.in_(_these(session, released)), Discrepancy.closed_at.is_(None))
+        .values(closed_at=at)
+        .execution_options(synchronize_session=False)
+    )
+    return released
+
+
+def set_holds(session: Session, holds: Mapping[int, str]) -> None:
+    """Hold forms whose move, just written, says why."""
+    if not holds:
+        return
+    given = rows_table(session, {"id": BigInteger(), "hold": String()}, list(holds.items()))
+    session.execute(
+        update(Form)
+        .where(Form.id == given.c.id)
+        .values(hold=given.c.hold)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _note(
+    session: Session,
+    form_ids: Sequence[int],
+    at: datetime,
+    cause: str,
+    reason: str,
+    concerned: Any,
+    **changes: Any,
+) -> list[int]:
+    noted: list[int] = []
+    for chunk in chunks(sorted(form_ids), CHUNK):
+        forms: list[LockedForm] = [f for f in locked_forms(session, chunk) if concerned(f)]
+        if not forms:
+            continue
+        written = write_events(
+            session, [Event(f, f.state, at, cause, reason=reason) for f in forms]
+        )
+        session.execute(
+            update(Form)
+            .where(Form.id == written.c.form_id)
+            .values(chain=written.c.hash, event_count=written.c.number, **changes)
+            .execution_options(synchronize_session=False)
+        )
+        recount_stocks(session, {f.stock_id for f in forms})
+        noted += [f.id for f in forms]
+    return noted
+
+
+def _these(session: Session, ids: Sequence[int]) -> Any:
+    return select(ids_table(session, ids).c.id)
+
+
+def _cut(reason: str) -> str:
+    return reason[:HOLD_LIMIT]

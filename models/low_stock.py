@@ -1,0 +1,68 @@
+"""Low stock: counted when forms came or went, said once when it falls below its threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from models.notifications import announce
+from models.states import FormState, NotificationType
+from models.stock import Block, Form, Stock
+
+
+def recount_stocks(session: Session, stock_ids: Collection[int]) -> None:
+    """Forms of these stocks came or went: their count is due."""
+    session.execute(
+        update(Stock)
+        .where(Stock.id.in_(sorted(stock_ids)), ~Stock.recount)
+        .values(recount=True)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def on_hand(session: Session, stock_id: int) -> int:
+    """Forms of a stock that a batch may take; read from the blocks' marks on."""
+    return (
+        session.scalar(
+            select(func.count())
+            .select_from(Form)
+            .join(Block, Block.id == Form.block_id)
+            .where(
+                Block.stock_id == stock_id,
+                Form.serial >= Block.lowest_free,
+                Form.state == FormState.ISSUED,
+                Form.hold.is_(None),
+            )
+        )
+        or 0
+    )
+
+
+def watch_stock(session: Session, stock_id: int, default_threshold: int, at: datetime) -> None:
+    """Count a stock whose count is due; announce `stock.low` when it has just become low.
+
+    A stock that rose and falls again is announced again; one that stays low is not.
+    """
+    stock = session.get(Stock, stock_id, with_for_update=True)
+    if stock is None or not stock.recount:
+        return
+    stock.recount = False
+    count = on_hand(session, stock_id)
+    threshold = default_threshold if stock.threshold is None else stock.threshold
+    low = count < threshold
+    if low and not stock.low:
+        announce(
+            session,
+            NotificationType.STOCK_LOW,
+            {
+                "owner": stock.owner,
+                "form_type": stock.form_type,
+                "on_hand": count,
+                "threshold": threshold,
+            },
+            at,
+        )
+    stock.low = low

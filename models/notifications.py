@@ -1,0 +1,148 @@
+"""Those who wait are told: endpoints, notifications, and one delivery for each of the two.
+
+`announce` writes the notification and its deliveries in the caller's transaction: what is rolled
+back is never told, what is committed is told at least once.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, insert, literal, select, text
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from models.base import Base, BigId, Code, Id, Json, UTCDateTime, When, state_column
+from models.states import DeliveryState, NotificationType
+
+
+class Endpoint(Base):
+    """An address that wants to be told. Its secret is derived, never stored (`notices.secrets`).
+
+    `generation` counts the secrets that it had; while one replaces another, both sign until
+    `overlap_until`. `key_mark` tells a process that has another notification key that it must not
+    sign. A disabled endpoint gets no new deliveries; those that wait go on when it is enabled.
+    """
+
+    __tablename__ = "endpoint"
+
+    id: Mapped[Id]
+    url: Mapped[str] = mapped_column(String(2000))
+    events: Mapped[list[Any]] = mapped_column(Json)
+    active: Mapped[bool] = mapped_column(default=True)
+    disabled_reason: Mapped[str | None] = mapped_column(String(255))
+    generation: Mapped[int] = mapped_column(default=1)
+    overlap_until: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    key_mark: Mapped[str] = mapped_column(String(16))
+    created_at: Mapped[When]
+
+
+class Notification(Base):
+    """Something that happened and that others are told, with the body as it will be sent.
+
+    `key` (webhook-id) is the same for every endpoint and every repeat.
+    """
+
+    __tablename__ = "notification"
+
+    id: Mapped[Id]
+    key: Mapped[str] = mapped_column(String(40), unique=True)
+    type: Mapped[Code]
+    batch_id: Mapped[int | None] = mapped_column(BigId)
+    data: Mapped[dict[str, Any]] = mapped_column(Json)
+    created_at: Mapped[When]
+
+
+class Delivery(Base):
+    """One notification to one endpoint. `attempt_count` tries were begun; the next one is due at
+    `next_attempt_at`, which is also how long a try that is under way keeps others off.
+    """
+
+    __tablename__ = "delivery"
+
+    id: Mapped[Id]
+    endpoint_id: Mapped[int] = mapped_column(ForeignKey("endpoint.id"))
+    notification_id: Mapped[int] = mapped_column(ForeignKey("notification.id"))
+    batch_id: Mapped[int | None] = mapped_column(BigId)
+    state: Mapped[DeliveryState] = mapped_column(state_column(DeliveryState))
+    attempt_count: Mapped[int] = mapped_column(default=0)
+    next_attempt_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    last_status: Mapped[int | None]
+    last_detail: Mapped[str | None] = mapped_column(String(255))
+    last_attempt_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    delivered_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+
+    __table_args__ = (
+        UniqueConstraint("endpoint_id", "notification_id"),
+        Index(
+            "ix_delivery_pending",
+            "endpoint_id",
+            "next_attempt_at",
+            sqlite_where=text("state = 'pending'"),
+            postgresql_where=text("state = 'pending'"),
+        ),
+        Index(
+            "ix_delivery_order",
+            "endpoint_id",
+            "batch_id",
+            "id",
+            sqlite_where=text("state = 'pending'"),
+            postgresql_where=text("state = 'pending'"),
+        ),
+    )
+
+
+def announce(
+    session: Session,
+    kind: NotificationType,
+    data: Mapping[str, Any],
+    at: datetime,
+    batch_id: int | None = None,
+    only_endpoint: int | None = None,
+) -> int | None:
+    """Tell every active endpoint that wants this kind; gives the notification's id.
+
+    None when nobody wants it. Notifications of one batch reach an endpoint in the order in which
+    they were announced.
+    """
+    wanted = select(Endpoint.id, Endpoint.events).where(Endpoint.active)
+    if only_endpoint is not None:
+        endpoints = [only_endpoint]
+    else:
+        endpoints = [i for i, events in session.execute(wanted) if kind.value in events]
+    if not endpoints:
+        return None
+    notification = Notification(
+        key=f"evt_{uuid.uuid4().hex}",
+        type=kind.value,
+        batch_id=batch_id,
+        data=dict(data),
+        created_at=at,
+    )
+    session.add(notification)
+    session.flush()
+    session.execute(
+        insert(Delivery).from_select(
+            [
+                "endpoint_id",
+                "notification_id",
+                "batch_id",
+                "state",
+                "attempt_count",
+                "next_attempt_at",
+            ],
+            select(
+                Endpoint.id,
+                literal(notification.id, BigId),
+                literal(batch_id, BigId),
+                literal(DeliveryState.PENDING.value),
+                literal(0),
+                literal(at, UTCDateTime()),
+            )
+            .where(Endpoint.id.in_(endpoints))
+            .order_by(Endpoint.id),
+        )
+    )
+    return notification.id
