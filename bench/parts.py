@@ -136,7 +136,7 @@ def _claim(folder: Path, claims: int, results: Any) -> None:
     with context_in(folder) as context:
         for n in range(claims):
             cells = {"certificate": certificate(n), "action": "核销", "page_count": "3"}
-            batch = intake.receive_order(context, "bench", cells, PagesMode.ADDITIONAL)
+            batch = intake.receive_orders(context, "bench", [cells], PagesMode.ADDITIONAL)
             planning.check(context, batch)
             allocation.confirm(context, batch, allocation.Confirmation())
             results.put(batch)

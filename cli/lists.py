@@ -15,7 +15,7 @@ from models.language import Text, t
 from models.numbers import NotACertificateNumber, clean, parse_certificate_number
 from models.queries import FormFilter, form_passport, list_forms
 from models.states import FormState, label
-from tasks import asking, inbox, receipts
+from tasks import adopting, asking, inbox, receipts
 
 Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 
@@ -182,7 +182,7 @@ def refresh(
         while count := receipts.apply(context):
             applied += count
         asked = asking.ask(context, certificate)
-        settled = receipts.adopt(context)
+        settled = adopting.adopt(context)
         with context.database.read() as session:
             found = list(list_forms(session, FormFilter(certificate=certificate), 500)) \
                 if certificate else []  # fmt: skip

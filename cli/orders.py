@@ -179,7 +179,7 @@ def _order(
 ) -> None:
     with opened() as context:
         name = " ".join(cells.values())
-        batch_id = intake.receive_order(context, name, cells, pages_mode)
+        batch_id = intake.receive_orders(context, name, [cells], pages_mode)
         planning.check(context, batch_id)
         counts = _show_plan(context, batch_id, None, json=None if json else False)
         said = allocation.Confirmation(all_or_nothing=True)

@@ -13,6 +13,7 @@ from base64 import b64decode
 from collections.abc import Mapping
 from functools import cached_property
 from hashlib import sha256
+from ipaddress import ip_network
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Annotated, Final, Literal
@@ -32,6 +33,9 @@ SIMULATOR_TOKEN: Final = "simulator"  # noqa: S105 - the simulator listens on lo
 
 Secret = Annotated[SecretStr, "secret"]
 
+
+_KEY_BYTES: Final = 32
+"""Shorter than that a key can be guessed."""
 
 _ENTERPRISE_CODE: Final = re.compile(r"[0-9A-HJ-NPQRTUWXY]{18}")
 
@@ -78,6 +82,27 @@ class Settings(BaseModel):
     reservation_hours: float = Field(default=24, gt=0, description="预占多久未发出则释放，小时")
     upload_max_mb: int = Field(default=100, ge=1, le=1024, description="上传文件上限，MB")
 
+    reconcile_hour: int = Field(
+        default=2, ge=0, le=23, description="每晚对账的钟点(北京时间) / hour of the nightly run"
+    )
+    moving_minutes: float = Field(
+        default=15, ge=0, description="对账时变动未满多久的证单留到下一晚，分钟"
+    )
+    no_answer_hours: float = Field(default=24, gt=0, description="提交多久无回执算逾期，小时")
+    anchor_folder: Path | None = Field(
+        default=None, description="锚文件目录，宜放在另一存储上；默认在数据目录 / anchors"
+    )
+    low_stock: int = Field(default=50, ge=0, description="低库存警戒线，张；可按企业和类型另设")
+    restock_days: int = Field(default=10, ge=0, description="申领到货所需天数 / lead time")
+    cover_days: int = Field(default=60, ge=1, description="一次申领够用多少天")
+    notification_key: Secret | None = Field(
+        default=None,
+        description="通知密钥的根，任意长字符串；各进程须相同 / root of endpoint secrets",
+    )
+    notify_networks: str = Field(
+        default="", description="通知可发往的内网网段，以空格分隔 / private networks allowed"
+    )
+
     pkcs11_module: Path | None = Field(
         default=None, description="卡的 PKCS#11 库；不设则用密钥文件"
     )
@@ -113,6 +138,13 @@ class Settings(BaseModel):
             ZoneInfo(value)
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise ValueError("not a time zone") from error
+        return value
+
+    @field_validator("notify_networks")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        for part in value.split():
+            ip_network(part, strict=False)
         return value
 
     @field_validator("blankforms_home")
@@ -187,6 +219,25 @@ class Settings(BaseModel):
     def simulator_secret_file(self) -> Path:
         """Secret that the embedded simulator signs its callbacks with."""
         return self.simulator_folder / "callback-secret"
+
+    @property
+    def notification_key_file(self) -> Path:
+        """Where the embedded system keeps the root of its endpoints' secrets."""
+        return self.blankforms_home / "notification-key"
+
+    @property
+    def root_of_secrets(self) -> bytes | None:
+        """The key that endpoints' secrets are derived from; None when this process has none."""
+        if self.notification_key is not None:
+            return self.notification_key.get_secret_value().encode()
+        if self.database_url is None and self.notification_key_file.exists():
+            return self.notification_key_file.read_bytes()
+        return None
+
+    @property
+    def anchors(self) -> Path:
+        """Where the anchors of the history are written each night."""
+        return self.anchor_folder or self.blankforms_home / "anchors"
 
     @property
     def key_folder(self) -> Path:
@@ -272,6 +323,8 @@ def _check_together(settings: Settings) -> None:
         _is_callback_secret(s) for s in settings.secrets_of_callbacks
     ):
         wrong.append("CALLBACK_SECRETS: each must be whsec_ and base64 of 24-64 bytes")
+    if settings.notification_key is not None and len(settings.root_of_secrets or b"") < _KEY_BYTES:
+        wrong.append(f"NOTIFICATION_KEY: at least {_KEY_BYTES} characters")
     if settings.pkcs11_module is not None:
         if not settings.pkcs11_module.exists():
             wrong.append(f"PKCS11_MODULE: {settings.pkcs11_module} does not exist")

@@ -1,7 +1,6 @@
 """The line to customs over HTTP (contract section 2).
 
-One event loop in a thread of its own keeps the connections alive and the number of calls bounded;
-every call has a total time limit. Nothing is retried here and no redirect is followed: what a
+Connections are kept alive and the number of calls is bounded; every call has a total time limit. Nothing is retried here and no redirect is followed: what a
 failure means is decided by `_send_outcome` and the exceptions below, and what is not listed is
 `InDoubt`.
 """
@@ -10,14 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 import time
-from collections.abc import Coroutine, Hashable, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
-from queue import Empty, SimpleQueue
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import aiohttp
 
@@ -38,6 +34,7 @@ from customs.gateway import (
     Taken,
 )
 from models.errors import GatewayUnreachable
+from net.calls import Calls
 
 CONNECT_SECONDS: Final = 10.0
 """Longer than that to connect means that nobody is there; nothing was sent yet."""
@@ -51,9 +48,6 @@ ANSWER_LIMIT: Final = 16 * 1024 * 1024
 UNAUTHORISED_PAUSE: Final = 60.0
 """Seconds without sending after 401: a wrong token stays wrong until a person changes it."""
 
-GATHER_SECONDS: Final = 0.15
-"""How long answers are gathered: recording a hundred together costs little more than one."""
-
 LONGEST_PAUSE: Final = 3600
 """Seconds; a longer Retry-After is asked about again after that."""
 
@@ -66,8 +60,6 @@ _NOTHING_SENT: Final = (
     aiohttp.InvalidURL,
 )
 
-T = TypeVar("T")
-
 
 class HttpGateway:
     """`CustomsGateway` over HTTP. Build it in the process that uses it, after any fork."""
@@ -77,27 +69,17 @@ class HttpGateway:
         self._headers = {"Authorization": f"Bearer {token}"}
         self._limit = concurrency
         self._deadline = deadline_seconds
-        self._ended: SimpleQueue[tuple[Hashable, SendOutcome | AskOutcome]] = SimpleQueue()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        self._session, self._slots = self._run(self._open())
+        self._calls: Calls[SendOutcome | AskOutcome] = Calls(lambda error: InDoubt(_say(error)))
+        self._session, self._slots = self._calls.run(self._open())
 
     def start_send(self, token: Hashable, message: SignedMessage, start_before: float) -> None:
-        self._schedule(token, self._send(message, start_before))
+        self._calls.start(token, self._send(message, start_before))
 
     def start_ask(self, token: Hashable, number: str, sha256: str) -> None:
-        self._schedule(token, self._ask(number, sha256))
+        self._calls.start(token, self._ask(number, sha256))
 
     def completed(self, most: int) -> list[tuple[Hashable, SendOutcome | AskOutcome]]:
-        ended = [self._ended.get()]
-        end = time.monotonic() + GATHER_SECONDS
-        while len(ended) < most and (left := end - time.monotonic()) > 0:
-            try:
-                ended.append(self._ended.get(timeout=left))
-            except Empty:
-                break
-        return ended
+        return self._calls.completed(most)
 
     def receipts(self, after: str, limit: int) -> ReceiptPage:
         found = self._get_json("/receipts", after=after, limit=limit)
@@ -138,10 +120,8 @@ class HttpGateway:
             return certificates, found["next"]
 
     def close(self) -> None:
-        self._run(self._session.close())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        self._calls.run(self._session.close())
+        self._calls.close()
 
     # -- inside the loop ------------------------------------------------------------------------
 
@@ -192,23 +172,9 @@ class HttpGateway:
 
     # -- between the caller's thread and the loop ------------------------------------------------
 
-    def _schedule(
-        self,
-        token: Hashable,
-        call: Coroutine[Any, Any, SendOutcome] | Coroutine[Any, Any, AskOutcome],
-    ) -> None:
-        def ended(future: Future[Any]) -> None:
-            error = future.exception()
-            self._ended.put((token, InDoubt(_say(error)) if error else future.result()))
-
-        asyncio.run_coroutine_threadsafe(call, self._loop).add_done_callback(ended)
-
-    def _run(self, call: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(call, self._loop).result()
-
     def _get_json(self, path: str, **query: object) -> dict[str, Any]:
         try:
-            found = self._run(self._get(path, {k: str(v) for k, v in query.items()}))
+            found = self._calls.run(self._get(path, {k: str(v) for k, v in query.items()}))
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise GatewayUnreachable(detail=f"{path}: {_say(error)}") from error
         if not isinstance(found, dict):

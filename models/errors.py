@@ -127,6 +127,36 @@ class BatchNotOpen(BlankformsError):
     )
 
 
+class RunNotFound(BlankformsError):
+    code = "run_not_found"
+    exit = Exit.USAGE
+    text = Text("没有对账 {run}", "there is no reconciliation {run}")
+
+
+class RunNotFinished(BlankformsError):
+    code = "run_not_finished"
+    exit = Exit.PROBLEMS
+    text = Text(
+        "对账 {run} 尚未完成；请先运行 blankforms reconcile --date {date}",
+        "reconciliation {run} is not finished; run blankforms reconcile --date {date} first",
+    )
+
+
+class SecondPersonNeeded(BlankformsError):
+    code = "second_person_needed"
+    exit = Exit.PROBLEMS
+    text = Text(
+        "“{name}”已提出该处理，须由另一人复核(--approve --by 姓名)",
+        "{name} proposed it; another person must approve it (--approve --by NAME)",
+    )
+
+
+class ReasonNeeded(BlankformsError):
+    code = "reason_needed"
+    exit = Exit.USAGE
+    text = Text("请用 --reason 说明原因", "say why with --reason")
+
+
 class NotFound(BlankformsError):
     code = "not_found"
     exit = Exit.USAGE

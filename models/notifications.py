@@ -7,7 +7,7 @@ back is never told, what is committed is told at least once.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,15 +15,17 @@ from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, insert, lite
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, BigId, Code, Id, Json, UTCDateTime, When, state_column
+from models.bulk import insert_rows, rows_table
 from models.states import DeliveryState, NotificationType
 
 
 class Endpoint(Base):
-    """An address that wants to be told. Its secret is derived, never stored (`notices.secrets`).
+    """An address that wants to be told. Its secret is derived, never stored (`net.secrets`).
 
     `generation` counts the secrets that it had; while one replaces another, both sign until
     `overlap_until`. `key_mark` tells a process that has another notification key that it must not
     sign. A disabled endpoint gets no new deliveries; those that wait go on when it is enabled.
+    One that fails is left alone until `paused_until`, whatever else is due to it.
     """
 
     __tablename__ = "endpoint"
@@ -35,7 +37,10 @@ class Endpoint(Base):
     disabled_reason: Mapped[str | None] = mapped_column(String(255))
     generation: Mapped[int] = mapped_column(default=1)
     overlap_until: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    salt: Mapped[str] = mapped_column(String(32))
     key_mark: Mapped[str] = mapped_column(String(16))
+    failure_count: Mapped[int] = mapped_column(default=0)
+    paused_until: Mapped[datetime | None] = mapped_column(UTCDateTime())
     created_at: Mapped[When]
 
 
@@ -100,29 +105,56 @@ def announce(
     data: Mapping[str, Any],
     at: datetime,
     batch_id: int | None = None,
-    only_endpoint: int | None = None,
-) -> int | None:
-    """Tell every active endpoint that wants this kind; gives the notification's id.
+) -> int:
+    """Tell every active endpoint that wants this kind; gives the number of deliveries.
 
-    None when nobody wants it. Notifications of one batch reach an endpoint in the order in which
-    they were announced.
+    Notifications of one batch reach an endpoint in the order in which they were announced.
     """
-    wanted = select(Endpoint.id, Endpoint.events).where(Endpoint.active)
-    if only_endpoint is not None:
-        endpoints = [only_endpoint]
-    else:
-        endpoints = [i for i, events in session.execute(wanted) if kind.value in events]
-    if not endpoints:
-        return None
-    notification = Notification(
-        key=f"evt_{uuid.uuid4().hex}",
-        type=kind.value,
-        batch_id=batch_id,
-        data=dict(data),
-        created_at=at,
+    return announce_all(session, kind, [(data, batch_id)], at)
+
+
+def announce_all(
+    session: Session,
+    kind: NotificationType,
+    told: Sequence[tuple[Mapping[str, Any], int | None]],
+    at: datetime,
+) -> int:
+    """The same for several at once: (data, batch)."""
+    return tell_endpoints(session, kind, told, at, subscribers(session, kind))
+
+
+def subscribers(session: Session, kind: NotificationType) -> list[int]:
+    """Active endpoints that want this kind: none means that nothing need be gathered."""
+    wanted = select(Endpoint.id, Endpoint.events).where(Endpoint.active).order_by(Endpoint.id)
+    return [i for i, events in session.execute(wanted) if kind.value in events]
+
+
+def tell_endpoints(
+    session: Session,
+    kind: NotificationType,
+    told: Sequence[tuple[Mapping[str, Any], int | None]],
+    at: datetime,
+    endpoints: Sequence[int],
+) -> int:
+    """Write notifications and one delivery of each to each of these endpoints."""
+    if not endpoints or not told:
+        return 0
+    keys = [f"evt_{uuid.uuid4().hex}" for _ in told]
+    insert_rows(
+        session,
+        Notification,
+        [
+            {
+                "key": key,
+                "type": kind.value,
+                "batch_id": batch_id,
+                "data": dict(data),
+                "created_at": at,
+            }
+            for key, (data, batch_id) in zip(keys, told, strict=True)
+        ],
     )
-    session.add(notification)
-    session.flush()
+    given = rows_table(session, {"key": String()}, [(key,) for key in keys])
     session.execute(
         insert(Delivery).from_select(
             [
@@ -135,14 +167,16 @@ def announce(
             ],
             select(
                 Endpoint.id,
-                literal(notification.id, BigId),
-                literal(batch_id, BigId),
+                Notification.id,
+                Notification.batch_id,
                 literal(DeliveryState.PENDING.value),
                 literal(0),
                 literal(at, UTCDateTime()),
             )
-            .where(Endpoint.id.in_(endpoints))
-            .order_by(Endpoint.id),
+            .select_from(Notification)
+            .join(given, given.c.key == Notification.key)
+            .join(Endpoint, Endpoint.id.in_(endpoints))
+            .order_by(Notification.id, Endpoint.id),
         )
     )
-    return notification.id
+    return len(keys) * len(endpoints)

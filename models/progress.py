@@ -8,12 +8,13 @@ from datetime import datetime
 from sqlalchemy import exists, update
 from sqlalchemy.orm import Session
 
+from models.batch_news import announce_ended
 from models.batches import Batch, Item
 from models.states import BatchState, ItemState
 
 
 def finish_batches(session: Session, batch_ids: Collection[int], at: datetime) -> list[int]:
-    """Finish those of the batches that hold nothing any more; gives their ids."""
+    """Finish those of the batches that hold nothing any more, and announce it; gives their ids."""
     held = exists().where(Item.batch_id == Batch.id, Item.state == ItemState.HELD)
     finished = session.scalars(
         update(Batch)
@@ -22,4 +23,6 @@ def finish_batches(session: Session, batch_ids: Collection[int], at: datetime) -
         .returning(Batch.id)
         .execution_options(synchronize_session=False)
     )
-    return list(finished)
+    ids = list(finished)
+    announce_ended(session, ids, at)
+    return ids

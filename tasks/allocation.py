@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from config.names import Task
+from models.batch_news import announce_ended
 from models.batches import Batch, BatchRow, Item
 from models.bulk import CHUNK, ids_table
 from models.errors import (
@@ -230,6 +231,8 @@ def cancel(context: Context, batch_id: int, cause: str = "cancel") -> Cancelled:
         else:
             batch.state = BatchState.CANCELLED
             batch.finished_at = context.now()
+            session.flush()
+            announce_ended(session, [batch_id], context.now())
         if not ever_left:
             batch.confirmed_content = None
     context.ring(Task.REPORT, batch_id)

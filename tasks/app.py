@@ -35,7 +35,10 @@ MODULES: Final = (
     "tasks.asking",
     "tasks.inbox",
     "tasks.receipts",
+    "tasks.adopting",
     "tasks.reporting",
+    "tasks.reconciliation",
+    "tasks.notifications",
     "tasks.upkeep",
 )
 

@@ -70,7 +70,8 @@ class _Doubt:
 def ask(context: Context, certificate: str | None = None) -> int:
     """Ask customs about messages in doubt that are due; gives how many were asked about.
 
-    `certificate`: ask about its messages now, due or not, parked ones too (a person wants to know).
+    `certificate`: ask about its messages now, due or not, those that are parked or taken too (a person
+    wants to know; what customs has for certain stays as it is).
     """
     doubts = _claim_doubts(context, certificate)
     if not doubts:
@@ -111,7 +112,7 @@ def _claim_doubts(context: Context, certificate: str | None) -> list[_Doubt]:
         )
         states = [SubmissionState.IN_DOUBT]
         if certificate is not None:
-            states.append(SubmissionState.PARKED)
+            states += [SubmissionState.PARKED, SubmissionState.TAKEN]
         rows = session.execute(
             select(Submission, last_deadline.label("left_at"))
             .where(Submission.state.in_(states), due)
@@ -122,7 +123,8 @@ def _claim_doubts(context: Context, certificate: str | None) -> list[_Doubt]:
         doubts = []
         for submission, left_at in rows:
             submission.ask_count += 1
-            submission.next_attempt_at = now + lease
+            if submission.state is SubmissionState.IN_DOUBT:
+                submission.next_attempt_at = now + lease
             session.add(
                 Attempt(
                     submission_id=submission.id,

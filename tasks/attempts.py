@@ -6,6 +6,7 @@ and compared.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -25,6 +26,7 @@ from customs.gateway import (
     Taken,
 )
 from models.base import BigId
+from models.batch_news import Refusal, RefusedForm, announce_refused
 from models.batches import Item
 from models.bulk import ids_table, rows_table
 from models.moves import FormMove, move_forms
@@ -119,7 +121,14 @@ def refuse_whole(
         .execution_options(synchronize_session=False)
     )
     held = session.execute(
-        select(Item.id, Item.form_id, Item.certificate, Item.batch_id, Item.submission_id)
+        select(
+            Item.id,
+            Item.form_id,
+            Item.serial,
+            Item.certificate,
+            Item.batch_id,
+            Item.submission_id,
+        )
         .join(given, given.c.id == Item.submission_id)
         .where(Item.state == ItemState.HELD)
     ).all()
@@ -144,6 +153,27 @@ def refuse_whole(
                 moves.append(FormMove(item.form_id, *about, reason=reason))
         start = SUBMITTED_STATE[action]
         move_forms(session, moves, start, FormState.ISSUED, now, "refused_whole")
+    by_message: dict[int, list[Any]] = defaultdict(list)
+    for item in held:
+        by_message[item.submission_id].append(item)
+    announce_refused(
+        session,
+        (
+            Refusal(
+                items[0].batch_id,
+                items[0].certificate,
+                refused[submission_id][0],
+                [
+                    RefusedForm(
+                        i.serial, refused[submission_id][1].code, refused[submission_id][1].text
+                    )
+                    for i in items
+                ],
+            )
+            for submission_id, items in by_message.items()
+        ),
+        now,
+    )
     codes = sorted({o.code for _, o in refused.values()})
     log.warning("submissions_refused", count=len(refused), codes=codes)
 

@@ -17,6 +17,7 @@ from config.settings import Settings
 from customs.gateway import CustomsGateway
 from customs.signing.signer import Signer
 from models.database import Database
+from net.notifier import Notifier
 
 
 class Bell(Protocol):
@@ -38,6 +39,7 @@ class Context:
     ring: Bell
     open_gateway: Callable[[], CustomsGateway]
     open_signer: Callable[[], Signer]
+    open_notifier: Callable[[], Notifier]
     now: Callable[[], datetime] = field(default=_utc_now)
 
     @cached_property
@@ -50,12 +52,19 @@ class Context:
         """The card, opened at the first signature. Used by the submitter alone."""
         return self.open_signer()
 
+    @cached_property
+    def notifier(self) -> Notifier:
+        """The line to those who are told, opened at the first use."""
+        return self.open_notifier()
+
     def close(self) -> None:
         """Give back what was opened."""
         if "gateway" in self.__dict__:
             self.gateway.close()
         if "signer" in self.__dict__:
             self.signer.close()
+        if "notifier" in self.__dict__:
+            self.notifier.close()
         self.database.close()
 
 

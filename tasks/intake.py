@@ -8,7 +8,7 @@ is simply read again.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from sqlalchemy import select, update
@@ -24,7 +24,7 @@ from sheets.reader import SheetReading, read_orders
 from tasks.context import Context
 
 ORDER_ROW: Final = 2
-"""Row number of an order from the command line: below the header, as in a sheet of one row."""
+"""Row number of the first order that comes from no sheet: below the header, as in a sheet."""
 
 ROWS_TOGETHER: Final = 2000
 """Rows written in one transaction: others get their turn on SQLite, and memory stays flat."""
@@ -55,18 +55,26 @@ def receive_sheet(context: Context, content: bytes, file_name: str, pages_mode: 
     return batch_id
 
 
-def receive_order(context: Context, name: str, cells: dict[str, str], pages_mode: PagesMode) -> int:
-    """Keep one order from the command line as a batch of one row; gives the batch.
+def receive_orders(
+    context: Context, name: str, orders: Sequence[dict[str, str]], pages_mode: PagesMode
+) -> int:
+    """Keep orders that come from no sheet as a batch, one row each; gives the batch.
 
-    `cells` are what a sheet would have said, by field: the order is read by the same rules.
+    Each order is what a sheet would have said, by field, the same fields in all: they are read by the
+    same rules.
     """
-    header = [ORDERS.words[field][0] for field in cells]
-    columns = {field: index for index, field in enumerate(cells)}
-    draft = OrderReader(header, columns, pages_mode).read(ORDER_ROW, list(cells.values()))
+    fields = list(orders[0])
+    header = [ORDERS.words[field][0] for field in fields]
+    columns = {field: index for index, field in enumerate(fields)}
+    reader = OrderReader(header, columns, pages_mode)
+    drafts = [
+        reader.read(number, [order[field] for field in fields])
+        for number, order in enumerate(orders, start=ORDER_ROW)
+    ]
     with context.database.write() as session:
         batch_id = _new_batch(session, context, name, None)
-        _insert_rows(session, batch_id, [draft])
-        _set(session, batch_id, row_count=1, header=header, columns=columns, header_row=1)
+        _insert_rows(session, batch_id, drafts)
+        _set(session, batch_id, row_count=len(drafts), header=header, columns=columns, header_row=1)
     return batch_id
 
 

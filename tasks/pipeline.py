@@ -15,7 +15,17 @@ from sqlalchemy.orm import Session
 
 from config.names import Task
 from models.batches import Batch, Item
-from models.states import BatchState, InboxState, ItemState, SubmissionState
+from models.notifications import Delivery, Endpoint
+from models.reconciliation import Run
+from models.states import (
+    BatchState,
+    DeliveryState,
+    InboxState,
+    ItemState,
+    RunState,
+    SubmissionState,
+)
+from models.stock import Stock
 from models.submissions import CustomsLink, InboxMessage, ReceiptLine, Submission
 from models.verdicts import Verdict
 
@@ -71,6 +81,22 @@ AT_ALL: Final[dict[Task, Callable[[datetime], Select[int] | Select[str]]]] = {
     ),
     Task.ADOPT: lambda _now: select(ReceiptLine.id).where(
         ReceiptLine.open, ReceiptLine.verdict == Verdict.ASK.value
+    ),
+    Task.DELIVER: lambda now: (
+        select(Delivery.id)
+        .join(Endpoint, Endpoint.id == Delivery.endpoint_id)
+        .where(
+            Delivery.state == DeliveryState.PENDING,
+            Delivery.next_attempt_at <= now,
+            Endpoint.active,
+            or_(Endpoint.paused_until.is_(None), Endpoint.paused_until <= now),
+        )
+    ),
+    Task.COUNT_STOCK: lambda _now: select(Stock.id).where(Stock.recount),
+    Task.RECONCILE: lambda now: select(Run.id).where(
+        Run.state.in_([RunState.PLANNED, RunState.COMPARING]),
+        Run.due_at <= now,
+        or_(Run.lease_until.is_(None), Run.lease_until <= now),
     ),
     Task.POLL: lambda now: select(CustomsLink.name).where(CustomsLink.poll_at <= now),
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from config.names import Task
+from models.batch_news import announce_checked
 from models.batches import Batch
 from models.planner import make_plan
 from models.states import BatchState
@@ -23,10 +24,14 @@ def check(context: Context, batch_id: int) -> str | None:
         batch = session.get(Batch, batch_id, with_for_update=True)
         if batch is None or batch.state not in _CHECKABLE:
             return None
-        batch.plan = make_plan(session, batch)
+        before = batch.plan if batch.state is BatchState.CHECKED else None
+        plan = batch.plan = make_plan(session, batch)
         batch.state = BatchState.CHECKED
         batch.checked_at = context.now()
-        return batch.plan
+        if plan != before:
+            announce_checked(session, batch, context.now())
+    context.ring(Task.DELIVER)
+    return plan
 
 
 @app.task(name=Task.CHECK.value)

@@ -46,6 +46,7 @@ def report(context: Context, batch_id: int) -> Path | None:
     with context.database.write() as session:
         batch = session.get_one(Batch, batch_id)
         batch.reported_at = context.now()
+    context.ring(Task.DELIVER)
     log.info("batch_reported", batch_id=batch_id, path=str(path))
     return path
 

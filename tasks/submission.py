@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 from config.names import Task
 from customs.bcm1 import MAX_SERIALS, signed_message
 from customs.gateway import Message, MessageLine
-from customs.signing.xmldsig import PROFILES
+from customs.signing.xmldsig import PROFILES, certificate_expiry
 from models.batches import Batch, BatchRow, Item
 from models.bulk import chunks, insert_rows, rows_table
 from models.card import note_card
@@ -206,9 +206,10 @@ def sign(context: Context) -> int:
             break
     if not messages:
         return 0
+    expiry = certificate_expiry(context.signer.certificate_der()) if signed else None
     with context.database.write() as session:
         stored = _store_signed(session, context, signed)
-        _note_card(session, context, trouble)
+        _note_card(session, context, trouble, expiry)
     if stored:
         context.ring(Task.SEND)
     if trouble is None:
@@ -287,10 +288,12 @@ def _store_signed(session: Session, context: Context, signed: Sequence[tuple[int
     return result.rowcount
 
 
-def _note_card(session: Session, context: Context, trouble: SigningError | None) -> None:
+def _note_card(
+    session: Session, context: Context, trouble: SigningError | None, expiry: datetime | None
+) -> None:
     label = context.settings.pkcs11_token_label or "key-file"
     if trouble is None:
-        note_card(session, label, CardState.READY, "", context.now())
+        note_card(session, label, CardState.READY, "", context.now(), expiry)
         return
     refused = isinstance(trouble, PinRefused)
     state = CardState.PIN_REFUSED if refused else CardState.ABSENT

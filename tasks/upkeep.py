@@ -15,7 +15,10 @@ from sqlalchemy import delete, select
 from config.names import Task
 from models.batches import Batch, BatchRow, Item
 from models.links import customs_link
+from models.low_stock import watch_stock
+from models.runs import plan_next_run
 from models.states import BatchState
+from models.stock import Stock
 from tasks import pipeline
 from tasks.app import app
 from tasks.context import Context, current
@@ -33,6 +36,7 @@ def sweep(context: Context) -> list[tuple[Task, tuple[int, ...]]]:
     """Ring for everything that is due now; gives the rings."""
     with context.database.write() as session:
         customs_link(session, context.now())  # polling is due from the first sweep on
+        plan_next_run(session, context.now(), context.settings.reconcile_hour)
     with context.database.read() as session:
         rings = list(pipeline.due(session, context.now()))
     for task, ids in rings:
@@ -56,6 +60,24 @@ def clear_unconfirmed(context: Context) -> Sequence[int]:
             session.execute(delete(table).where(table.batch_id.in_(old)))
         session.execute(delete(Batch).where(Batch.id.in_(old)))
     return old
+
+
+def count_stock(context: Context) -> int:
+    """Count the stocks whose forms came or went, one at a time; says it when one became low."""
+    with context.database.read() as session:
+        due = session.scalars(select(Stock.id).where(Stock.recount).order_by(Stock.id)).all()
+    for stock_id in due:
+        with context.database.write() as session:
+            watch_stock(session, stock_id, context.settings.low_stock, context.now())
+    if due:
+        context.ring(Task.DELIVER)
+    return len(due)
+
+
+@app.task(name=Task.COUNT_STOCK.value)
+def count_stock_task() -> None:
+    """Forms came or went."""
+    count_stock(current())
 
 
 @app.task(name=Task.SWEEP.value)

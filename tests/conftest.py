@@ -34,16 +34,22 @@ from models.invariants import (
 )
 from models.language import Language, use_language
 from models.schema import upgrade
+from net.addresses import read_networks
+from net.notifier_http import HttpNotifier
 from tasks import (
+    adopting,
     allocation,
     asking,
     inbox,
+    notifications,
     pipeline,
     planning,
     receipts,
+    reconciliation,
     reporting,
     sending,
     submission,
+    upkeep,
 )
 from tasks.context import Context
 from tests import factories
@@ -247,7 +253,10 @@ USE_CASES = {
     Task.SEND: sending.send,
     Task.ASK: asking.ask,
     Task.APPLY: receipts.apply,
-    Task.ADOPT: receipts.adopt,
+    Task.ADOPT: adopting.adopt,
+    Task.DELIVER: notifications.deliver,
+    Task.COUNT_STOCK: upkeep.count_stock,
+    Task.RECONCILE: reconciliation.reconcile,
     Task.REPORT: reporting.report,
     Task.EXPIRE: allocation.expire,
 }
@@ -272,6 +281,7 @@ def world(
         lambda task, *ids: rings.append((task, ids)),
         lambda: HttpGateway(customs.url, "simulator", 4, settings.send_deadline_seconds),
         lambda: KeyFileSigner(key_folder, factories.SENDER),
+        lambda: HttpNotifier(read_networks("127.0.0.0/8"), timeout_seconds=1),
         clock,
     )
     yield World(context, customs, clock, rings)

@@ -13,9 +13,9 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from config.names import Task
 from config.settings import Settings
-from customs.callbacks import CallbackRefused, verify_callback
 from models.database import Database
 from models.errors import BlankformsError
+from net.webhooks import SignatureRefused, verify
 from tasks.app import require_broker
 from tasks.context import Bell
 from tasks.inbox import callback_arrival, store
@@ -39,7 +39,7 @@ def create_app(settings: Settings, database: Database, ring: Bell) -> Flask:
         headers = request.headers
         message_id = headers.get("webhook-id", "")
         try:
-            verify_callback(
+            verify(
                 secrets,
                 message_id,
                 headers.get("webhook-timestamp", ""),
@@ -47,7 +47,7 @@ def create_app(settings: Settings, database: Database, ring: Bell) -> Flask:
                 body,
                 time.time(),
             )
-        except CallbackRefused as refused:
+        except SignatureRefused as refused:
             log.warning("callback_refused", reason=str(refused))
             return jsonify(error="unauthorized"), 401
         with database.write() as session:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import warnings
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -20,6 +21,8 @@ from customs.signing.signer import Signer
 from models.database import Database
 from models.language import Language, use_language
 from models.schema import require_schema
+from net.addresses import read_networks
+from net.notifier import Notifier
 from tasks.app import app, configure, ring
 from tasks.context import Context, current, use
 
@@ -41,7 +44,12 @@ def build_context(settings: Settings) -> Context:
             settings.send_deadline_seconds,
         )
 
-    return Context(settings, database, ring, gateway, lambda: open_signer(settings))
+    def notifier() -> Notifier:
+        from net.notifier_http import HttpNotifier
+
+        return HttpNotifier(read_networks(settings.notify_networks))
+
+    return Context(settings, database, ring, gateway, lambda: open_signer(settings), notifier)
 
 
 def open_database(settings: Settings) -> Database:
@@ -91,10 +99,25 @@ def _make_folders(settings: Settings) -> None:
     if settings.simulated and not settings.simulator_secret_file.exists():
         settings.simulator_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         secret = "whsec_" + base64.b64encode(os.urandom(32)).decode()
-        part = settings.simulator_secret_file.with_suffix(".part")
-        part.write_text(secret)
-        part.chmod(0o600)
-        part.rename(settings.simulator_secret_file)
+        _keep_secret(settings.simulator_secret_file, secret.encode())
+    if settings.database_url is None and settings.notification_key is None:
+        _keep_secret(settings.notification_key_file, base64.b64encode(os.urandom(48)))
+
+
+def _keep_secret(path: Path, secret: bytes) -> None:
+    """Write a secret unless one is there; of two processes at once, the first one's stays."""
+    if path.exists():
+        return
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(secret)
+    try:
+        os.link(part, path)  # unlike a rename, it never replaces what is there
+    except FileExistsError:
+        pass  # another process was first
+    finally:
+        part.unlink()
 
 
 def celery_process(name: str) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
@@ -122,3 +123,9 @@ def _digest(profile: SignatureProfile, data: bytes) -> bytes:
     digest = hashes.Hash(profile.digest())
     digest.update(data)
     return digest.finalize()
+
+
+@lru_cache(maxsize=4)
+def certificate_expiry(certificate_der: bytes) -> datetime:
+    """When the signing certificate ends (UTC)."""
+    return x509.load_der_x509_certificate(certificate_der).not_valid_after_utc

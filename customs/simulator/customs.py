@@ -17,10 +17,10 @@ from typing import Any, Final
 from xml.sax.saxutils import escape
 
 from customs.bcm1 import BEIJING, NAMESPACE, TIME_FORMAT
-from customs.callbacks import sign_callback
 from customs.simulator import rules
 from customs.simulator.faults import Fault, FaultScript, Rule
 from customs.simulator.ledger import Ledger
+from net.webhooks import sign
 
 CALL_AGAIN_SECONDS: Final = 2.0
 CALLS: Final = 20
@@ -283,7 +283,7 @@ class SimulatedCustoms:
                 "Content-Type": "application/json",
                 "webhook-id": message_id,
                 "webhook-timestamp": str(moment),
-                "webhook-signature": sign_callback(secret, message_id, moment, body),
+                "webhook-signature": sign(secret, message_id, moment, body),
             },
         )
         try:

@@ -89,3 +89,17 @@ class Ledger:
             db.executemany(
                 "INSERT OR REPLACE INTO certificate VALUES (?, ?, ?, ?, ?, ?, ?)", certificates
             )
+
+    def settle_by_hand(self, serial: str, form_type: str, state: str, certificate: str) -> None:
+        """Somebody verified or voided a form at the portal: an effect without a message of ours."""
+        with self.transaction() as db:
+            db.execute(
+                "UPDATE form SET state = ?, certificate = ?, updated_at = strftime('%s','now')"
+                " WHERE serial = ? AND form_type = ? AND state = '1'",
+                (state, certificate, serial, form_type),
+            )
+            db.execute(
+                "INSERT INTO decision (serial, form_type, operation, certificate, rep_code,"
+                " form_state, effect, at) VALUES (?, ?, 'portal', ?, '0000', ?, 1, strftime('%s'))",
+                (serial, form_type, certificate, state),
+            )

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from lxml import etree
 from standardwebhooks import Webhook
 
-from customs import bcm1, callbacks, http
+from customs import bcm1, http
 from customs.gateway import (
     Conflict,
     InDoubt,
@@ -31,6 +31,7 @@ from customs.gateway import (
 from customs.signing.keyfile import KeyFileSigner, certificate_file
 from customs.signing.xmldsig import PROFILES
 from models.states import Action
+from net import webhooks
 from tests.conftest import DATA
 from tests.factories import EXPORTER, SENDER
 
@@ -246,8 +247,8 @@ def test_the_standardwebhooks_package_and_we_agree():
     now = datetime.now(UTC)
     stamp = int(now.timestamp())
     theirs = Webhook(SECRET).sign("msg_1", now, body)
-    assert callbacks.sign_callback(SECRET, "msg_1", stamp, body.encode()) == theirs
-    callbacks.verify_callback([SECRET], "msg_1", str(stamp), theirs, body.encode(), stamp)
+    assert webhooks.sign(SECRET, "msg_1", stamp, body.encode()) == theirs
+    webhooks.verify([SECRET], "msg_1", str(stamp), theirs, body.encode(), stamp)
 
 
 @pytest.mark.parametrize(
@@ -270,21 +271,21 @@ def test_the_standardwebhooks_package_and_we_agree():
 def test_a_callback_that_is_not_right_is_refused_and_nothing_else(message_id, moment, signature):
     given = signature
     if given is None:
-        given = callbacks.sign_callback(SECRET, "msg_1", 1000, b"{}")
-    with pytest.raises(callbacks.CallbackRefused):
-        callbacks.verify_callback([SECRET], message_id, moment, given, b"{}", 1000)
+        given = webhooks.sign(SECRET, "msg_1", 1000, b"{}")
+    with pytest.raises(webhooks.SignatureRefused):
+        webhooks.verify([SECRET], message_id, moment, given, b"{}", 1000)
 
 
 def test_any_of_several_secrets_and_signatures_will_do_while_rotating():
-    old = callbacks.sign_callback(OTHER, "m", 1000, b"{}")
-    new = callbacks.sign_callback(SECRET, "m", 1000, b"{}")
-    callbacks.verify_callback([SECRET], "m", "1000", f"{old} {new}", b"{}", 1000)
-    callbacks.verify_callback([OTHER, SECRET], "m", "1000", new, b"{}", 1000)
-    with pytest.raises(callbacks.CallbackRefused):
-        callbacks.verify_callback([SECRET], "m", "1000", old, b"{}", 1000)
+    old = webhooks.sign(OTHER, "m", 1000, b"{}")
+    new = webhooks.sign(SECRET, "m", 1000, b"{}")
+    webhooks.verify([SECRET], "m", "1000", f"{old} {new}", b"{}", 1000)
+    webhooks.verify([OTHER, SECRET], "m", "1000", new, b"{}", 1000)
+    with pytest.raises(webhooks.SignatureRefused):
+        webhooks.verify([SECRET], "m", "1000", old, b"{}", 1000)
 
 
 @given(st.text(max_size=60), st.text(max_size=30), st.text(max_size=80), st.binary(max_size=60))
 def test_no_header_makes_it_fail_otherwise(message_id, moment, signatures, body):
-    with pytest.raises(callbacks.CallbackRefused):
-        callbacks.verify_callback([SECRET], message_id, moment, signatures, body, 1000)
+    with pytest.raises(webhooks.SignatureRefused):
+        webhooks.verify([SECRET], message_id, moment, signatures, body, 1000)

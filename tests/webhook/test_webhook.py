@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from config.names import Task
-from customs.callbacks import sign_callback
 from models.database import Database
 from models.submissions import InboxMessage
+from net.webhooks import sign
 from tests.conftest import settings_for
 from tests.factories import AGENT_HANDLED, bring_in, confirm, upload
 from webhook.app import BODY_LIMIT, create_app
@@ -43,7 +43,7 @@ def call(client, body, message_id="msg_1", secret=SECRET, moment=None, **headers
         headers={
             "webhook-id": message_id,
             "webhook-timestamp": str(stamp),
-            "webhook-signature": sign_callback(secret, message_id, stamp, raw),
+            "webhook-signature": sign(secret, message_id, stamp, raw),
             **headers,
         },
     )

@@ -37,7 +37,10 @@ def upgrade() -> None:
         sa.Column("disabled_reason", sa.String(length=255), nullable=True),
         sa.Column("generation", sa.Integer(), nullable=False),
         sa.Column("overlap_until", UTCDateTime(), nullable=True),
+        sa.Column("salt", sa.String(length=32), nullable=False),
         sa.Column("key_mark", sa.String(length=16), nullable=False),
+        sa.Column("failure_count", sa.Integer(), nullable=False),
+        sa.Column("paused_until", UTCDateTime(), nullable=True),
         sa.Column("created_at", UTCDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_endpoint")),
     )

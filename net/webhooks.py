@@ -1,7 +1,7 @@
-"""Standard Webhooks signatures, symmetric v1 (contract section 4): checking and making them.
+"""Standard Webhooks signatures, symmetric v1: on customs' callbacks (contract section 4), and on ours.
 
 Checked over the raw bytes, in constant time, against every secret that is valid now. Whatever a
-stranger puts in the headers ends as `CallbackRefused`, never as another exception.
+stranger puts in the headers ends as `SignatureRefused`, never as another exception.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ ID_LIMIT: Final = 255
 _PREFIX: Final = "whsec_"
 
 
-class CallbackRefused(Exception):
-    """Not a callback of customs: missing, malformed, stale or wrongly signed."""
+class SignatureRefused(Exception):
+    """Not from whom it says: missing, malformed, stale or wrongly signed."""
 
 
-def sign_callback(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
-    """The `webhook-signature` header for a callback."""
+def sign(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
+    """One signature of the `webhook-signature` header; several are separated by spaces."""
     return f"v1,{b64encode(_mac(decode_secret(secret), message_id, str(timestamp), body)).decode()}"
 
 
-def verify_callback(
+def verify(
     secrets: Iterable[str],
     message_id: str,
     timestamp: str,
@@ -37,13 +37,13 @@ def verify_callback(
     body: bytes,
     now: float,
 ) -> None:
-    """Accept a callback or raise `CallbackRefused`. Times are Unix seconds."""
+    """Accept a message or raise `SignatureRefused`. Times are Unix seconds."""
     if not 0 < len(message_id) <= ID_LIMIT:
-        raise CallbackRefused("webhook-id")
+        raise SignatureRefused("webhook-id")
     if not (timestamp.isascii() and timestamp.isdecimal() and len(timestamp) < 16):  # noqa: PLR2004
-        raise CallbackRefused("webhook-timestamp")
+        raise SignatureRefused("webhook-timestamp")
     if abs(now - int(timestamp)) > TOLERANCE_SECONDS:
-        raise CallbackRefused("webhook-timestamp out of tolerance")
+        raise SignatureRefused("webhook-timestamp out of tolerance")
     given = [s.removeprefix("v1,").encode() for s in signatures.split(" ") if s.startswith("v1,")]
     accepted = False
     for secret in secrets:
@@ -51,7 +51,7 @@ def verify_callback(
         for signature in given:
             accepted |= hmac.compare_digest(wanted, signature)
     if not accepted:
-        raise CallbackRefused("webhook-signature")
+        raise SignatureRefused("webhook-signature")
 
 
 def decode_secret(secret: str) -> bytes:
@@ -59,7 +59,7 @@ def decode_secret(secret: str) -> bytes:
     try:
         return b64decode(secret.removeprefix(_PREFIX), validate=True)
     except binascii.Error as error:
-        raise ValueError("a callback secret is whsec_ and base64") from error
+        raise ValueError("a webhook secret is whsec_ and base64") from error
 
 
 def _mac(key: bytes, message_id: str, timestamp: str, body: bytes) -> bytes:

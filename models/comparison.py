@@ -1,0 +1,242 @@
+"""Our book against customs' list, window by window of serials: a merge in flat memory.
+
+What customs is expected to list of our forms is made in the database, in customs' own words; two lines
+that are alike cost one comparison. Only what differs is looked at closely.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Final
+
+from sqlalchemy import String, case, func, select
+from sqlalchemy.orm import Session
+
+from models.base import Serial
+from models.bulk import CHUNK, chunks, rows_table
+from models.differences import (
+    ISSUED_THERE,
+    VERIFIED_THERE,
+    VOIDED_THERE,
+    DifferenceClass,
+    classify,
+)
+from models.serials import successor
+from models.states import FINAL_FORM_STATES, FormState
+from models.stock import Form, FormEvent, Stock
+
+Line = tuple[str, str, str, str]
+"""serial, form type, FormState code, certificate ("" unless final)."""
+
+Key = tuple[str, str]
+"""serial, form type."""
+
+_EXPECTED: Final = case(
+    (Form.state == FormState.VERIFIED, VERIFIED_THERE),
+    (Form.state == FormState.VOIDED, VOIDED_THERE),
+    else_=ISSUED_THERE,
+)
+_CERTIFICATE: Final = case(
+    (Form.state.in_(sorted(FINAL_FORM_STATES)), func.coalesce(Form.certificate, "")), else_=""
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A form as customs lists it."""
+
+    serial: str
+    form_type: str
+    state: str
+    certificate: str | None
+    issued_on: date | None
+
+    @property
+    def line(self) -> Line:
+        """As compared."""
+        final = self.state in {VERIFIED_THERE, VOIDED_THERE}
+        return self.serial, self.form_type, self.state, (self.certificate or "") if final else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """A form of ours that customs lists otherwise, or not at all."""
+
+    id: int
+    serial: str
+    form_type: str
+    owner: str
+    state: FormState
+    certificate: str | None
+    moved_at: datetime
+
+
+@dataclass(slots=True)
+class Found:
+    """A difference of one form, or of consecutive ones that are all alike."""
+
+    kind: DifferenceClass
+    form_type: str
+    first_serial: str
+    last_serial: str
+    form_count: int
+    state: FormState | None
+    certificate: str | None
+    customs_state: str | None
+    customs_certificate: str | None
+    issued_on: date | None
+    since: datetime | None
+
+    def alike(self, other: Found) -> bool:
+        """Whether `other` is the same thing about the next serial."""
+        mine, its = self._said(), other._said()
+        return mine == its and successor(self.last_serial) == other.first_serial
+
+    def _said(self) -> tuple[object, ...]:
+        return (
+            self.kind,
+            self.form_type,
+            self.state,
+            self.certificate,
+            self.customs_state,
+            self.customs_certificate,
+            self.issued_on,
+        )
+
+
+def expected_lines(session: Session, holder: str, after: str, upto: str | None) -> list[Line]:
+    """What customs should list of a holder's forms with `after` < serial <= `upto` (None: to the end)."""
+    stocks = session.scalars(select(Stock.id).where(Stock.owner == holder)).all()
+    query = select(Form.serial, Form.form_type, _EXPECTED, _CERTIFICATE).where(
+        Form.stock_id.in_(stocks), Form.serial > after
+    )
+    if upto is not None:
+        query = query.where(Form.serial <= upto)
+    return [tuple(row) for row in session.execute(query)]
+
+
+def differing(ours: Iterable[Line], theirs: Iterable[Line]) -> set[Key]:
+    """The forms of which the two say something else, or only one says anything."""
+    return {line[:2] for line in set(ours) ^ set(theirs)}
+
+
+def our_forms(session: Session, keys: Collection[Key]) -> dict[Key, Ours]:
+    """These forms as we have them, whoever holds them, and when each moved last."""
+    moved = (
+        select(FormEvent.at)
+        .where(FormEvent.form_id == Form.id)
+        .order_by(FormEvent.id.desc())
+        .limit(1)
+        .correlate(Form)
+        .scalar_subquery()
+    )
+    found: dict[Key, Ours] = {}
+    for chunk in chunks(sorted(keys), CHUNK):
+        given = rows_table(session, {"serial": Serial, "form_type": String()}, chunk)
+        for row in session.execute(
+            select(
+                Form.id,
+                Form.serial,
+                Form.form_type,
+                Stock.owner,
+                Form.state,
+                Form.certificate,
+                moved,
+            )
+            .join(given, (given.c.serial == Form.serial) & (given.c.form_type == Form.form_type))
+            .join(Stock, Stock.id == Form.stock_id)
+        ):
+            ours = Ours(*row)
+            found[ours.serial, ours.form_type] = ours
+    return found
+
+
+@dataclass(slots=True)
+class Judgement:
+    """What became of the forms that differ: differences, and what is none."""
+
+    found: list[Found]
+    moving: int = 0
+    before_us: int = 0
+
+
+def judge(
+    holder: str,
+    keys: Collection[Key],
+    ours: dict[Key, Ours],
+    theirs: dict[Key, Listed],
+    settled_before: datetime,
+) -> Judgement:
+    """Class the forms that differ; consecutive ones that are alike become one difference.
+
+    A form of ours that moved after `settled_before` is still in motion: the next night sees it. One
+    that another holder has here is looked at when that holder is.
+    """
+    judgement = Judgement([])
+    for key in sorted(keys, key=lambda k: (k[1], k[0])):
+        mine, listed = ours.get(key), theirs.get(key)
+        if mine is not None and mine.owner != holder:
+            continue
+        if mine is not None and mine.moved_at > settled_before:
+            judgement.moving += 1
+            continue
+        kind = classify(
+            mine.state if mine else None,
+            mine.certificate if mine else None,
+            listed.state if listed else None,
+            listed.certificate if listed else None,
+        )
+        if kind is None:
+            judgement.before_us += mine is None
+            continue
+        _add(judgement.found, _found(kind, key, mine, listed))
+    return judgement
+
+
+def _found(kind: DifferenceClass, key: Key, mine: Ours | None, listed: Listed | None) -> Found:
+    serial, form_type = key
+    return Found(
+        kind,
+        form_type,
+        serial,
+        serial,
+        1,
+        mine.state if mine else None,
+        mine.certificate if mine else None,
+        listed.state if listed else None,
+        listed.certificate if listed else None,
+        listed.issued_on if listed else None,
+        mine.moved_at if mine else None,
+    )
+
+
+def _add(found: list[Found], new: Found) -> None:
+    last = found[-1] if found else None
+    if last is None or not last.alike(new):
+        found.append(new)
+        return
+    last.last_serial = new.last_serial
+    last.form_count += 1
+    if new.since is not None and (last.since is None or new.since < last.since):
+        last.since = new.since
+
+
+def window(listed: Sequence[Listed], after: str, more: bool) -> tuple[Sequence[Listed], str | None]:
+    """The part of a page that can be compared, and up to which serial: None, to the end.
+
+    A serial may exist in several types, and a page may end between them: its last serial is left to the
+    next page. Raises ValueError for a list that is not ascending: comparing it would invent
+    differences.
+    """
+    serials = [f.serial for f in listed]
+    if serials != sorted(serials) or (serials and serials[0] <= after):
+        raise ValueError("not ascending by serial")
+    if not more:
+        return listed, None
+    last = serials[-1] if serials else ""
+    whole = [f for f in listed if f.serial != last]
+    if not whole:
+        raise ValueError("a page without end")
+    return whole, whole[-1].serial

@@ -1,0 +1,396 @@
+"""Stage 7, reconcile: each night every form is compared with customs' list, both ways.
+
+Reads customs and never submits; changes nothing of ours but the certificates that it brings up to date.
+One run for each business date. Its place moves in the transaction that stores what was found, under a
+lease, so a run that was killed goes on, a second one at the same time finds nothing to do,
+and a finished one is frozen.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as clock_time
+from typing import Any, Final
+
+import structlog
+from sqlalchemy import func, or_, select, update
+from sqlalchemy.orm import Session
+
+from config.names import Task
+from models.bulk import chunks, insert_rows
+from models.comparison import (
+    Listed,
+    differing,
+    expected_lines,
+    judge,
+    our_forms,
+    window,
+)
+from models.errors import BadArgument, GatewayUnreachable, RunNotFound
+from models.language import t
+from models.notifications import announce
+from models.overdue import (
+    expired_reservations,
+    overdue_submissions,
+    printed_not_verified,
+    unaccounted,
+    unmatched_receipts,
+)
+from models.reconciliation import Difference, Run
+from models.runs import BEIJING, business_date, new_run
+from models.states import NotificationType, RunState
+from models.usage import day_in_numbers
+from tasks.app import app
+from tasks.audit import take_anchor
+from tasks.context import Context, current
+from tasks.registers import CUSTOMS_PAGE, known_owners, sync_certificates
+
+log = structlog.get_logger(__name__)
+
+LEASE: Final = timedelta(minutes=10)
+"""Longer than any one step: a page of customs' list, or the certificates of one enterprise."""
+
+RUN_SECONDS: Final = 60.0
+"""A ring's work ends after that and goes on with the next ring: the worker has other things to do."""
+
+CUSTOMS_AWAY: Final = timedelta(minutes=5)
+"""How long a run waits when customs does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """How far a run has come, as this process holds it."""
+
+    run_id: int
+    lease: str
+    day: date
+    stage: str
+    holder: str
+    after: str
+
+
+class _Lost(Exception):
+    """Another process has the run now."""
+
+
+def open_run(context: Context, day: date | None = None) -> int:
+    """The run of a date (today's at customs by default), due now; gives its id.
+
+    Raises `BadArgument` for a date that has not come.
+    """
+    now = context.now()
+    today = business_date(now)
+    day = day or today
+    if day > today:
+        raise BadArgument(detail=t(f"{day} 尚未到来", f"{day} has not come yet"))
+    with context.database.write() as session:
+        new_run(session, day, now)
+        session.execute(
+            update(Run)
+            .where(Run.business_date == day, Run.state == RunState.PLANNED, Run.due_at > now)
+            .values(due_at=now)
+        )
+        return session.scalars(select(Run.id).where(Run.business_date == day)).one()
+
+
+def reconcile(
+    context: Context, run_id: int | None = None, seconds: float = RUN_SECONDS
+) -> RunState | None:
+    """Go on with a run (the oldest that is due, or this one) for so long; gives its state then.
+
+    None: there is none to go on with, or another process is at it. Raises `GatewayUnreachable`; the
+    run keeps its place and is due again after a while.
+    """
+    place = _claim(context, run_id)
+    if place is None:
+        return None
+    end = time.monotonic() + seconds
+    try:
+        while place.stage != _DONE and time.monotonic() < end:
+            place = _STAGES[place.stage](context, place)
+    except _Lost:
+        log.info("run_taken_over", run_id=place.run_id)
+        return None
+    except GatewayUnreachable:
+        _let_go(context, place, context.now() + CUSTOMS_AWAY)
+        raise
+    if place.stage == _DONE:
+        context.ring(Task.DELIVER)
+        return RunState.FINISHED
+    _let_go(context, place, None)
+    context.ring(Task.RECONCILE)
+    return RunState.COMPARING
+
+
+def run_state(context: Context, run_id: int) -> RunState:
+    """Where a run stands. Raises `RunNotFound`."""
+    with context.database.read() as session:
+        state = session.scalar(select(Run.state).where(Run.id == run_id))
+    if state is None:
+        raise RunNotFound(run=run_id)
+    return state
+
+
+# -- the lease ----------------------------------------------------------------------------------
+
+
+def _claim(context: Context, run_id: int | None) -> _Place | None:
+    now = context.now()
+    lease = uuid.uuid4().hex
+    with context.database.write() as session:
+        wanted = select(Run).where(
+            Run.state.in_([RunState.PLANNED, RunState.COMPARING]),
+            Run.due_at <= now,
+            or_(Run.lease_until.is_(None), Run.lease_until <= now),
+        )
+        if run_id is not None:
+            wanted = wanted.where(Run.id == run_id)
+        run = session.scalars(
+            wanted.order_by(Run.business_date).limit(1).with_for_update(skip_locked=True)
+        ).first()
+        if run is None:
+            return None
+        run.state = RunState.COMPARING
+        run.started_at = run.started_at or now
+        run.lease, run.lease_until = lease, now + LEASE
+        return _Place(run.id, lease, run.business_date, run.stage, run.holder, run.after)
+
+
+def _let_go(context: Context, place: _Place, until: datetime | None) -> None:
+    """Let the run be taken at once, or not before a moment."""
+    with context.database.write() as session:
+        session.execute(
+            update(Run)
+            .where(Run.id == place.run_id, Run.lease == place.lease)
+            .values(lease=None, lease_until=until)
+        )
+
+
+def _move(
+    session: Session,
+    context: Context,
+    place: _Place,
+    to: _Place,
+    differences: Iterable[dict[str, Any]] = (),
+    **counted: Any,
+) -> _Place:
+    """Store what was found and the new place together. Raises `_Lost` when the lease is another's."""
+    moved = session.execute(
+        update(Run)
+        .where(
+            Run.id == place.run_id,
+            Run.lease == place.lease,
+            Run.stage == place.stage,
+            Run.holder == place.holder,
+            Run.after == place.after,
+        )
+        .values(
+            stage=to.stage,
+            holder=to.holder,
+            after=to.after,
+            lease_until=context.now() + LEASE,
+            **counted,
+        )
+        .execution_options(synchronize_session=False)
+        .returning(Run.id)
+    ).all()
+    if not moved:
+        raise _Lost
+    for chunk in chunks(differences):
+        insert_rows(session, Difference, [_stored(context, place, values) for values in chunk])
+    return to
+
+
+_BLANK: Final = {
+    "owner": "",
+    "form_type": "",
+    "first_serial": None,
+    "last_serial": None,
+    "form_count": 1,
+    "state": None,
+    "certificate": None,
+    "customs_state": None,
+    "customs_certificate": None,
+    "issued_on": None,
+    "reference": None,
+    "detail": "",
+    "since": None,
+}
+
+
+def _stored(context: Context, place: _Place, values: dict[str, Any]) -> dict[str, Any]:
+    """A difference as a row, with its age in whole days of customs' calendar."""
+    row = {**_BLANK, **values, "run_id": place.run_id}
+    since, issued_on = row["since"], row["issued_on"]
+    began = since.astimezone(BEIJING).date() if since else issued_on
+    row["age_days"] = max(0, (business_date(context.now()) - began).days) if began else 0
+    return row
+
+
+# -- the stages ---------------------------------------------------------------------------------
+
+
+def _certificates(context: Context, place: _Place) -> _Place:
+    """Bring the certificates of the next enterprise up to date."""
+    following = _next_holder(context, place.holder)
+    if following is None:
+        to = replace(place, stage="forms", holder="", after="")
+    else:
+        sync_certificates(context, [following])
+        to = replace(place, holder=following)
+    with context.database.write() as session:
+        return _move(session, context, place, to)
+
+
+def _forms(context: Context, place: _Place) -> _Place:
+    """Compare the next page of a holder's forms; `holder` is the one under way, "" before the first."""
+    if not place.holder:
+        first = _next_holder(context, "")
+        to = replace(place, holder=first or "", stage="forms" if first else "open")
+        with context.database.write() as session:
+            return _move(session, context, place, to)
+    asked_at = context.now()
+    page, following = context.gateway.forms(place.holder, place.after, CUSTOMS_PAGE)
+    listed = [Listed(f.serial, f.form_type, f.state, f.certificate, f.issued_on) for f in page]
+    try:
+        listed_here, upto = window(listed, place.after, following is not None)
+    except ValueError as error:
+        raise GatewayUnreachable(detail=f"/forms: {error}") from error
+    return _compare(context, place, listed_here, upto, asked_at)
+
+
+def _compare(
+    context: Context,
+    place: _Place,
+    listed: Sequence[Listed],
+    upto: str | None,
+    asked_at: datetime,
+) -> _Place:
+    with context.database.read() as session:
+        ours = expected_lines(session, place.holder, place.after, upto)
+        keys = differing(ours, (f.line for f in listed))
+        forms = our_forms(session, keys)
+    by_key = {(f.serial, f.form_type): f for f in listed if (f.serial, f.form_type) in keys}
+    settled = asked_at - timedelta(minutes=context.settings.moving_minutes)
+    judgement = judge(place.holder, keys, forms, by_key, settled)
+    to = replace(place, after=upto or "")
+    if upto is None:
+        holder = _next_holder(context, place.holder)
+        to = replace(to, holder=holder or "", stage="forms" if holder else "open")
+    differences = (
+        {
+            "kind": f.kind,
+            "owner": place.holder,
+            "form_type": f.form_type,
+            "first_serial": f.first_serial,
+            "last_serial": f.last_serial,
+            "form_count": f.form_count,
+            "state": f.state,
+            "certificate": f.certificate,
+            "customs_state": f.customs_state,
+            "customs_certificate": f.customs_certificate,
+            "issued_on": f.issued_on,
+            "since": f.since,
+        }
+        for f in judgement.found
+    )
+    with context.database.write() as session:
+        return _move(
+            session,
+            context,
+            place,
+            to,
+            differences,
+            ours=Run.ours + len(ours),
+            listed=Run.listed + len(listed),
+            moving=Run.moving + judgement.moving,
+            before_us=Run.before_us + judgement.before_us,
+        )
+
+
+def _open(context: Context, place: _Place) -> _Place:
+    """What waits too long, the anchor of the history, and the end: one transaction, frozen after it."""
+    now = context.now()
+    overdue = now - timedelta(hours=context.settings.no_answer_hours)
+    anchor = take_anchor(context, place.day)
+    start = datetime.combine(business_date(now) - timedelta(days=1), clock_time(), BEIJING)
+    with context.database.read() as session:
+        yesterday = day_in_numbers(session, start.astimezone(UTC), start + timedelta(days=1))
+    to = replace(place, stage=_DONE)
+    with context.database.write() as session:
+        found = (
+            *overdue_submissions(session, place.run_id, overdue),
+            *expired_reservations(session, now),
+            *unmatched_receipts(session),
+            *printed_not_verified(session, business_date(now)),
+            *unaccounted(session),
+        )
+        to = _move(session, context, place, to, found)
+        counts = _counts(session, place.run_id)
+        session.execute(
+            update(Run)
+            .where(Run.id == place.run_id)
+            .values(
+                state=RunState.FINISHED,
+                finished_at=now,
+                counts=counts,
+                anchor=anchor,
+                lease=None,
+                lease_until=None,
+            )
+            .execution_options(synchronize_session=False)
+        )
+        told = {
+            "run": place.run_id,
+            "business_date": place.day.isoformat(),
+            "differences": counts,
+            "yesterday": yesterday,
+            "anchor": anchor,
+        }
+        announce(session, NotificationType.RECONCILIATION_FINISHED, told, now)
+    log.info("reconciled", run_id=place.run_id, day=str(place.day), differences=counts)
+    return to
+
+
+def _counts(session: Session, run_id: int) -> dict[str, dict[str, int]]:
+    """Differences by class: how many, how many forms, and the oldest in days."""
+    found = session.execute(
+        select(
+            Difference.kind,
+            func.count(),
+            func.sum(Difference.form_count),
+            func.max(Difference.age_days),
+        )
+        .where(Difference.run_id == run_id)
+        .group_by(Difference.kind)
+        .order_by(Difference.kind)
+    )
+    return {
+        kind.value: {"differences": count, "forms": int(forms or 0), "oldest_days": oldest}
+        for kind, count, forms, oldest in found
+    }
+
+
+def _next_holder(context: Context, after: str) -> str | None:
+    return next((h for h in known_owners(context) if h > after), None)
+
+
+_DONE: Final = "done"
+_STAGES: Final[dict[str, Callable[[Context, _Place], _Place]]] = {
+    "certificates": _certificates,
+    "forms": _forms,
+    "open": _open,
+}
+
+
+@app.task(name=Task.RECONCILE.value)
+def reconcile_task() -> None:
+    """It is the hour, or a run was interrupted."""
+    try:
+        reconcile(current())
+    except GatewayUnreachable as error:
+        log.warning("reconcile_waits", detail=str(error.values.get("detail")))

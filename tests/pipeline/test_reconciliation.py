@@ -1,0 +1,145 @@
+"""The night: every class found and none invented, the repair does the default action, once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import pytest
+from sqlalchemy import select
+
+from models.batches import Batch
+from models.differences import DifferenceClass
+from models.errors import ReasonNeeded, SecondPersonNeeded
+from models.reconciliation import Difference, Repair, Run
+from models.serials import serials_between
+from models.states import BatchState, FormState, RepairState, RunState
+from models.stock import Discrepancy, Form, FormEvent
+from tasks import reconciliation, repairing
+from tasks.repair_actions import Order
+from tests.night import BY_HAND, EXPECTED, PRINTED, plant
+
+FIRST, SECOND = Order("张三", "海关电话确认"), Order("李四", approve=True)
+
+
+def night(world) -> int:
+    run_id = reconciliation.open_run(world.context)
+    assert reconciliation.reconcile(world.context, run_id) is RunState.FINISHED
+    return run_id
+
+
+def differences(world, run_id):
+    with world.context.database.read() as session:
+        return session.scalars(
+            select(Difference).where(Difference.run_id == run_id).order_by(Difference.id)
+        ).all()
+
+
+def serials_by_class(found):
+    by_class = defaultdict(set)
+    for d in found:
+        named = serials_between(d.first_serial, d.last_serial) if d.first_serial else []
+        by_class[d.kind] |= set(named)
+    return dict(by_class)
+
+
+def form(world, serial, form_type="B"):
+    with world.context.database.read() as session:
+        return session.scalars(
+            select(Form).where(Form.serial == serial, Form.form_type == form_type)
+        ).one()
+
+
+def test_a_night_with_every_class_finds_exactly_what_was_planted(world):
+    plant(world)
+    found = differences(world, night(world))
+    assert serials_by_class(found) == EXPECTED
+    by_class = {d.kind: d for d in found}
+    assert by_class[DifferenceClass.NEW_STOCK].form_count == 10
+    assert by_class[DifferenceClass.PRINTED_NOT_VERIFIED].certificate == PRINTED
+    assert by_class[DifferenceClass.PRINTED_NOT_VERIFIED].age_days == 3
+    assert by_class[DifferenceClass.LAGGING].age_days == 1
+    assert len([d for d in found if d.kind is DifferenceClass.UNMATCHED_RECEIPT]) == 1
+
+
+def test_the_repair_does_the_default_actions_and_the_invariants_hold(world):
+    plant(world)
+    run_id = night(world)
+    before = [(d.kind, d.first_serial, d.customs_state) for d in differences(world, run_id)]
+    done = repairing.repair(world.context, run_id, [], FIRST)
+    assert done[DifferenceClass.CONTRADICTION] == {RepairState.PROPOSED: 1}
+    assert form(world, "211014001").state is FormState.VERIFIED
+    by_hand = form(world, "211014030")
+    assert (by_hand.state, by_hand.certificate, by_hand.outside) == (
+        FormState.VERIFIED,
+        BY_HAND,
+        True,
+    )
+    assert form(world, "211014031").state is FormState.VOIDED
+    assert form(world, "211014039").hold
+    assert form(world, "211014045").state is FormState.ISSUED
+    assert form(world, "211014004").state is FormState.ISSUED
+    assert form(world, "211014002").hold is None
+    with world.context.database.read() as session:
+        batch = session.scalars(select(Batch).order_by(Batch.id.desc())).first()
+        assert (batch.state, batch.row_count) == (BatchState.CHECKED, 1)
+        assert session.scalars(
+            select(Discrepancy).where(Discrepancy.kind == "unaccounted")
+        ).one().serial == "211013012"
+    world.assert_sound()
+    after = [(d.kind, d.first_serial, d.customs_state) for d in differences(world, run_id)]
+    assert after == before  # the report is frozen
+
+
+def test_a_contradiction_is_held_when_two_different_persons_want_it(world):
+    plant(world)
+    run_id = night(world)
+    kinds = [DifferenceClass.CONTRADICTION]
+    with pytest.raises(ReasonNeeded):
+        repairing.repair(world.context, run_id, kinds, Order("张三"))
+    repairing.repair(world.context, run_id, kinds, FIRST)
+    with pytest.raises(SecondPersonNeeded):
+        repairing.repair(world.context, run_id, kinds, Order("张三", approve=True))
+    assert form(world, "211014002").hold is None
+    done = repairing.repair(world.context, run_id, kinds, SECOND)
+    assert done == {DifferenceClass.CONTRADICTION: {RepairState.DONE: 1}}
+    held = form(world, "211014002")
+    assert (held.state, bool(held.hold)) == (FormState.VERIFIED, True)
+    with world.context.database.read() as session:
+        event = session.scalars(
+            select(FormEvent).where(FormEvent.form_id == held.id).order_by(FormEvent.id.desc())
+        ).first()
+        assert event.cause == "contradiction"
+        assert "张三 + 李四" in event.reason
+        repair = session.scalars(select(Repair).where(Repair.approved_by.is_not(None))).one()
+        assert (repair.by, repair.approved_by) == ("张三", "李四")
+    world.assert_sound()
+
+
+def test_a_second_run_of_the_same_date_changes_nothing(world):
+    plant(world)
+    run_id = night(world)
+    repairing.repair(world.context, run_id, [], FIRST)
+    with world.context.database.read() as session:
+        frozen = session.get_one(Run, run_id)
+        before = (frozen.finished_at, frozen.counts)
+    assert reconciliation.open_run(world.context) == run_id
+    assert reconciliation.reconcile(world.context, run_id) is None
+    with world.context.database.read() as session:
+        again = session.get_one(Run, run_id)
+        assert (again.finished_at, again.counts) == before
+        assert len(session.scalars(select(Run)).all()) == 1
+
+
+def test_the_night_after_the_repair_has_only_what_is_left_to_persons(world):
+    plant(world)
+    repairing.repair(world.context, night(world), [], FIRST)
+    world.clock.forward(days=1)
+    left = {d.kind for d in differences(world, night(world))}
+    assert left == {
+        DifferenceClass.CONTRADICTION,
+        DifferenceClass.NO_ANSWER,
+        DifferenceClass.UNKNOWN_AT_CUSTOMS,
+        DifferenceClass.UNMATCHED_RECEIPT,
+        DifferenceClass.PRINTED_NOT_VERIFIED,
+        DifferenceClass.UNACCOUNTED,
+    }
