@@ -1,4 +1,4 @@
-"""stock import / sync, certificates import / sync and the list of certificates."""
+"""certificates import, sync, and their list; what an import shares with that of stock."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from models.errors import BadArgument
 from models.language import t
 from models.numbers import clean
 from models.queries import list_certificates
-from models.serials import serials_between
-from sheets.registers import ISSUED_TOGETHER
 from tasks import registers
 from tasks.context import Context
 
@@ -32,11 +30,7 @@ DATE_FORMATS = ["%Y-%m-%d"]
 
 
 def register(app: typer.Typer) -> None:
-    """Add the groups `stock` and `certificates`."""
-    stock = typer.Typer(help=t("库存：登记领用、与海关同步", "stock"), no_args_is_help=True)
-    stock.command("import", help=t("登记领用(表格)", "import issued ranges"))(stock_import)
-    stock.command("sync", help=t("从海关取领用清单", "take customs' list"))(stock_sync)
-    app.add_typer(stock, name="stock")
+    """Add the group `certificates`."""
     certificates = typer.Typer(
         help=t("证书：导入、同步、查询", "certificates: import, sync, list"),
         invoke_without_command=True,
@@ -47,19 +41,6 @@ def register(app: typer.Typer) -> None:
         certificates_sync
     )
     app.add_typer(certificates, name="certificates")
-
-
-def stock_import(file: File, json: Json = False) -> None:
-    """领用登记: ranges of serials issued to an owner."""
-    with opened() as context:
-        done, ranges = registers.import_stock(context, read_file(file), file.name)
-        if context.settings.simulated:
-            simulator_ledger(context).issue(
-                (serial, r.form_type, r.owner, r.issued_on)
-                for r in ranges
-                for serial in serials_between(r.first_serial, r.last_serial, ISSUED_TOGETHER)
-            )
-    _done(done, json=json, simulated=context.settings.simulated, what=t("空白证单", "forms"))
 
 
 def certificates_import(file: File, json: Json = False) -> None:
@@ -79,15 +60,9 @@ def certificates_import(file: File, json: Json = False) -> None:
                 )
                 for r in records
             )
-    _done(done, json=json, simulated=context.settings.simulated, what=t("证书", "certificates"))
-
-
-def stock_sync(holder: Holders = None, json: Json = False) -> None:
-    """Forms that customs has as issued and we do not know."""
-    with opened() as context:
-        holders = holder or registers.known_owners(context)
-        done = registers.sync_stock(context, holders)
-    _done(done, json=json, simulated=False, what=t("空白证单", "forms"))
+    told_imported(
+        done, json=json, simulated=context.settings.simulated, what=t("证书", "certificates")
+    )
 
 
 def certificates_sync(holder: Holders = None, json: Json = False) -> None:
@@ -95,7 +70,7 @@ def certificates_sync(holder: Holders = None, json: Json = False) -> None:
     with opened() as context:
         holders = holder or registers.known_owners(context)
         done = registers.sync_certificates(context, holders)
-    _done(done, json=json, simulated=False, what=t("证书", "certificates"))
+    told_imported(done, json=json, simulated=False, what=t("证书", "certificates"))
 
 
 def simulator_ledger(context: Context) -> Ledger:
@@ -103,7 +78,8 @@ def simulator_ledger(context: Context) -> Ledger:
     return Ledger(context.settings.simulator_folder / "ledger.db")
 
 
-def _done(done: registers.Imported, *, json: bool, simulated: bool, what: str) -> None:
+def told_imported(done: registers.Imported, *, json: bool, simulated: bool, what: str) -> None:
+    """Say what an import did."""
     if json:
         print_json({"new": done.new, "known": done.known})
         return

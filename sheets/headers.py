@@ -112,7 +112,18 @@ CERTIFICATES: Final = SheetKind(
     (("certificate",), ("exporter",), ("agent",)),
 )
 
-KINDS: Final = {kind.name: kind for kind in (ORDERS, STOCK, CERTIFICATES)}
+COUNT: Final = SheetKind(
+    "count",
+    {
+        "serial": ORDERS.words["serial"],
+        "first_serial": ORDERS.words["first_serial"],
+        "last_serial": ORDERS.words["last_serial"],
+    },
+    (("serial", "first_serial"),),
+)
+"""盘点: what paper is in the drawer."""
+
+KINDS: Final = {kind.name: kind for kind in (ORDERS, STOCK, CERTIFICATES, COUNT)}
 
 _DECORATION: Final = re.compile(r"[\s*:]|\([^)]*\)$")
 

@@ -20,7 +20,7 @@ from models.numbers import (
 from models.plan import CERTIFICATE_APPROVED
 from models.problems import column_letters
 from models.serials import NotSerials, as_ranges, parse_serials, serials_between
-from sheets.headers import CERTIFICATES, STOCK
+from sheets.headers import CERTIFICATES, COUNT, STOCK
 from sheets.orders import as_text, parse_page_count
 from sheets.reader import SheetReading, read_sheet
 
@@ -73,6 +73,48 @@ def read_certificates(content: bytes, file_name: str, size_limit: int) -> list[C
     reading = read_sheet(content, file_name, CERTIFICATES, size_limit)
     found = _each(reading, file_name, _certificate)
     return [c for c in found if isinstance(c, CertificateRecord)]
+
+
+def read_counted(content: bytes, file_name: str, size_limit: int) -> list[str]:
+    """The serials of a count (盘点): a sheet, or a text file of serials and ranges line by line.
+
+    Repeats are kept. Raises `FileError`, naming each bad cell or line.
+    """
+    if file_name.lower().endswith(".txt"):
+        return _counted_lines(content, file_name)
+    reading = read_sheet(content, file_name, COUNT, size_limit)
+    found = _each(reading, file_name, _counted_row)
+    return [serial for serials in found if isinstance(serials, list) for serial in serials]
+
+
+def _counted_row(row: dict[str, Any]) -> list[str]:
+    serials: list[str] = []
+    if as_text(row.get("serial")).strip():
+        serials += _serials(row, "serial")
+    if as_text(row.get("first_serial")).strip():
+        first = last = _serials(row, "first_serial")[0]
+        if as_text(row.get("last_serial")).strip():
+            last = _serials(row, "last_serial")[-1]
+        try:
+            serials += serials_between(first, last, ISSUED_TOGETHER)
+        except NotSerials as error:
+            raise _Bad("last_serial", f"{error.code} {error.text}") from None
+    return serials
+
+
+def _counted_lines(content: bytes, file_name: str) -> list[str]:
+    serials: list[str] = []
+    bad: list[str] = []
+    for number, line in enumerate(content.decode("utf-8-sig", "replace").splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            serials += parse_serials(line, ISSUED_TOGETHER)
+        except NotSerials as error:
+            bad.append(f"{number}: {error.code} {error.text}")
+    if bad:
+        raise FileUnreadable(file=file_name, detail="; ".join(bad[:_SHOWN]))
+    return serials
 
 
 def _each(

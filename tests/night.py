@@ -44,7 +44,15 @@ def plant(world) -> None:
     store_certificates(world.context, certificates)
     ledger = world.customs.simulated.ledger
     ledger.approve(
-        (c.number, c.type, c.exporter, c.agent, c.approved_on and str(c.approved_on), c.pages, c.status)
+        (
+            c.number,
+            c.type,
+            c.exporter,
+            c.agent,
+            c.approved_on and str(c.approved_on),
+            c.pages,
+            c.status,
+        )
         for c in certificates
     )
     _orders(world)

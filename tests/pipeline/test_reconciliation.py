@@ -82,9 +82,12 @@ def test_the_repair_does_the_default_actions_and_the_invariants_hold(world):
     with world.context.database.read() as session:
         batch = session.scalars(select(Batch).order_by(Batch.id.desc())).first()
         assert (batch.state, batch.row_count) == (BatchState.CHECKED, 1)
-        assert session.scalars(
-            select(Discrepancy).where(Discrepancy.kind == "unaccounted")
-        ).one().serial == "211013012"
+        assert (
+            session.scalars(select(Discrepancy).where(Discrepancy.kind == "unaccounted"))
+            .one()
+            .serial
+            == "211013012"
+        )
     world.assert_sound()
     after = [(d.kind, d.first_serial, d.customs_state) for d in differences(world, run_id)]
     assert after == before  # the report is frozen

@@ -1,0 +1,429 @@
+"""stock import, sync, show, hold, release, lost, count, threshold; register export (台账)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from cli.orders import read_file
+from cli.persons import By, by_whom
+from cli.registers import (
+    DATE_FORMATS,
+    File,
+    Holders,
+    day,
+    simulator_ledger,
+    told_imported,
+)
+from cli.runtime import JSON_HELP, opened, out, print_json, print_table, tell
+from models.errors import BadArgument, Exit
+from models.forecast import Forecast, forecast, working_day_after
+from models.language import t
+from models.numbers import clean
+from models.runs import BEIJING, business_date
+from models.serials import NotSerials, parse_serials, serials_between, show_serials
+from models.states import label
+from models.stocktake import PILES
+from models.usage import (
+    STANDING_WORDS,
+    Balance,
+    Standing,
+    StockBook,
+    balances,
+    list_stocks,
+    queued_forms,
+    stock_book,
+    weekly_use,
+)
+from sheets.registers import ISSUED_TOGETHER
+from tasks import custody, registers
+from tasks.context import Context
+from tasks.register_export import export_register
+
+REPORT_DAYS: Final = 5
+"""Working days within which a loss is to be reported (features B-11)."""
+
+RANGES_SHOWN: Final = 12
+"""Ranges of one standing on a terminal; `--json` gives all."""
+
+_ALL: Final = 1_000_000
+
+Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
+Serials = Annotated[
+    str, typer.Argument(help=t("流水号、列表或号段", "serials: one, a list, a range"))
+]
+Reason = Annotated[str, typer.Option("--reason", help=t("原因", "why"))]
+Kind = Annotated[str | None, typer.Option("--type", help=t("证单类型", "form type"))]
+Owner = Annotated[str | None, typer.Option("--owner", help=t("持有企业", "owner (USCC)"))]
+From = Annotated[
+    datetime | None, typer.Option("--from", formats=DATE_FORMATS, help=t("起始日期", "first day"))
+]
+To = Annotated[
+    datetime | None, typer.Option("--to", formats=DATE_FORMATS, help=t("截止日期", "last day"))
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the groups `stock` and `register`."""
+    stock = typer.Typer(
+        help=t("库存：登记、同步、结存、停用、遗失、盘点", "stock"), no_args_is_help=True
+    )
+    for name, command, text in (
+        ("import", stock_import, t("登记领用(表格)", "import issued ranges")),
+        ("sync", stock_sync, t("从海关取领用清单", "take customs' list")),
+        ("show", show, t("结存、号段、预计用完日期", "counts, ranges, forecast")),
+        ("hold", hold, t("停用", "keep forms from being taken")),
+        ("release", release, t("解除停用或遗失", "let held or lost forms be taken again")),
+        ("lost", lost, t("报失：立即停用并打印报告", "block at once and print the report")),
+        ("count", count, t("盘点", "compare a count of the paper with the book")),
+        ("threshold", threshold, t("低库存警戒线", "from how few forms on stock is low")),
+    ):
+        stock.command(name, help=text)(command)
+    app.add_typer(stock, name="stock")
+    book = typer.Typer(help=t("台账", "the register"), no_args_is_help=True)
+    book.command("export", help=t("导出台账(xlsx)", "write the register"))(export)
+    app.add_typer(book, name="register")
+
+
+def stock_import(file: File, json: Json = False) -> None:
+    """领用登记: ranges of serials issued to an owner."""
+    with opened() as context:
+        done, ranges = registers.import_stock(context, read_file(file), file.name)
+        if context.settings.simulated:
+            simulator_ledger(context).issue(
+                (serial, r.form_type, r.owner, r.issued_on)
+                for r in ranges
+                for serial in serials_between(r.first_serial, r.last_serial, ISSUED_TOGETHER)
+            )
+    told_imported(
+        done, json=json, simulated=context.settings.simulated, what=t("空白证单", "forms")
+    )
+
+
+def stock_sync(holder: Holders = None, json: Json = False) -> None:
+    """Forms that customs has as issued and we do not know."""
+    with opened() as context:
+        holders = holder or registers.known_owners(context)
+        done = registers.sync_stock(context, holders)
+    told_imported(done, json=json, simulated=False, what=t("空白证单", "forms"))
+
+
+# -- what is there -------------------------------------------------------------------------------
+
+
+def show(
+    owner: Owner = None, kind: Kind = None, start: From = None, end: To = None, json: Json = False
+) -> None:
+    """By owner and type: counts and ranges by standing, the balance of a period, the forecast."""
+    with opened() as context:
+        first, last = period(context, day(start), day(end))
+        with context.database.read() as session:
+            keys = list_stocks(session, _code(owner), _code(kind))
+            limit = _ALL if json else RANGES_SHOWN
+            books = [stock_book(session, key, limit) for key in keys]
+            over = balances(session, *_moments(first, last))
+            used, queued = weekly_use(session, context.now()), queued_forms(session)
+        settings = context.settings
+        today = business_date(context.now())
+        forecasts = {
+            b.key.id: forecast(
+                used.get(b.key.id, []),
+                b.counts[Standing.ON_HAND],
+                queued.get(b.key.id, 0),
+                today,
+                settings.restock_days,
+                settings.cover_days,
+            )
+            for b in books
+        }
+    rows = [
+        _shown(b, over.get(b.key.id, Balance()), forecasts[b.key.id], queued, settings.low_stock)
+        for b in books
+    ]
+    if json:
+        print_json({"from": str(first), "to": str(last), "stocks": rows})
+        return
+    for row in rows:
+        _print_stock(row, first, last)
+
+
+def period(context: Context, first: date | None, last: date | None) -> tuple[date, date]:
+    """The days asked for; by default this month so far. Raises `BadArgument` when reversed."""
+    today = business_date(context.now())
+    last = last or today
+    first = first or last.replace(day=1)
+    if first > last:
+        raise BadArgument(detail=t("起始日期晚于截止日期", "the first day is after the last"))
+    return first, last
+
+
+def _moments(first: date, last: date) -> tuple[datetime, datetime]:
+    """Customs' days as moments: from the first's beginning to the last's end."""
+    start = datetime.combine(first, time(), BEIJING)
+    end = datetime.combine(last + timedelta(days=1), time(), BEIJING)
+    return start.astimezone(UTC), end.astimezone(UTC)
+
+
+def _shown(
+    book: StockBook,
+    balance: Balance,
+    expected: Forecast,
+    queued: dict[int, int],
+    default_threshold: int,
+) -> dict[str, Any]:
+    low = default_threshold if book.key.threshold is None else book.key.threshold
+    return {
+        "owner": book.key.owner,
+        "type": book.key.form_type,
+        "issued": book.issued,
+        "counts": {s.value: book.counts[s] for s in Standing},
+        "ranges": {s.value: [list(r) for r in book.ranges[s]] for s in Standing},
+        "period": {
+            "opening": balance.opening,
+            "received": balance.received,
+            "verified": balance.verified,
+            "voided": balance.voided,
+            "closing": balance.closing,
+            "lost": balance.lost,
+        },
+        "threshold": low,
+        "low": book.counts[Standing.ON_HAND] < low,
+        "queued": queued.get(book.key.id, 0),
+        "per_day": round(expected.per_day, 2),
+        "days_left": expected.days_left,
+        "runs_out_on": str(expected.runs_out_on) if expected.runs_out_on else None,
+        "ask_for": expected.ask_for,
+    }
+
+
+def _print_stock(row: dict[str, Any], first: date, last: date) -> None:
+    console = out()
+    low = t("  低于警戒线", "  LOW") if row["low"] else ""
+    title = t("累计领用", "issued")
+    console.print(f"{row['owner']}  {row['type']}  {title} {row['issued']}{low}", markup=False)
+    print_table(
+        (t("状态", "standing"), t("张数", "forms"), t("号段", "ranges")),
+        (
+            (STANDING_WORDS[s], row["counts"][s.value], _ranges(row["ranges"][s.value]))
+            for s in Standing
+            if row["counts"][s.value]
+        ),
+    )
+    over = row["period"]
+    console.print(
+        t(
+            f"{first} 至 {last}: 期初 {over['opening']} + 领用 {over['received']} - 核销 "
+            f"{over['verified']} - 作废 {over['voided']} = 期末 {over['closing']}",
+            f"{first} to {last}: opening {over['opening']} + received {over['received']} - verified "
+            f"{over['verified']} - voided {over['voided']} = closing {over['closing']}",
+        ),
+        markup=False,
+    )
+    left = "-" if row["days_left"] is None else row["days_left"]
+    console.print(
+        t(
+            f"日均用量 {row['per_day']}，待预占 {row['queued']}，可用天数 {left}，预计用完 "
+            f"{row['runs_out_on'] or '-'}，建议申领 {row['ask_for']}",
+            f"{row['per_day']} a day, {row['queued']} queued, days left {left}, runs out "
+            f"{row['runs_out_on'] or '-'}, ask for {row['ask_for']}",
+        )
+        + "\n",
+        markup=False,
+    )
+
+
+def _ranges(ranges: Sequence[Sequence[str]]) -> str:
+    shown = ", ".join(a if a == b else f"{a}-{b}" for a, b in ranges[:RANGES_SHOWN])
+    return shown + (" …" if len(ranges) >= RANGES_SHOWN else "")
+
+
+# -- paper in somebody's keeping -----------------------------------------------------------------
+
+
+def hold(
+    serials: Serials, reason: Reason, kind: Kind = None, by: By = None, json: Json = False
+) -> None:
+    """Issued forms that must not be taken, with the reason."""
+    person = by_whom(by)
+    with opened() as context:
+        done = custody.hold(context, parsed(serials), _code(kind), f"{reason} ({person})")
+    _tell_done(done, t("已停用", "held"), json=json)
+
+
+def release(
+    serials: Serials, reason: Reason, kind: Kind = None, by: By = None, json: Json = False
+) -> None:
+    """Held forms, and lost ones that were found."""
+    person = by_whom(by)
+    with opened() as context:
+        done = custody.release(context, parsed(serials), _code(kind), f"{reason} ({person})")
+    _tell_done(done, t("已解除", "released"), json=json)
+
+
+def lost(
+    serials: Serials,
+    reason: Reason = "",
+    kind: Kind = None,
+    by: By = None,
+    json: Json = False,
+) -> None:
+    """Blocks at once; prints the report with the date by which it is due."""
+    person = by_whom(by)
+    why = reason or t("遗失", "lost")
+    with opened() as context:
+        done = custody.lose(context, parsed(serials), _code(kind), f"{why} ({person})")
+        today = business_date(context.now())
+    due = working_day_after(today, REPORT_DAYS)
+    concerned = [*done.changed, *done.unchanged]
+    if not json and concerned:
+        out().print(_loss_report(concerned, why, person, today, due), markup=False)
+    _tell_done(done, t("已报失并停用", "reported lost, blocked"), json=json, report_due=str(due))
+
+
+def _loss_report(
+    forms: Sequence[custody.Concerned], reason: str, person: str, today: date, due: date
+) -> str:
+    by_stock: dict[tuple[str, str], list[str]] = {}
+    for form in forms:
+        by_stock.setdefault((form.owner, form.form_type), []).append(form.serial)
+    lines = [
+        t(
+            f"  持有企业 {owner}，类型 {kind}，共 {len(s)} 张: {show_serials(s)}",
+            f"  owner {owner}, type {kind}, {len(s)} forms: {show_serials(s)}",
+        )
+        for (owner, kind), s in by_stock.items()
+    ]
+    return "\n".join(
+        [
+            t("空白证单遗失报告", "Report of lost blank forms"),
+            t("致: 签证海关", "To: the issuing customs"),
+            *lines,
+            t(f"  情况: {reason}", f"  circumstances: {reason}"),
+            t(f"  发现日期: {today}    报告人: {person}", f"  found on {today} by {person}"),
+            t(
+                f"  须于 {due} 前报告({REPORT_DAYS} 个工作日，按周一至周五计；遇法定节假日请顺延)",
+                f"  to be reported by {due} ({REPORT_DAYS} working days, Monday to Friday; public "
+                "holidays are not counted in)",
+            ),
+            t(
+                "  上述证单即日起停用，声明作废；核销系统中以原因 04 遗失 作废。",
+                "  The forms are blocked from today and void; void them with reason 04.",
+            ),
+        ]
+    )
+
+
+def _tell_done(done: custody.Done, word: str, *, json: bool, **more: object) -> None:
+    if json:
+        print_json(
+            {
+                "changed": [f.serial for f in done.changed],
+                "unchanged": [f.serial for f in done.unchanged],
+                "refused": [
+                    {"serial": f.serial, "state": f.state.value, "batch": f.batch_id}
+                    for f in done.refused
+                ],
+                **more,
+            }
+        )
+    else:
+        before = len(done.unchanged)
+        tell(
+            f"{word}: {len(done.changed)}"
+            + (f" ({t('原已如此', 'before')} {before})" if before else "")
+        )
+        for form in done.refused:
+            batch = (
+                t(f"，批次 {form.batch_id}", f", batch {form.batch_id}") if form.batch_id else ""
+            )
+            tell(
+                t(
+                    f"{form.serial} 当前为“{label(form.state)}”{batch}，不能执行；批次未发出的部分可先取消",
+                    f"{form.serial} is {form.state.value}{batch}: not possible now",
+                )
+            )
+    if done.refused:
+        raise typer.Exit(Exit.PROBLEMS)
+
+
+def count(file: File, owner: Owner = None, kind: Kind = None, json: Json = False) -> None:
+    """A sheet or text file of what paper is there; changes nothing."""
+    with opened() as context:
+        found = custody.stocktake(context, read_file(file), file.name, _code(owner), _code(kind))
+    if json:
+        print_json(
+            {
+                "counted": found.counted,
+                "expected": found.expected,
+                "adds_up": found.adds_up,
+                "repeated": found.repeated,
+                **{name: sorted(serials) for name, serials in found.piles.items()},
+            }
+        )
+    else:
+        print_table(
+            (t("盘点结果", "pile"), t("张数", "forms"), t("流水号", "serials")),
+            ((PILES[name], len(s), show_serials(s)) for name, s in found.piles.items() if s),
+        )
+        tell(
+            t(
+                f"实点 {found.counted}，账面应有 {found.expected}，重复 {len(found.repeated)}；各项相加一致",
+                f"{found.counted} counted, {found.expected} expected, {len(found.repeated)} repeated; "
+                "the piles add up",
+            )
+        )
+    differs = any(s for name, s in found.piles.items() if name not in {"matched", "in_use"})
+    if differs:
+        raise typer.Exit(Exit.PROBLEMS)
+
+
+def threshold(
+    owner: Annotated[str, typer.Argument(help=t("持有企业", "owner (USCC)"))],
+    kind: Annotated[str, typer.Argument(help=t("证单类型", "form type"))],
+    forms: Annotated[
+        int | None,
+        typer.Argument(min=0, help=t("张数；不给则按 LOW_STOCK", "forms; else LOW_STOCK")),
+    ] = None,
+) -> None:
+    """A notification `stock.low` is sent when on hand falls below it."""
+    with opened() as context:
+        custody.set_threshold(context, clean(owner).upper(), clean(kind).upper(), forms)
+    tell(t("已设定", "set"))
+
+
+def export(
+    output: Annotated[Path, typer.Option("--output", "-o", help="FILE.xlsx")],
+    start: From = None,
+    end: To = None,
+    owner: Owner = None,
+    json: Json = False,
+) -> None:
+    """Balances of each stock and every movement, as ranges. Nothing that it rests on is deleted."""
+    with opened() as context:
+        first, last = period(context, day(start), day(end))
+        try:
+            lines = export_register(
+                context, output, first, last, _moments(first, last), _code(owner)
+            )
+        except OSError as error:
+            raise BadArgument(detail=f"{output}: {error.strerror}") from error
+    if json:
+        print_json({"file": str(output), "from": str(first), "to": str(last), "lines": lines})
+        return
+    tell(t(f"已写出台账 {lines} 行: {output}", f"register written, {lines} lines: {output}"))
+
+
+def parsed(text: str) -> list[str]:
+    """Serials as a person writes them. Raises `BadArgument`."""
+    try:
+        return parse_serials(text, ISSUED_TOGETHER)
+    except NotSerials as error:
+        raise BadArgument(detail=f"{error.code}: {error.text}") from None
+
+
+def _code(text: str | None) -> str | None:
+    return clean(text).upper() if text else None
