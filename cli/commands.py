@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cli import batches, lists, night, notify, orders, registers, stock, system
+from cli import batches, discrepancies, lists, night, notify, orders, registers, stock, system
 from models.language import t
 
 app = typer.Typer(
@@ -18,5 +18,5 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-for module in (stock, registers, orders, batches, lists, night, notify, system):
+for module in (stock, registers, orders, batches, lists, night, discrepancies, notify, system):
     module.register(app)

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from cryptography import x509
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
 
 from cli.registers import simulator_ledger
 from config.names import Queue
@@ -24,9 +23,10 @@ from models.invariants import (
 )
 from models.language import Text, t
 from models.links import customs_link
-from models.states import CardState, InboxState, SubmissionState, label
-from models.stock import Discrepancy
-from models.submissions import InboxMessage, Submission
+from models.notifications import Endpoint
+from models.states import CardState, DeliveryState, SubmissionState, label
+from models.vitals import Vitals, look
+from net.secrets import key_mark
 from tasks import pipeline
 from tasks.app import app, require_broker
 from tasks.context import Context
@@ -41,6 +41,9 @@ EXPIRY_WARNING: Final = timedelta(days=60)
 CLOCK_TOLERANCE: Final = timedelta(seconds=30)
 OLD: Final = timedelta(minutes=15)
 """A due row older than that says that nobody works."""
+
+NIGHT_MISSED: Final = timedelta(hours=36)
+"""A finished reconciliation older than that: a night was missed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +147,9 @@ def _card_seen(context: Context) -> Iterator[Finding]:
             name = Text(f"签名卡 {card.label}", f"card {card.label}")
             refused = card.state is CardState.PIN_REFUSED
             verdict = GOOD if card.state is CardState.READY else BAD if refused else WARN
+            left = card.not_after - context.now() if card.not_after else EXPIRY_WARNING
+            if verdict is GOOD and left < EXPIRY_WARNING:
+                verdict = WARN
             exit_code = Exit.PIN_REFUSED if refused else Exit.FAILURE
             yield Finding(name, verdict, f"{label(card.state)} {card.detail}", exit_code)
 
@@ -164,44 +170,72 @@ def _clock(context: Context) -> Finding:
 def _work(context: Context) -> Iterator[Finding]:
     """What is under way, and whether somebody works on it."""
     with context.database.read() as session:
-        rings = {task.value for task, _ in pipeline.due(session, context.now())}
-        oldest = session.scalar(
-            select(func.min(Submission.next_attempt_at)).where(
-                Submission.state.in_([SubmissionState.PREPARED, SubmissionState.SIGNED])
-            )
-        )
-        open_states = _counts(session)
-    late = oldest is not None and context.now() - oldest > OLD
-    detail = ", ".join(f"{label(s)} {n}" for s, n in open_states.items()) or "-"
-    due = f" ({t('到期', 'due')}: {', '.join(sorted(rings))})" if rings else ""
+        ages = pipeline.oldest_due(session, context.now())
+        vitals = look(session, context.now())
+    late = max(ages.values(), default=0.0) > OLD.total_seconds()
+    under_way = {s: n for s, n in vitals.submissions.items() if s in _OPEN}
+    detail = ", ".join(f"{label(s)} {n}" for s, n in under_way.items()) or "-"
+    waiting = ", ".join(f"{task.value} {age:.0f} s" for task, age in sorted(ages.items()))
+    due = f" ({t('到期', 'due')}: {waiting})" if waiting else ""
     yield Finding(Text("进行中", "under way"), BAD if late else GOOD, detail + due)
-    with context.database.read() as session:
-        quarantined = session.scalar(
-            select(func.count()).where(InboxMessage.state == InboxState.QUARANTINED)
-        )
-        different = session.scalar(
-            select(func.count()).select_from(Discrepancy).where(Discrepancy.closed_at.is_(None))
-        )
-    detail = t(
-        f"待认领回执 {quarantined}，差异 {different}",
-        f"{quarantined} quarantined receipts, {different} discrepancies",
-    )
-    yield Finding(
-        Text("待人处理", "for a person"), WARN if quarantined or different else GOOD, detail
-    )
+    yield _for_a_person(vitals)
+    yield _told(context, vitals)
+    yield _night(context, vitals)
 
 
-def _counts(session: Session) -> dict[SubmissionState, int]:
-    open_states = (
+_OPEN: Final = frozenset(
+    {
         *(SubmissionState.PREPARED, SubmissionState.SIGNED, SubmissionState.SENDING),
         *(SubmissionState.IN_DOUBT, SubmissionState.TAKEN, SubmissionState.PARKED),
+    }
+)
+
+
+def _for_a_person(vitals: Vitals) -> Finding:
+    quarantined, different = vitals.quarantined, vitals.discrepancies
+    parked = vitals.submissions.get(SubmissionState.PARKED, 0)
+    detail = t(
+        f"待认领回执 {quarantined}，差异 {different}，待人工处理 {parked}",
+        f"{quarantined} quarantined receipts, {different} discrepancies, {parked} parked",
     )
-    found = session.execute(
-        select(Submission.state, func.count())
-        .where(Submission.state.in_(open_states))
-        .group_by(Submission.state)
-    ).all()
-    return dict(found)
+    anything = quarantined or different or parked
+    return Finding(Text("待人处理", "for a person"), WARN if anything else GOOD, detail)
+
+
+def _told(context: Context, vitals: Vitals) -> Finding:
+    """Whether those who wait are told."""
+    name = Text("通知", "notifications")
+    pending = vitals.deliveries.get(DeliveryState.PENDING, 0)
+    failed = vitals.deliveries.get(DeliveryState.FAILED, 0)
+    detail = t(
+        f"待送达 {pending}，未能送达 {failed}，无应答的地址 {vitals.endpoints_failing}",
+        f"{pending} pending, {failed} failed, {vitals.endpoints_failing} endpoints failing",
+    )
+    root = context.settings.root_of_secrets
+    mark = key_mark(root) if root else ""
+    with context.database.read() as session:
+        foreign = session.scalar(
+            select(func.count()).where(Endpoint.active, Endpoint.key_mark != mark)
+        )
+    if foreign:
+        detail += t(
+            f"；{foreign} 个地址的密钥由另一 NOTIFICATION_KEY 而来，本进程不能签名",
+            f"; {foreign} endpoints have another NOTIFICATION_KEY, this process cannot sign for them",
+        )
+        return Finding(name, BAD, detail, Exit.CONFIGURATION)
+    return Finding(name, WARN if failed or vitals.endpoints_failing else GOOD, detail)
+
+
+def _night(context: Context, vitals: Vitals) -> Finding:
+    name = Text("对账", "reconciliation")
+    if vitals.last_run_finished is None:
+        return Finding(name, WARN, t("尚未对账", "never done yet"))
+    missed = context.now() - vitals.last_run_finished > NIGHT_MISSED
+    counts = ", ".join(f"{k} {n}" for k, n in vitals.last_run_differences.items()) or "-"
+    when = f"{vitals.last_run_finished.astimezone(context.settings.zone):%Y-%m-%d %H:%M}"
+    return Finding(
+        name, WARN if missed or vitals.last_run_differences else GOOD, f"{when}  {counts}"
+    )
 
 
 def _invariants(context: Context) -> Iterator[Finding]:

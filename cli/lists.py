@@ -157,6 +157,12 @@ _CAUSES = {
     "refused_whole": Text("整份退回", "refused whole"),
     "not_taken": Text("确未送达", "not taken"),
     "not_found": Text("海关无此报文", "not found at customs"),
+    "outside": Text("系统外办理，对账采纳", "done outside us, adopted"),
+    "hold": Text("停用", "held"),
+    "release": Text("解除停用", "released"),
+    "lost": Text("报失", "reported lost"),
+    "contradiction": Text("互相矛盾，两人停用", "contradiction, held by two"),
+    "unknown_at_customs": Text("海关无此证单，停用", "unknown at customs, held"),
 }
 
 

@@ -24,6 +24,7 @@ from models.errors import BrokerUnreachable, GatewayUnreachable
 from models.language import t
 from models.schema import require_schema
 from workers.bootstrap import open_database, prepare_home
+from workers.watchdog import RESTART
 
 START_SECONDS: Final = 30.0
 """How long an embedded part may take to answer."""
@@ -45,7 +46,7 @@ def run_system(settings: Settings) -> int:
         _say_addresses(settings)
         manager = Manager(Printer(sys.stderr, colour=sys.stderr.isatty()))
         for name, command in _procfile().items():
-            manager.add_process(name, command, env=process_environment())
+            manager.add_process(name, kept_alive(command), env=process_environment())
         manager.loop()
     return manager.returncode or 0
 
@@ -91,6 +92,11 @@ def embedded_simulator(settings: Settings) -> Iterator[None]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def kept_alive(command: str) -> str:
+    """The command, started again as often as its watchdog ends it."""
+    return f"while :; do {command}; code=$?; [ $code -eq {RESTART} ] || exit $code; done"
 
 
 def process_environment() -> dict[str, str]:

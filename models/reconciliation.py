@@ -28,7 +28,7 @@ class Run(Base):
     state: Mapped[RunState] = mapped_column(state_column(RunState))
     due_at: Mapped[When]
     lease_until: Mapped[datetime | None] = mapped_column(UTCDateTime())
-    lease: Mapped[str | None] = mapped_column(String(32))
+    lease: Mapped[str | None] = mapped_column(String(120))
     stage: Mapped[Code] = mapped_column(default="certificates")
     holder: Mapped[str] = mapped_column(String(18), default="")
     after: Mapped[str] = mapped_column(Serial, default="")

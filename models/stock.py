@@ -145,5 +145,7 @@ class Discrepancy(Base):
     detail: Mapped[str] = mapped_column(String(400))
     raised_at: Mapped[When]
     closed_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    closed_by: Mapped[str | None] = mapped_column(String(64))
+    closed_reason: Mapped[str | None] = mapped_column(String(200))
 
     __table_args__ = (Index(None, "form_id"),)

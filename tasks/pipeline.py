@@ -7,13 +7,26 @@ are done or none.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
-from sqlalchemy import Exists, Select, and_, exists, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import (
+    ColumnElement,
+    Exists,
+    Select,
+    and_,
+    exists,
+    func,
+    null,
+    or_,
+    select,
+    type_coerce,
+)
+from sqlalchemy.orm import QueryableAttribute, Session
 
 from config.names import Task
+from models.base import UTCDateTime
 from models.batches import Batch, Item
 from models.notifications import Delivery, Endpoint
 from models.reconciliation import Run
@@ -54,63 +67,142 @@ def _unprepared() -> Select[int]:
     return select(Batch.id).where(Batch.state == BatchState.WORKING, waiting)
 
 
-PER_BATCH: Final[dict[Task, Callable[[datetime], Select[int]]]] = {
-    Task.RESERVE: lambda _now: select(Batch.id).where(Batch.state == BatchState.CONFIRMED),
-    Task.PREPARE: lambda _now: _unprepared(),
-    Task.REPORT: lambda _now: select(Batch.id).where(
-        or_(
-            and_(
-                Batch.state.in_([BatchState.FINISHED, BatchState.CANCELLED]),
-                Batch.reported_at.is_(None),
-            ),
-            # two transactions that decide the last two forms do not see each other's
-            and_(Batch.state == BatchState.WORKING, ~_holds_anything()),
-        )
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What makes a task due: a query of ids, and since when each has been due."""
+
+    task: Task
+    due: Callable[[datetime], Select[int] | Select[str]]
+    since: (
+        ColumnElement[datetime] | QueryableAttribute[datetime] | QueryableAttribute[datetime | None]
+    )
+
+
+PER_BATCH: Final = (
+    Stage(
+        Task.RESERVE,
+        lambda _now: select(Batch.id).where(Batch.state == BatchState.CONFIRMED),
+        Batch.confirmed_at,
     ),
-    Task.EXPIRE: lambda now: select(Batch.id).where(
-        Batch.state == BatchState.WORKING, Batch.expires_at <= now
+    Stage(Task.PREPARE, lambda _now: _unprepared(), Batch.confirmed_at),
+    Stage(
+        Task.REPORT,
+        lambda _now: select(Batch.id).where(
+            or_(
+                and_(
+                    Batch.state.in_([BatchState.FINISHED, BatchState.CANCELLED]),
+                    Batch.reported_at.is_(None),
+                ),
+                # two transactions that decide the last two forms do not see each other's
+                and_(Batch.state == BatchState.WORKING, ~_holds_anything()),
+            )
+        ),
+        Batch.finished_at,
     ),
-}
+    Stage(
+        Task.EXPIRE,
+        lambda now: select(Batch.id).where(
+            Batch.state == BatchState.WORKING, Batch.expires_at <= now
+        ),
+        Batch.expires_at,
+    ),
+)
 """Rung once for each batch that the query gives."""
 
-AT_ALL: Final[dict[Task, Callable[[datetime], Select[int] | Select[str]]]] = {
-    Task.SIGN: lambda now: _submission_due(now, SubmissionState.PREPARED),
-    Task.SEND: lambda now: _submission_due(now, SubmissionState.SIGNED),
-    Task.APPLY: lambda _now: select(InboxMessage.id).where(
-        InboxMessage.state == InboxState.RECEIVED
+AT_ALL: Final = (
+    Stage(
+        Task.SIGN,
+        lambda now: _submission_due(now, SubmissionState.PREPARED),
+        Submission.next_attempt_at,
     ),
-    Task.ADOPT: lambda _now: select(ReceiptLine.id).where(
-        ReceiptLine.open, ReceiptLine.verdict == Verdict.ASK.value
+    Stage(
+        Task.SEND,
+        lambda now: _submission_due(now, SubmissionState.SIGNED),
+        Submission.next_attempt_at,
     ),
-    Task.DELIVER: lambda now: (
-        select(Delivery.id)
-        .join(Endpoint, Endpoint.id == Delivery.endpoint_id)
-        .where(
-            Delivery.state == DeliveryState.PENDING,
-            Delivery.next_attempt_at <= now,
-            Endpoint.active,
-            or_(Endpoint.paused_until.is_(None), Endpoint.paused_until <= now),
-        )
+    Stage(
+        Task.ASK,
+        lambda now: _submission_due(now, SubmissionState.IN_DOUBT),
+        Submission.next_attempt_at,
     ),
-    Task.COUNT_STOCK: lambda _now: select(Stock.id).where(Stock.recount),
-    Task.RECONCILE: lambda now: select(Run.id).where(
-        Run.state.in_([RunState.PLANNED, RunState.COMPARING]),
-        Run.due_at <= now,
-        or_(Run.lease_until.is_(None), Run.lease_until <= now),
+    Stage(Task.ASK, _sending_lost, Submission.lease_until),
+    Stage(
+        Task.APPLY,
+        lambda _now: select(InboxMessage.id).where(InboxMessage.state == InboxState.RECEIVED),
+        InboxMessage.received_at,
     ),
-    Task.POLL: lambda now: select(CustomsLink.name).where(CustomsLink.poll_at <= now),
-}
-"""Rung once when the query gives anything; the task takes what is due in the order of ids."""
+    Stage(
+        Task.ADOPT,
+        lambda _now: select(ReceiptLine.id).where(
+            ReceiptLine.open, ReceiptLine.verdict == Verdict.ASK.value
+        ),
+        ReceiptLine.managed_at,
+    ),
+    Stage(
+        Task.DELIVER,
+        lambda now: (
+            select(Delivery.id)
+            .join(Endpoint, Endpoint.id == Delivery.endpoint_id)
+            .where(
+                Delivery.state == DeliveryState.PENDING,
+                Delivery.next_attempt_at <= now,
+                Endpoint.active,
+                or_(Endpoint.paused_until.is_(None), Endpoint.paused_until <= now),
+            )
+        ),
+        Delivery.next_attempt_at,
+    ),
+    Stage(
+        Task.COUNT_STOCK,
+        lambda _now: select(Stock.id).where(Stock.recount),
+        type_coerce(null(), UTCDateTime()),
+    ),
+    Stage(
+        Task.RECONCILE,
+        lambda now: select(Run.id).where(
+            Run.state.in_([RunState.PLANNED, RunState.COMPARING]),
+            Run.due_at <= now,
+            or_(Run.lease_until.is_(None), Run.lease_until <= now),
+        ),
+        Run.due_at,
+    ),
+    Stage(
+        Task.POLL,
+        lambda now: select(CustomsLink.name).where(CustomsLink.poll_at <= now),
+        CustomsLink.poll_at,
+    ),
+)
+"""Rung once when a query gives anything; the task takes what is due in the order of ids."""
 
 
 def due(session: Session, now: datetime) -> Iterator[tuple[Task, tuple[int, ...]]]:
     """Everything that is due now, as rings."""
-    for task, query in PER_BATCH.items():
-        for batch_id in session.scalars(query(now).limit(RINGS_TOGETHER)):
-            yield task, (batch_id,)
-    for task, anything in AT_ALL.items():
-        if session.execute(anything(now).limit(1)).first() is not None:
-            yield task, ()
-    doubtful = _submission_due(now, SubmissionState.IN_DOUBT)
-    if any(session.execute(q.limit(1)).first() for q in (doubtful, _sending_lost(now))):
-        yield Task.ASK, ()
+    for stage in PER_BATCH:
+        for batch_id in session.execute(stage.due(now).limit(RINGS_TOGETHER)).scalars():
+            yield stage.task, (int(batch_id),)
+    rung: set[Task] = set()
+    for stage in AT_ALL:
+        if stage.task not in rung and session.execute(stage.due(now).limit(1)).first() is not None:
+            rung.add(stage.task)
+            yield stage.task, ()
+
+
+def oldest_due(session: Session, now: datetime) -> dict[Task, float]:
+    """By task, for how many seconds its oldest row has been due: what nobody works on grows old.
+
+    A task that is due and does not know since when counts as 0.
+    """
+    ages: dict[Task, float] = {}
+    for stage in (*PER_BATCH, *AT_ALL):
+        count, since = session.execute(
+            stage.due(now).with_only_columns(func.count(), func.min(stage.since))
+        ).one()
+        if count:
+            age = max(0.0, (now - _aware(since)).total_seconds()) if since is not None else 0.0
+            ages[stage.task] = max(age, ages.get(stage.task, 0.0))
+    return ages
+
+
+def _aware(moment: datetime) -> datetime:
+    """`min()` of a column forgets on SQLite that its times are UTC."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

@@ -8,6 +8,8 @@ and a finished one is frozen.
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
@@ -17,7 +19,7 @@ from datetime import time as clock_time
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from config.names import Task
@@ -52,7 +54,8 @@ from tasks.registers import CUSTOMS_PAGE, known_owners, sync_certificates
 log = structlog.get_logger(__name__)
 
 LEASE: Final = timedelta(minutes=10)
-"""Longer than any one step: a page of customs' list, or the certificates of one enterprise."""
+"""Longer than any one step: a page of customs' list, or the certificates of one enterprise. A process of
+this host that is gone is not waited for."""
 
 RUN_SECONDS: Final = 60.0
 """A ring's work ends after that and goes on with the next ring: the worker has other things to do."""
@@ -140,24 +143,45 @@ def run_state(context: Context, run_id: int) -> RunState:
 
 def _claim(context: Context, run_id: int | None) -> _Place | None:
     now = context.now()
-    lease = uuid.uuid4().hex
+    lease = f"{_this_host()} {os.getpid()} {uuid.uuid4().hex}"
     with context.database.write() as session:
         wanted = select(Run).where(
-            Run.state.in_([RunState.PLANNED, RunState.COMPARING]),
-            Run.due_at <= now,
-            or_(Run.lease_until.is_(None), Run.lease_until <= now),
+            Run.state.in_([RunState.PLANNED, RunState.COMPARING]), Run.due_at <= now
         )
         if run_id is not None:
             wanted = wanted.where(Run.id == run_id)
-        run = session.scalars(
-            wanted.order_by(Run.business_date).limit(1).with_for_update(skip_locked=True)
-        ).first()
+        runs = session.scalars(
+            wanted.order_by(Run.business_date).with_for_update(skip_locked=True)
+        ).all()
+        run = next((r for r in runs if _is_free(r, now)), None)
         if run is None:
             return None
         run.state = RunState.COMPARING
         run.started_at = run.started_at or now
         run.lease, run.lease_until = lease, now + LEASE
         return _Place(run.id, lease, run.business_date, run.stage, run.holder, run.after)
+
+
+def _is_free(run: Run, now: datetime) -> bool:
+    """Nobody is at it: no lease, an expired one, or one of a process of this host that is gone."""
+    if run.lease_until is None or run.lease_until <= now:
+        return True
+    host, _, rest = (run.lease or "").partition(" ")
+    return host == _this_host() and not _lives(int(rest.partition(" ")[0]))
+
+
+def _this_host() -> str:
+    return socket.gethostname()[:60].replace(" ", "-") or "-"
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _let_go(context: Context, place: _Place, until: datetime | None) -> None:

@@ -1,4 +1,4 @@
-"""Customs' callbacks and this process's health. Small; nothing else (DESIGN.md section 2)."""
+"""Customs' callbacks, health and metrics. Small; nothing else (DESIGN.md section 2)."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from net.webhooks import SignatureRefused, verify
 from tasks.app import require_broker
 from tasks.context import Bell
 from tasks.inbox import callback_arrival, store
+from webhook.metrics import exposition
 
 log = structlog.get_logger(__name__)
 
@@ -74,6 +75,12 @@ def create_app(settings: Settings, database: Database, ring: Bell) -> Flask:
         except BlankformsError as error:
             state["broker"] = error.code
         return jsonify(state), 200 if set(state.values()) == {"ok"} else 503
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        """For Prometheus: one exporter for all processes, because the tables know it all."""
+        text, content_type = exposition(database, datetime.now(UTC))
+        return Response(text, content_type=content_type)
 
     @app.errorhandler(RequestEntityTooLarge)
     def too_large(_: RequestEntityTooLarge) -> tuple[Response, int]:

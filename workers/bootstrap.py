@@ -14,6 +14,7 @@ from celery.signals import setup_logging, worker_process_init, worker_process_sh
 from sqlalchemy.exc import ArgumentError
 
 from config.log import set_up_logging
+from config.names import Queue
 from config.settings import ConfigurationError, Settings, load_settings
 from customs.gateway import CustomsGateway
 from customs.signing.keyfile import KeyFileSigner
@@ -25,6 +26,7 @@ from net.addresses import read_networks
 from net.notifier import Notifier
 from tasks.app import app, configure, ring
 from tasks.context import Context, current, use
+from workers.watchdog import watch
 
 log = structlog.get_logger(__name__)
 
@@ -120,8 +122,11 @@ def _keep_secret(path: Path, secret: bytes) -> None:
         part.unlink()
 
 
-def celery_process(name: str) -> Any:
-    """The Celery app of one process line; the context is built in each pool process after its fork."""
+def celery_process(name: str, queue: Queue | None = None) -> Any:
+    """The Celery app of one process line; the context is built in each pool process after its fork.
+
+    `queue`: what it consumes; a watchdog ends it when it lives and consumes nothing.
+    """
     # Celery warns of root because of pickle, which is not accepted here.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     settings = load_settings()
@@ -143,4 +148,6 @@ def celery_process(name: str) -> Any:
     def on_stop(**_: Any) -> None:
         current().close()
 
+    if queue is not None:
+        watch(settings, queue)
     return app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from config.names import Queue
 from workers.bootstrap import celery_process
 
-app = celery_process("sender")
+app = celery_process("sender", Queue.SENDING)

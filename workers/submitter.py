@@ -5,6 +5,7 @@ Sending has a process of its own (`workers.sender`), so that the card never wait
 
 from __future__ import annotations
 
+from config.names import Queue
 from workers.bootstrap import celery_process
 
-app = celery_process("submitter")
+app = celery_process("submitter", Queue.SIGNING)

@@ -74,7 +74,7 @@ def upgrade() -> None:
         ),
         sa.Column("due_at", UTCDateTime(), nullable=False),
         sa.Column("lease_until", UTCDateTime(), nullable=True),
-        sa.Column("lease", sa.String(length=32), nullable=True),
+        sa.Column("lease", sa.String(length=120), nullable=True),
         sa.Column("stage", sa.String(length=32), nullable=False),
         sa.Column("holder", sa.String(length=18), nullable=False),
         sa.Column("after", SERIAL, nullable=False),
@@ -280,6 +280,10 @@ def upgrade() -> None:
             sqlite_where=sa.text("recount"),
             postgresql_where=sa.text("recount"),
         )
+
+    with op.batch_alter_table("discrepancy", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("closed_by", sa.String(length=64), nullable=True))
+        batch_op.add_column(sa.Column("closed_reason", sa.String(length=200), nullable=True))
 
     _chain_what_is_there()
 

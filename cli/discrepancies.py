@@ -1,0 +1,57 @@
+"""discrepancies (list, close): what a person must look at, and that somebody has."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cli.persons import By, by_whom
+from cli.runtime import JSON_HELP, opened, print_json, print_table, shown_time, tell
+from models.discrepancies import close_discrepancies, open_discrepancies
+from models.errors import NotFound
+from models.language import t
+
+Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group `discrepancies`."""
+    group = typer.Typer(
+        help=t("待办差异：查看、结清", "what a person must look at"), invoke_without_command=True
+    )
+    group.callback()(list_)
+    group.command("close", help=t("结清", "somebody has looked"))(close)
+    app.add_typer(group, name="discrepancies")
+
+
+def list_(context: typer.Context, json: Json = False) -> None:
+    """Open ones, oldest first."""
+    if context.invoked_subcommand is not None:
+        return
+    with opened() as opened_context, opened_context.database.read() as session:
+        found = list(open_discrepancies(session))
+        zone = opened_context.settings.zone
+    if json:
+        print_json({"discrepancies": found})
+        return
+    print_table(
+        (t("号", "no."), t("类别", "kind"), t("流水号", "serial"), t("情况", "detail"), t("起", "since")),
+        (
+            (d["number"], d["kind"], d["serial"], d["detail"], shown_time(d["raised_at"], zone))
+            for d in found
+        ),
+    )  # fmt: skip
+
+
+def close(
+    numbers: Annotated[list[int], typer.Argument(help=t("号", "numbers"))],
+    reason: Annotated[str, typer.Option("--reason", help=t("原因", "why"))],
+    by: By = None,
+) -> None:
+    """With who and why; a form that is held stays held (`stock release`)."""
+    with opened() as context, context.database.write() as session:
+        closed = close_discrepancies(session, numbers, by_whom(by), reason, context.now())
+        if missing := sorted(set(numbers) - set(closed)):
+            raise NotFound(what=", ".join(map(str, missing)))
+    tell(t(f"已结清 {len(closed)} 项", f"{len(closed)} closed"))

@@ -1,0 +1,40 @@
+"""What a person must look at, until somebody has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from models.stock import Discrepancy
+
+
+def open_discrepancies(session: Session) -> Iterator[dict[str, Any]]:
+    """Open ones, oldest first."""
+    query = select(Discrepancy).where(Discrepancy.closed_at.is_(None)).order_by(Discrepancy.id)
+    for d in session.scalars(query):
+        yield {
+            "number": d.id,
+            "kind": d.kind,
+            "serial": d.serial,
+            "detail": d.detail,
+            "raised_at": d.raised_at.isoformat(),
+        }
+
+
+def close_discrepancies(
+    session: Session, numbers: Sequence[int], by: str, reason: str, at: datetime
+) -> list[int]:
+    """Close those that are open, with who and why; gives them."""
+    return list(
+        session.scalars(
+            update(Discrepancy)
+            .where(Discrepancy.id.in_(numbers), Discrepancy.closed_at.is_(None))
+            .values(closed_at=at, closed_by=by[:64], closed_reason=reason[:200])
+            .returning(Discrepancy.id)
+            .execution_options(synchronize_session=False)
+        )
+    )
