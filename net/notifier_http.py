@@ -7,6 +7,7 @@ around it.
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Hashable, Sequence
 from typing import Final
@@ -27,10 +28,6 @@ ANSWER_LIMIT: Final = 4096
 
 _GONE: Final = 410
 _DETAIL_LIMIT: Final = 255
-
-
-class _Forbidden(OSError):
-    """The URL leads to an address that is not allowed."""
 
 
 class HttpNotifier:
@@ -77,7 +74,7 @@ class HttpNotifier:
         family, kind, protocol, _, address = info
         host = str(address[0])  # type: ignore[index]
         if not is_allowed(host, self._allowed):
-            raise _Forbidden(f"address not allowed: {host}")
+            raise PermissionError(errno.EACCES, f"address not allowed: {host}")
         return socket.socket(family, kind, protocol)  # type: ignore[arg-type]
 
     async def _tell(self, letter: Letter) -> Ending:

@@ -47,7 +47,7 @@ WAITS: Final = (
 JITTER: Final = 0.1
 """Share by which a wait is longer or shorter, so that what failed together is not tried together."""
 
-TRY_LEASE: Final = timedelta(seconds=60)
+TRY_LEASE: Final = timedelta(seconds=25)
 """A try is over by then (its time-out is 15 s) or its process has died."""
 
 AT_ONCE: Final = 4

@@ -1,0 +1,194 @@
+"""Hostile URLs against a canary on loopback: none of them reaches it, whatever the spelling."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from aiohttp.abc import AbstractResolver
+
+from models.errors import BadArgument
+from net.addresses import is_allowed, read_networks
+from net.notifier import Letter, NotTold, Told
+from net.notifier_http import HttpNotifier
+from tasks.endpoints import _check_url
+
+SECRET = "whsec_" + "A" * 44
+PUBLIC = "93.184.216.34"
+
+NUMERIC = (
+    "127.0.0.1", "127.0.0.2", "127.1", "127.0.1", "127.255.255.254", "0.0.0.0", "0", "0x7f000001",
+    "0x7f.0.0.1", "0x7f.1", "0177.0.0.1", "0177.0.0.01", "00000177.0.0.1", "017700000001",
+    "2130706433", "2130706434", "0x7F000001", "127.0x0.0.1", "127.0.0x0.1", "0300.0250.0.1",
+    "[::1]", "[::]", "[0:0:0:0:0:0:0:1]", "[0000::0001]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]",
+    "[0:0:0:0:0:ffff:127.0.0.1]", "[::127.0.0.1]", "[::7f00:1]", "[64:ff9b::127.0.0.1]",
+    "[64:ff9b::7f00:1]", "[64:ff9b:1::7f00:1]", "[2002:7f00:1::]", "[2002:7f00:0001::1]",
+    "[2001:0:53aa:64c:0:0:80ff:fffe]", "[fe80::1]", "[fc00::1]", "[fd00::1]", "[fec0::1]",
+    "10.0.0.1", "10.255.255.255", "172.16.0.1", "172.31.255.255", "192.168.0.1", "192.168.255.255",
+    "169.254.169.254", "169.254.170.2", "0xa9fea9fe", "2852039166", "100.64.0.1", "100.100.100.200",
+    "192.0.0.192", "198.18.0.1", "224.0.0.1", "239.255.255.250", "255.255.255.255", "240.0.0.1",
+    "192.0.2.1", "[ff02::1]",
+)  # fmt: skip
+NAMES = ("localhost", "canary.test", "rebind.test", "mixed.test", "metadata.test", "v6.test")
+
+
+class Resolver(AbstractResolver):
+    """Names as a hostile DNS would answer them; numbers as the system reads them."""
+
+    def __init__(self):
+        self.asked = Counter()
+
+    async def resolve(self, host, port=0, family=socket.AF_INET):
+        self.asked[host] += 1
+        answers = {
+            "localhost": ["127.0.0.1"],
+            "canary.test": ["127.0.0.1"],
+            # public when it is asked for the first time, loopback ever after
+            "rebind.test": [PUBLIC] if self.asked[host] == 1 else ["127.0.0.1"],
+            "mixed.test": ["127.0.0.1", "::1"],
+            "metadata.test": ["169.254.169.254"],
+            "v6.test": ["::ffff:127.0.0.1"],
+        }.get(host)
+        if answers is None:
+            infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            answers = [info[4][0] for info in infos]
+        return [
+            {
+                "hostname": host,
+                "host": a,
+                "port": port,
+                "family": socket.AF_INET6 if ":" in a else socket.AF_INET,
+                "proto": 0,
+                "flags": socket.AI_NUMERICHOST,
+            }
+            for a in answers
+        ]
+
+    async def close(self):
+        pass
+
+
+@pytest.fixture
+def canary():
+    """Listens on every address of this machine; counts who comes."""
+    hits = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            hits.append(self.headers.get("host"))
+            self.send_response(204)
+            self.end_headers()
+
+        do_GET = do_POST
+
+        def log_message(self, *_):
+            pass
+
+    class DualStack(ThreadingHTTPServer):
+        address_family = socket.AF_INET6
+
+        def server_bind(self):
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            super().server_bind()
+
+    server = DualStack(("::", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    yield server.server_port, hits
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def tell(notifier, urls):
+    for url in urls:
+        notifier.start(url, Letter(url, "evt_1", 1, b"{}", [SECRET]))
+    ended = {}
+    while len(ended) < len(urls):
+        ended |= dict(notifier.completed(len(urls), 5.0))
+    return ended
+
+
+def test_no_hostile_url_reaches_the_canary(canary):
+    port, hits = canary
+    hosts = [h for h in (*NUMERIC, *NAMES) if h != "rebind.test"]
+    urls = [f"http://{h}:{port}/x" for h in hosts]
+    urls += [f"http://user:pass@127.0.0.1:{port}/", f"http://{PUBLIC}@127.0.0.1:{port}/",
+             f"http://localhost:{port}\\@example.com/", f"HTTP://LOCALHOST:{port}/"]  # fmt: skip
+    assert len(urls) >= 60
+    notifier = HttpNotifier([], timeout_seconds=2, resolver=Resolver())
+    ended = tell(notifier, urls)
+    notifier.close()
+    assert hits == []
+    assert {type(e) for e in ended.values()} == {NotTold}
+    forbidden = [u for u, e in ended.items() if "not allowed" in e.detail]
+    assert len(forbidden) > 50  # the others are no addresses at all
+
+
+def test_a_name_that_changes_its_answer_does_not_get_through(canary):
+    port, hits = canary
+    resolver = Resolver()
+    resolver.asked["rebind.test"] = 1  # whoever checked before saw the public address
+    notifier = HttpNotifier([], timeout_seconds=2, resolver=resolver)
+    url = f"http://rebind.test:{port}/"
+    for _ in range(3):
+        assert "not allowed" in tell(notifier, [url])[url].detail
+    notifier.close()
+    assert hits == []
+
+
+def test_a_redirect_to_loopback_is_not_followed(canary):
+    port, hits = canary
+
+    class Redirecting(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.send_response(302)
+            self.send_header("Location", f"http://127.0.0.1:{port}/")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Redirecting)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    notifier = HttpNotifier(read_networks("127.0.0.1"), timeout_seconds=2)
+    url = f"http://127.0.0.1:{server.server_port}/"
+    assert tell(notifier, [url])[url].status == 302
+    notifier.close()
+    server.shutdown()
+    server.server_close()
+    assert hits == []
+
+
+def test_an_allowed_network_is_reached_and_only_it(canary):
+    port, hits = canary
+    notifier = HttpNotifier(read_networks("127.0.0.1/32"), timeout_seconds=2)
+    here, there = f"http://127.0.0.1:{port}/", f"http://127.0.0.2:{port}/"
+    ended = tell(notifier, [here, there])
+    notifier.close()
+    assert isinstance(ended[here], Told)
+    assert "not allowed" in ended[there].detail
+    assert len(hits) == 1
+
+
+@pytest.mark.parametrize("address", [PUBLIC, "2606:2800:220:1:248:1893:25c8:1946", "64:ff9b::5db8:d822"])
+def test_public_addresses_are_allowed(address):
+    assert is_allowed(address, [])
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://example.com/", "file:///etc/passwd", "gopher://example.com/", "https://",
+        "https://user:pass@example.com/", "https://user@example.com/", "http://example.com/",
+        "https://exa mple.com/", "https://example.com:99999/", "https://example.com:0/",
+        "https://example.com/\r\nX: y", "https://[::1/", "//example.com/", "example.com",
+        "https://example.com/" + "x" * 2000,
+    ],
+)  # fmt: skip
+def test_an_odd_url_is_refused_when_it_is_added(url):
+    with pytest.raises(BadArgument):
+        _check_url(url, "")

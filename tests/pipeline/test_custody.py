@@ -1,0 +1,229 @@
+"""Stock that one can trust: holds, losses, the count of the paper, the register."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime, timedelta
+
+import openpyxl
+import pytest
+
+from models.errors import BadArgument, FileUnreadable, NotFound
+from models.runs import BEIJING, business_date
+from models.states import BatchState, FormState
+from models.stock import Form
+from models.usage import (
+    Standing,
+    balances,
+    day_in_numbers,
+    list_stocks,
+    queued_forms,
+    stock_book,
+    weekly_use,
+)
+from tasks import custody
+from tasks.register_export import export_register
+from tests import factories
+from tests.factories import SENDER, agent_certificate, bring_in, confirm, issued, upload
+
+CERTIFICATES = [agent_certificate(n) for n in range(1, 8)]
+
+
+@pytest.fixture
+def stocked(world):
+    bring_in(world, [issued(SENDER, "B", "211014001", 20)], CERTIFICATES)
+    return world
+
+
+def order(world, number, action, serials="", pages="", reason=""):
+    row = [CERTIFICATES[number].number, action, serials, pages, "", reason]
+    batch = upload(world, [row], name=f"{number}{action}{serials}.csv")
+    return batch
+
+
+def problems(world, batch_id):
+    from models.batches import Batch
+    from models.outcomes import row_results
+
+    with world.context.database.read() as session:
+        batch = session.get_one(Batch, batch_id)
+        return [p.code for row in row_results(session, batch) for p in row.problems]
+
+
+def book(world):
+    with world.context.database.read() as session:
+        return stock_book(session, list_stocks(session, SENDER, "B")[0], 100)
+
+
+def form(world, serial):
+    from sqlalchemy import select
+
+    with world.context.database.read() as session:
+        return session.scalars(select(Form).where(Form.serial == serial)).one()
+
+
+def test_a_held_form_is_not_taken_and_a_released_one_is(stocked):
+    done = custody.hold(stocked.context, ["211014001", "211014002"], None, "受潮")
+    assert [f.serial for f in done.changed] == ["211014001", "211014002"]
+    assert problems(stocked, order(stocked, 1, "核销", "211014001")) == ["serial_not_available"]
+    confirm(stocked, order(stocked, 2, "核销", pages=1))
+    stocked.drain()
+    assert form(stocked, "211014003").state is FormState.VERIFIED
+    assert len(custody.release(stocked.context, ["211014001"], None, "已晾干").changed) == 1
+    again = custody.release(stocked.context, ["211014001"], None, "再次")
+    assert (again.changed, len(again.unchanged)) == ([], 1)
+    confirm(stocked, order(stocked, 3, "核销", pages=1))
+    stocked.drain()
+    assert form(stocked, "211014001").state is FormState.VERIFIED
+    stocked.assert_sound()
+
+
+def test_a_lost_form_is_blocked_at_once_and_can_only_be_voided_as_lost(stocked):
+    custody.lose(stocked.context, ["211014005"], None, "邮寄途中遗失")
+    assert problems(stocked, order(stocked, 1, "核销", "211014005")) == ["serial_not_available"]
+    spoiled = order(stocked, 2, "作废", "211014005", reason="污损")
+    assert problems(stocked, spoiled) == ["serial_not_available"]
+    as_lost = order(stocked, 3, "作废", "211014005", reason="遗失")
+    assert problems(stocked, as_lost) == []
+    confirm(stocked, as_lost)
+    stocked.drain()
+    lost = form(stocked, "211014005")
+    assert (lost.state, lost.lost_at is not None) == (FormState.VOIDED, True)
+    stocked.assert_sound()
+
+
+def test_a_lost_form_whose_void_is_refused_stays_lost(stocked):
+    custody.lose(stocked.context, ["211014005"], None, "遗失")
+    stocked.customs.play({"fault": "refuse_form", "serial": "211014005", "code": "2106"})
+    confirm(stocked, order(stocked, 3, "作废", "211014005", reason="遗失"))
+    stocked.drain()
+    assert book(stocked).counts[Standing.LOST] == 1
+    stocked.assert_sound()
+
+
+def test_what_is_under_way_or_used_cannot_be_held_or_lost(stocked):
+    confirm(stocked, order(stocked, 1, "核销", "211014007"))
+    refused = custody.lose(stocked.context, ["211014007", "211014008"], None, "遗失")
+    assert [f.serial for f in refused.changed] == ["211014008"]
+    assert [(f.serial, f.state, f.batch_id is not None) for f in refused.refused] == [
+        ("211014007", FormState.RESERVED, True)
+    ]
+
+
+def test_serials_that_are_not_ours_or_of_two_types_are_said(stocked):
+    with pytest.raises(NotFound):
+        custody.hold(stocked.context, ["999999999"], None, "x")
+    bring_in(stocked, [issued(SENDER, "A", "211014001", 3)], [])
+    with pytest.raises(BadArgument):
+        custody.hold(stocked.context, ["211014001"], None, "x")
+    assert len(custody.hold(stocked.context, ["211014001"], "A", "x").changed) == 1
+
+
+def test_every_form_stands_somewhere_and_ranges_say_where(stocked):
+    custody.hold(stocked.context, ["211014003"], None, "x")
+    custody.lose(stocked.context, ["211014004"], None, "x")
+    confirm(stocked, order(stocked, 1, "核销", "211014010-211014012"))
+    stocked.drain()
+    confirm(stocked, order(stocked, 2, "作废", "211014020", reason="污损"))
+    found = book(stocked)
+    assert found.issued == 20
+    assert found.ranges[Standing.ON_HAND] == [
+        ("211014001", "211014002"), ("211014005", "211014009"), ("211014013", "211014019"),
+    ]  # fmt: skip
+    assert found.ranges[Standing.VERIFIED] == [("211014010", "211014012")]
+    assert found.ranges[Standing.RESERVED] == [("211014020", "211014020")]
+    assert (found.counts[Standing.HELD], found.counts[Standing.LOST]) == (1, 1)
+
+
+def test_opening_and_received_less_used_is_closing(stocked):
+    zero = datetime(2000, 1, 1, tzinfo=UTC)
+    confirm(stocked, order(stocked, 1, "核销", "211014001-211014003"))
+    stocked.drain()
+    middle = stocked.clock()
+    stocked.clock.forward(hours=1)
+    bring_in(stocked, [issued(SENDER, "B", "211015001", 5)], [])
+    confirm(stocked, order(stocked, 2, "作废", "211014004", reason="污损"))
+    stocked.drain()
+    custody.lose(stocked.context, ["211014009"], None, "x")
+    end = stocked.clock() + timedelta(seconds=1)
+    with stocked.context.database.read() as session:
+        (first,) = balances(session, zero, middle).values()
+        (second,) = balances(session, middle, end).values()
+        yesterday = day_in_numbers(session, middle, end)
+    assert (first.opening, first.received, first.verified, first.voided) == (0, 20, 3, 0)
+    assert (second.opening, second.received, second.voided, second.lost) == (17, 5, 1, 1)
+    assert second.opening == first.closing
+    standing = book(stocked).counts
+    used = standing[Standing.VERIFIED] + standing[Standing.VOIDED]
+    assert second.closing == 25 - used == 21
+    assert yesterday == {"received": 5, "verified": 0, "voided": 1, "refused": 0, "lost": 1}
+
+
+def test_the_register_is_a_workbook_of_ranges_with_text_serials(stocked, tmp_path):
+    confirm(stocked, order(stocked, 1, "核销", "211014001-211014003"))
+    stocked.drain()
+    today = business_date(stocked.clock())
+    start = datetime.combine(today, datetime.min.time(), BEIJING)
+    moments = (start.astimezone(UTC), (start + timedelta(days=1)).astimezone(UTC))
+    path = tmp_path / "台账.xlsx"
+    lines = export_register(stocked.context, path, today, today, moments, None)
+    pages = openpyxl.load_workbook(io.BytesIO(path.read_bytes()))
+    balance = [c.value for c in pages["汇总"][3]]
+    assert balance == [SENDER, "B", 0, 20, 3, 0, 17, 0]
+    rows = [[c.value for c in row] for row in pages["明细"].iter_rows(min_row=2)]
+    assert lines == len(rows) == 2
+    assert ["领用", "211014001", "211014020", 20] == rows[0][3:7]
+    assert ["已核销", "211014001", "211014003", 3] == rows[1][3:7]
+    assert all(cell.data_type == "s" for row in pages["明细"].iter_rows(min_row=2) for cell in row[4:6])
+
+
+def test_recent_use_and_queued_batches_are_counted(stocked):
+    confirm(stocked, order(stocked, 1, "核销", "211014001-211014003"))
+    stocked.drain()
+    stocked.clock.forward(days=8)
+    confirm(stocked, order(stocked, 2, "核销", "211014005"))
+    stocked.drain()
+    order(stocked, 3, "核销", pages=4)  # checked, not confirmed
+    with stocked.context.database.read() as session:
+        assert list(weekly_use(session, stocked.clock()).values()) == [[1, 3]]
+        assert list(queued_forms(session).values()) == [4]
+
+
+def test_a_count_of_the_paper_adds_up_and_changes_nothing(stocked):
+    confirm(stocked, order(stocked, 1, "核销", "211014001-211014002"))
+    stocked.drain()
+    custody.lose(stocked.context, ["211014003"], None, "x")
+    counted = "211014002\n211014003-05\n211014007+13\n999999999\n"
+    found = custody.stocktake(stocked.context, counted.encode(), "盘点.txt", None, None)
+    assert {k: v for k, v in found.piles.items() if v} == {
+        "matched": [f"2110140{n:02d}" for n in (4, 5, *range(7, 20))],
+        "missing": ["211014006", "211014020"],
+        "final_here": ["211014002"],
+        "found": ["211014003"],
+        "unexpected": ["999999999"],
+    }
+    assert found.adds_up
+    assert (found.counted, found.expected) == (18, 17)
+    assert form(stocked, "211014003").lost_at is not None
+
+
+def test_a_count_comes_as_a_sheet_too_and_bad_lines_are_named(stocked):
+    sheet = factories.sheet([["211014001", ""], ["", ""], ["211014003", "211014020"]],
+                            header=["起始流水号", "截止流水号"])  # fmt: skip
+    found = custody.stocktake(stocked.context, sheet, "盘点.csv", SENDER, "B")
+    assert found.piles["missing"] == ["211014002"]
+    with pytest.raises(FileUnreadable, match="2: "):
+        custody.stocktake(stocked.context, b"211014001\nabc\n", "x.txt", None, None)
+
+
+def test_an_expired_batch_gives_its_forms_back_to_the_count(stocked):
+    batch = order(stocked, 1, "核销", pages=2)
+    confirm(stocked, batch)
+    assert book(stocked).counts[Standing.RESERVED] == 2
+    stocked.clock.forward(hours=25)
+    stocked.drain()
+    from models.batches import Batch
+
+    with stocked.context.database.read() as session:
+        assert session.get_one(Batch, batch).state is BatchState.FINISHED
+    assert book(stocked).counts[Standing.ON_HAND] == 20
