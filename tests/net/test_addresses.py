@@ -174,7 +174,9 @@ def test_an_allowed_network_is_reached_and_only_it(canary):
     assert len(hits) == 1
 
 
-@pytest.mark.parametrize("address", [PUBLIC, "2606:2800:220:1:248:1893:25c8:1946", "64:ff9b::5db8:d822"])
+@pytest.mark.parametrize(
+    "address", [PUBLIC, "2606:2800:220:1:248:1893:25c8:1946", "64:ff9b::5db8:d822"]
+)
 def test_public_addresses_are_allowed(address):
     assert is_allowed(address, [])
 

@@ -68,7 +68,12 @@ def test_an_edited_event_is_found(history):
 
 def test_an_edited_and_rehashed_event_is_found(history):
     event = events(history)[2]
-    sql(history, "UPDATE form_event SET reason = 'x', hash = :h WHERE id = :i", h="0" * 64, i=event.id)
+    sql(
+        history,
+        "UPDATE form_event SET reason = 'x', hash = :h WHERE id = :i",
+        h="0" * 64,
+        i=event.id,
+    )
     assert (Tamper.EDITED, SERIAL, 3) in findings(history)
 
 

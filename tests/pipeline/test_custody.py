@@ -37,8 +37,7 @@ def stocked(world):
 
 def order(world, number, action, serials="", pages="", reason=""):
     row = [CERTIFICATES[number].number, action, serials, pages, "", reason]
-    batch = upload(world, [row], name=f"{number}{action}{serials}.csv")
-    return batch
+    return upload(world, [row], name=f"{number}{action}{serials}.csv")
 
 
 def problems(world, batch_id):
@@ -172,9 +171,11 @@ def test_the_register_is_a_workbook_of_ranges_with_text_serials(stocked, tmp_pat
     assert balance == [SENDER, "B", 0, 20, 3, 0, 17, 0]
     rows = [[c.value for c in row] for row in pages["明细"].iter_rows(min_row=2)]
     assert lines == len(rows) == 2
-    assert ["领用", "211014001", "211014020", 20] == rows[0][3:7]
-    assert ["已核销", "211014001", "211014003", 3] == rows[1][3:7]
-    assert all(cell.data_type == "s" for row in pages["明细"].iter_rows(min_row=2) for cell in row[4:6])
+    assert rows[0][3:7] == ["领用", "211014001", "211014020", 20]
+    assert rows[1][3:7] == ["已核销", "211014001", "211014003", 3]
+    assert all(
+        cell.data_type == "s" for row in pages["明细"].iter_rows(min_row=2) for cell in row[4:6]
+    )
 
 
 def test_recent_use_and_queued_batches_are_counted(stocked):

@@ -12,7 +12,7 @@ from models.forecast import forecast, working_day_after
 from models.states import FormState
 from models.stocktake import BookedForm, sort_out
 
-I, R, VS, V, ZS, Z = (
+HAVE, R, VS, V, ZS, Z = (
     FormState.ISSUED,
     FormState.RESERVED,
     FormState.VERIFY_SUBMITTED,
@@ -26,12 +26,12 @@ C = DifferenceClass
 @pytest.mark.parametrize(
     ("state", "certificate", "there", "certificate_there", "expected"),
     [
-        (I, None, "1", None, None),
-        (I, None, "2", "B1", C.OUTSIDE),
-        (I, None, "3", "B1", C.OUTSIDE),
-        (I, None, None, None, C.UNKNOWN_AT_CUSTOMS),
-        (I, None, "0", None, C.UNKNOWN_AT_CUSTOMS),
-        (I, None, "7", None, C.CONTRADICTION),
+        (HAVE, None, "1", None, None),
+        (HAVE, None, "2", "B1", C.OUTSIDE),
+        (HAVE, None, "3", "B1", C.OUTSIDE),
+        (HAVE, None, None, None, C.UNKNOWN_AT_CUSTOMS),
+        (HAVE, None, "0", None, C.UNKNOWN_AT_CUSTOMS),
+        (HAVE, None, "7", None, C.CONTRADICTION),
         (R, "B1", "1", None, None),
         (R, "B1", "2", "B1", C.OUTSIDE),
         (VS, "B1", "1", None, None),
@@ -76,7 +76,8 @@ def test_the_last_serial_of_a_full_page_is_left_to_the_next_page():
 
 
 @pytest.mark.parametrize(
-    ("serials", "after", "more"), [(("2", "1"), "", False), (("1",), "1", False), (("3",), "", True)]
+    ("serials", "after", "more"),
+    [(("2", "1"), "", False), (("1",), "1", False), (("3",), "", True)],
 )
 def test_a_list_that_would_invent_differences_is_refused(serials, after, more):
     with pytest.raises(ValueError, match=r"ascending|without end"):
@@ -115,11 +116,11 @@ def test_five_working_days_leave_the_week_end_out():
 
 def test_a_stocktake_puts_every_serial_on_one_pile_and_adds_up():
     book = [
-        BookedForm("1", "B", I, lost=False),
-        BookedForm("2", "B", I, lost=False),
+        BookedForm("1", "B", HAVE, lost=False),
+        BookedForm("2", "B", HAVE, lost=False),
         BookedForm("3", "B", VS, lost=False),
         BookedForm("4", "B", V, lost=False),
-        BookedForm("5", "B", I, lost=True),
+        BookedForm("5", "B", HAVE, lost=True),
         BookedForm("6", "B", Z, lost=False),
     ]
     found = sort_out(["1", "3", "4", "5", "9", "1"], book)
