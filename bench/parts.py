@@ -93,8 +93,8 @@ def timed(parts: dict[str, float], name: str) -> Iterator[None]:
 
 
 @contextmanager
-def context_in(folder: Path) -> Iterator[Context]:
-    settings = load_settings({"BLANKFORMS_HOME": str(folder)})
+def context_in(folder: Path, **settings_too: str) -> Iterator[Context]:
+    settings = load_settings({"BLANKFORMS_HOME": str(folder), **settings_too})
     prepare_home(settings)
     context = build_context(settings)
     context.ring = lambda *_: None

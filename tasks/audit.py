@@ -209,20 +209,26 @@ def _last_event(context: Context) -> int:
 
 def _digests(session: Session, last_event: int) -> Iterator[tuple[int, str, int]]:
     """(first form id of a group, digest of its forms' last hashes, how many), as of an event."""
-    heads = session.execute(
+    rows = session.connection().execute(
         select(FormEvent.form_id, FormEvent.hash)
         .where(FormEvent.id <= last_event)
-        .order_by(FormEvent.form_id, FormEvent.id)
-        .execution_options(yield_per=EVENTS_TOGETHER)
+        .order_by(FormEvent.form_id, FormEvent.id),
+        execution_options={"yield_per": EVENTS_TOGETHER},
     )
+    first, heads = 0, dict[int, str]()
+    for form_id, head in rows:
+        if form_id >= first + FORMS_TOGETHER:
+            if heads:
+                yield first, _digest(heads), len(heads)
+            first, heads = (form_id - 1) // FORMS_TOGETHER * FORMS_TOGETHER + 1, {}
+        heads[form_id] = head
+    if heads:
+        yield first, _digest(heads), len(heads)
 
-    def group(row: Any) -> int:
-        return int((row.form_id - 1) // FORMS_TOGETHER * FORMS_TOGETHER + 1)
 
-    for first, rows in groupby(heads, key=group):
-        last = {row.form_id: row.hash for row in rows}
-        said = "\n".join(f"{form_id} {head}" for form_id, head in last.items())
-        yield first, hashlib.sha256(said.encode()).hexdigest()[:_DIGEST_CHARACTERS], len(last)
+def _digest(heads: dict[int, str]) -> str:
+    said = "\n".join([f"{form_id} {head}" for form_id, head in heads.items()])
+    return hashlib.sha256(said.encode()).hexdigest()[:_DIGEST_CHARACTERS]
 
 
 def anchor_files(folder: Path) -> list[Path]:

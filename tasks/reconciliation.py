@@ -12,8 +12,8 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock_time
 from typing import Any, Final
@@ -25,10 +25,14 @@ from sqlalchemy.orm import Session
 from config.names import Task
 from models.bulk import chunks, insert_rows
 from models.comparison import (
+    Found,
+    Judgement,
+    Key,
     Listed,
     differing,
     expected_lines,
     judge,
+    listed_lines,
     our_forms,
     window,
 )
@@ -59,6 +63,9 @@ this host that is gone is not waited for."""
 
 RUN_SECONDS: Final = 60.0
 """A ring's work ends after that and goes on with the next ring: the worker has other things to do."""
+
+PAGES_TOGETHER: Final = 5
+"""Pages of customs' list between two commits: a run that is killed reads at most so many again."""
 
 CUSTOMS_AWAY: Final = timedelta(minutes=5)
 """How long a run waits when customs does not answer."""
@@ -114,7 +121,7 @@ def reconcile(
     end = time.monotonic() + seconds
     try:
         while place.stage != _DONE and time.monotonic() < end:
-            place = _STAGES[place.stage](context, place)
+            place = STAGES[place.stage](context, place)
     except _Lost:
         log.info("run_taken_over", run_id=place.run_id)
         return None
@@ -271,69 +278,91 @@ def _certificates(context: Context, place: _Place) -> _Place:
 
 
 def _forms(context: Context, place: _Place) -> _Place:
-    """Compare the next page of a holder's forms; `holder` is the one under way, "" before the first."""
+    """Compare the next pages of a holder's forms; `holder` is the one under way, "" before the first."""
     if not place.holder:
-        first = _next_holder(context, "")
-        to = replace(place, holder=first or "", stage="forms" if first else "open")
         with context.database.write() as session:
-            return _move(session, context, place, to)
-    asked_at = context.now()
-    page, following = context.gateway.forms(place.holder, place.after, CUSTOMS_PAGE)
-    listed = [Listed(f.serial, f.form_type, f.state, f.certificate, f.issued_on) for f in page]
-    try:
-        listed_here, upto = window(listed, place.after, following is not None)
-    except ValueError as error:
-        raise GatewayUnreachable(detail=f"/forms: {error}") from error
-    return _compare(context, place, listed_here, upto, asked_at)
-
-
-def _compare(
-    context: Context,
-    place: _Place,
-    listed: Sequence[Listed],
-    upto: str | None,
-    asked_at: datetime,
-) -> _Place:
-    with context.database.read() as session:
-        ours = expected_lines(session, place.holder, place.after, upto)
-        keys = differing(ours, (f.line for f in listed))
-        forms = our_forms(session, keys)
-    by_key = {(f.serial, f.form_type): f for f in listed if (f.serial, f.form_type) in keys}
-    settled = asked_at - timedelta(minutes=context.settings.moving_minutes)
-    judgement = judge(place.holder, keys, forms, by_key, settled)
-    to = replace(place, after=upto or "")
-    if upto is None:
-        holder = _next_holder(context, place.holder)
-        to = replace(to, holder=holder or "", stage="forms" if holder else "open")
-    differences = (
-        {
-            "kind": f.kind,
-            "owner": place.holder,
-            "form_type": f.form_type,
-            "first_serial": f.first_serial,
-            "last_serial": f.last_serial,
-            "form_count": f.form_count,
-            "state": f.state,
-            "certificate": f.certificate,
-            "customs_state": f.customs_state,
-            "customs_certificate": f.customs_certificate,
-            "issued_on": f.issued_on,
-            "since": f.since,
-        }
-        for f in judgement.found
-    )
+            return _move(session, context, place, _to_next_holder(context, place))
+    pages = _Pages(context.now())
+    to = place
+    for _ in range(PAGES_TOGETHER):
+        upto = _compare(context, to, pages)
+        if upto is None:
+            to = _to_next_holder(context, place)
+            break
+        to = replace(to, after=upto)
+    judgement = _judge(context, place.holder, pages)
     with context.database.write() as session:
         return _move(
             session,
             context,
             place,
             to,
-            differences,
-            ours=Run.ours + len(ours),
-            listed=Run.listed + len(listed),
+            (_as_row(place.holder, found) for found in judgement.found),
+            ours=Run.ours + pages.ours,
+            listed=Run.listed + pages.listed,
             moving=Run.moving + judgement.moving,
             before_us=Run.before_us + judgement.before_us,
         )
+
+
+def _to_next_holder(context: Context, place: _Place) -> _Place:
+    holder = _next_holder(context, place.holder)
+    return replace(place, holder=holder or "", after="", stage="forms" if holder else "open")
+
+
+@dataclass(slots=True)
+class _Pages:
+    """Pages compared together: what differs in them."""
+
+    asked_at: datetime
+    different: set[Key] = field(default_factory=set)
+    theirs: dict[Key, Listed] = field(default_factory=dict)
+    ours: int = 0
+    listed: int = 0
+
+
+def _compare(context: Context, place: _Place, pages: _Pages) -> str | None:
+    """Compare one page; gives up to which serial, None at the end. Raises `GatewayUnreachable`."""
+    page, following = context.gateway.forms(place.holder, place.after, CUSTOMS_PAGE)
+    try:
+        listed, upto = window(page, place.after, following is not None)
+    except ValueError as error:
+        raise GatewayUnreachable(detail=f"/forms: {error}") from error
+    with context.database.read() as session:
+        ours = expected_lines(session, place.holder, place.after, upto)
+    different = differing(ours, listed_lines(listed))
+    if different:
+        pages.different |= different
+        keyed = (((f.serial, f.form_type), f) for f in listed)
+        pages.theirs |= {key: f for key, f in keyed if key in different}
+    pages.ours += len(ours)
+    pages.listed += len(listed)
+    return upto
+
+
+def _judge(context: Context, holder: str, pages: _Pages) -> Judgement:
+    """Class what differs, by our forms as they are after customs was asked."""
+    with context.database.read() as session:
+        forms = our_forms(session, pages.different)
+    settled = pages.asked_at - timedelta(minutes=context.settings.moving_minutes)
+    return judge(holder, pages.different, forms, pages.theirs, settled)
+
+
+def _as_row(holder: str, found: Found) -> dict[str, Any]:
+    return {
+        "kind": found.kind,
+        "owner": holder,
+        "form_type": found.form_type,
+        "first_serial": found.first_serial,
+        "last_serial": found.last_serial,
+        "form_count": found.form_count,
+        "state": found.state,
+        "certificate": found.certificate,
+        "customs_state": found.customs_state,
+        "customs_certificate": found.customs_certificate,
+        "issued_on": found.issued_on,
+        "since": found.since,
+    }
 
 
 def _open(context: Context, place: _Place) -> _Place:
@@ -404,7 +433,7 @@ def _next_holder(context: Context, after: str) -> str | None:
 
 
 _DONE: Final = "done"
-_STAGES: Final[dict[str, Callable[[Context, _Place], _Place]]] = {
+STAGES: Final[dict[str, Callable[[Context, _Place], _Place]]] = {
     "certificates": _certificates,
     "forms": _forms,
     "open": _open,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import os
 import warnings
 from pathlib import Path
@@ -51,6 +52,7 @@ def build_context(settings: Settings) -> Context:
 
         return HttpNotifier(read_networks(settings.notify_networks))
 
+    gc.freeze()  # what the imports made lives as long as the process: no collection walks it again
     return Context(settings, database, ring, gateway, lambda: open_signer(settings), notifier)
 
 

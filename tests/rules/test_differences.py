@@ -6,7 +6,8 @@ from datetime import date
 
 import pytest
 
-from models.comparison import Listed, differing, window
+from customs.gateway import CustomsForm
+from models.comparison import differing, window
 from models.differences import TREATMENTS, DifferenceClass, classify
 from models.forecast import forecast, working_day_after
 from models.states import FormState
@@ -65,11 +66,11 @@ def test_every_class_has_a_default_action_and_somebody_who_acts():
 
 
 def listed(*serials):
-    return [Listed(s, "B", "1", None, None) for s in serials]
+    return [CustomsForm(s, "B", "1", None, None) for s in serials]
 
 
 def test_the_last_serial_of_a_full_page_is_left_to_the_next_page():
-    page = [*listed("1", "2"), Listed("3", "A", "1", None, None)]
+    page = [*listed("1", "2"), CustomsForm("3", "A", "1", None, None)]
     here, upto = window(page, "", more=True)
     assert ([f.serial for f in here], upto) == (["1", "2"], "2")
     assert window(page, "", more=False)[1] is None
@@ -85,8 +86,8 @@ def test_a_list_that_would_invent_differences_is_refused(serials, after, more):
 
 
 def test_lines_that_are_alike_are_not_looked_at():
-    ours = [("1", "B", "1", ""), ("2", "B", "2", "C1"), ("3", "B", "1", "")]
-    theirs = [("1", "B", "1", ""), ("2", "B", "2", "C2"), ("4", "B", "1", "")]
+    ours = ["1|B|1|", "2|B|2|C1", "3|B|1|"]
+    theirs = ["1|B|1|", "2|B|2|C2", "4|B|1|"]
     assert differing(ours, theirs) == {("2", "B"), ("3", "B"), ("4", "B")}
 
 
