@@ -6,6 +6,7 @@ that are alike cost one comparison. Only what differs is looked at closely.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -251,8 +252,7 @@ def window(listed: Sequence[Listed], after: str, more: bool) -> tuple[Sequence[L
         raise ValueError("not ascending by serial")
     if not more:
         return listed, None
-    last = serials[-1] if serials else ""
-    whole = [f for f in listed if f.serial != last]
-    if not whole:
+    end = bisect_left(serials, serials[-1]) if serials else 0
+    if end == 0:
         raise ValueError("a page without end")
-    return whole, whole[-1].serial
+    return listed[:end], serials[end - 1]

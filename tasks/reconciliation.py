@@ -333,8 +333,8 @@ def _compare(context: Context, place: _Place, pages: _Pages) -> str | None:
     different = differing(ours, listed_lines(listed))
     if different:
         pages.different |= different
-        keyed = (((f.serial, f.form_type), f) for f in listed)
-        pages.theirs |= {key: f for key, f in keyed if key in different}
+        serials = {serial for serial, _ in different}
+        pages.theirs |= {(f.serial, f.form_type): f for f in listed if f.serial in serials}
     pages.ours += len(ours)
     pages.listed += len(listed)
     return upto
