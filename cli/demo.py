@@ -42,6 +42,7 @@ def run_demo() -> int:
         "SIMULATOR_FAULTS": str(ROOT / "samples" / "faults.json"),
         "SWEEP_SECONDS": "1",
         "POLL_SECONDS": "3",
+        "MOVING_MINUTES": "0",  # nothing is in motion when the batch has ended
     }
     for name in ("DATABASE_URL", "BROKER_URL", "CUSTOMS_URL", "PKCS11_MODULE", "BLANKFORMS_ENV"):
         environment[name] = ""  # embedded whatever a .env file says
@@ -80,6 +81,10 @@ def _one_batch(environment: dict[str, str]) -> int:
     whole = all(c["result"] == "ok" for c in invariants)
     _say(t("不变量与模拟海关台账: ", "invariants and the simulator's ledger: ")
          + (t("全部成立", "all hold") if whole else str(invariants)))  # fmt: skip
+    night = json.loads(_run(environment, "reconcile", "--json"))
+    _say(t(f"对账: 本系统 {night['forms']['ours']} 张，海关所列 {night['forms']['listed']} 张，差异 ",
+           f"reconciliation: {night['forms']['ours']} forms here, {night['forms']['listed']} at customs, "
+           "differences ") + str({k: v["differences"] for k, v in night["differences"].items()} or 0))  # fmt: skip
     return 0 if whole and batch["state"] == BatchState.FINISHED else 1
 
 

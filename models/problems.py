@@ -11,7 +11,7 @@ from dataclasses import field as default_of
 from typing import Any, Final
 
 from models.language import Text
-from models.states import LABELS, FormState, StockSource
+from models.states import FormState, StockSource, text_of
 
 PROBLEM_TEXTS: Final[dict[str, Text]] = {
     "certificate_unknown": Text(
@@ -123,8 +123,8 @@ CODES_OF_VARIANTS: Final = {
 
 
 _WORDS: Final[dict[tuple[str, Any], Text]] = {
-    **{("state", state.value): LABELS[state] for state in FormState},
-    **{("source", source.value): LABELS[source] for source in StockSource},
+    **{("state", state.value): text_of(state) for state in FormState},
+    **{("source", source.value): text_of(source) for source in StockSource},
 }
 """Values that are kept as codes and said in the language of the moment."""
 

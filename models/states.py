@@ -227,57 +227,85 @@ SUBMITTED_STATE: Final = {
 }
 FINAL_STATE: Final = {Action.VERIFY: FormState.VERIFIED, Action.VOID: FormState.VOIDED}
 
-LABELS: Final[dict[StrEnum, Text]] = {
-    Action.VERIFY: Text("核销", "verify"),
-    Action.VOID: Text("作废", "void"),
-    StockSource.EXPORTER: Text("出口商", "exporter"),
-    StockSource.AGENT: Text("代录入企业", "agent"),
-    FormState.ISSUED: Text("已领用", "issued"),
-    FormState.RESERVED: Text("已预占", "reserved"),
-    FormState.VERIFY_SUBMITTED: Text("核销提交", "verify submitted"),
-    FormState.VERIFIED: Text("已核销", "verified"),
-    FormState.VOID_SUBMITTED: Text("作废提交", "void submitted"),
-    FormState.VOIDED: Text("已作废", "voided"),
-    BatchState.RECEIVED: Text("已接收", "received"),
-    BatchState.UNREADABLE: Text("无法读取", "unreadable"),
-    BatchState.CHECKED: Text("已预检", "checked"),
-    BatchState.CONFIRMED: Text("已确认", "confirmed"),
-    BatchState.WORKING: Text("处理中", "working"),
-    BatchState.FINISHED: Text("已完成", "finished"),
-    BatchState.CANCELLED: Text("已取消", "cancelled"),
-    SubmissionState.PREPARED: Text("待签名", "waiting for the card"),
-    SubmissionState.SIGNED: Text("待发送", "waiting to be sent"),
-    SubmissionState.SENDING: Text("发送中", "sending"),
-    SubmissionState.IN_DOUBT: Text("提交存疑", "in doubt"),
-    SubmissionState.TAKEN: Text("海关已接收", "taken by customs"),
-    SubmissionState.PARKED: Text("待人工处理", "parked for a person"),
-    SubmissionState.DECIDED: Text("已有回执", "decided"),
-    SubmissionState.REFUSED: Text("整份退回", "refused whole"),
-    SubmissionState.CANCELLED: Text("已取消", "cancelled"),
-    RowStatus.OK: Text("可提交", "ok"),
-    RowStatus.PROBLEM: Text("有问题", "problem"),
-    RowStatus.SKIPPED: Text("跳过", "skipped"),
-    RowOutcome.OPEN: Text("处理中", "open"),
-    RowOutcome.DONE: Text("成功", "done"),
-    RowOutcome.REFUSED: Text("失败", "refused"),
-    RowOutcome.NOT_PROCESSED: Text("未处理", "not processed"),
-    RowOutcome.SKIPPED: Text("跳过", "skipped"),
-    DeliveryState.PENDING: Text("待送达", "pending"),
-    DeliveryState.DELIVERED: Text("已送达", "delivered"),
-    DeliveryState.FAILED: Text("未能送达", "failed"),
-    RunState.PLANNED: Text("待开始", "planned"),
-    RunState.COMPARING: Text("比对中", "comparing"),
-    RunState.FINISHED: Text("已完成", "finished"),
-    RepairState.PROPOSED: Text("待第二人复核", "waits for a second person"),
-    RepairState.DONE: Text("已处理", "done"),
-    RepairState.SETTLED: Text("已无差异", "settled already"),
-    RepairState.LEFT: Text("未能处理", "left"),
-    CardState.READY: Text("就绪", "ready"),
-    CardState.ABSENT: Text("未找到", "absent"),
-    CardState.PIN_REFUSED: Text("口令被拒", "PIN refused"),
+LABELS: Final[dict[type[StrEnum], dict[StrEnum, Text]]] = {
+    Action: {
+        Action.VERIFY: Text("核销", "verify"),
+        Action.VOID: Text("作废", "void"),
+    },
+    StockSource: {
+        StockSource.EXPORTER: Text("出口商", "exporter"),
+        StockSource.AGENT: Text("代录入企业", "agent"),
+    },
+    FormState: {
+        FormState.ISSUED: Text("已领用", "issued"),
+        FormState.RESERVED: Text("已预占", "reserved"),
+        FormState.VERIFY_SUBMITTED: Text("核销提交", "verify submitted"),
+        FormState.VERIFIED: Text("已核销", "verified"),
+        FormState.VOID_SUBMITTED: Text("作废提交", "void submitted"),
+        FormState.VOIDED: Text("已作废", "voided"),
+    },
+    BatchState: {
+        BatchState.RECEIVED: Text("已接收", "received"),
+        BatchState.UNREADABLE: Text("无法读取", "unreadable"),
+        BatchState.CHECKED: Text("已预检", "checked"),
+        BatchState.CONFIRMED: Text("已确认", "confirmed"),
+        BatchState.WORKING: Text("处理中", "working"),
+        BatchState.FINISHED: Text("已完成", "finished"),
+        BatchState.CANCELLED: Text("已取消", "cancelled"),
+    },
+    SubmissionState: {
+        SubmissionState.PREPARED: Text("待签名", "waiting for the card"),
+        SubmissionState.SIGNED: Text("待发送", "waiting to be sent"),
+        SubmissionState.SENDING: Text("发送中", "sending"),
+        SubmissionState.IN_DOUBT: Text("提交存疑", "in doubt"),
+        SubmissionState.TAKEN: Text("海关已接收", "taken by customs"),
+        SubmissionState.PARKED: Text("待人工处理", "parked for a person"),
+        SubmissionState.DECIDED: Text("已有回执", "decided"),
+        SubmissionState.REFUSED: Text("整份退回", "refused whole"),
+        SubmissionState.CANCELLED: Text("已取消", "cancelled"),
+    },
+    RowStatus: {
+        RowStatus.OK: Text("可提交", "ok"),
+        RowStatus.PROBLEM: Text("有问题", "problem"),
+        RowStatus.SKIPPED: Text("跳过", "skipped"),
+    },
+    RowOutcome: {
+        RowOutcome.OPEN: Text("处理中", "open"),
+        RowOutcome.DONE: Text("成功", "done"),
+        RowOutcome.REFUSED: Text("失败", "refused"),
+        RowOutcome.NOT_PROCESSED: Text("未处理", "not processed"),
+        RowOutcome.SKIPPED: Text("跳过", "skipped"),
+    },
+    DeliveryState: {
+        DeliveryState.PENDING: Text("待送达", "pending"),
+        DeliveryState.DELIVERED: Text("已送达", "delivered"),
+        DeliveryState.FAILED: Text("未能送达", "failed"),
+    },
+    RunState: {
+        RunState.PLANNED: Text("待开始", "planned"),
+        RunState.COMPARING: Text("比对中", "comparing"),
+        RunState.FINISHED: Text("已完成", "finished"),
+    },
+    RepairState: {
+        RepairState.PROPOSED: Text("待第二人复核", "waits for a second person"),
+        RepairState.DONE: Text("已处理", "done"),
+        RepairState.SETTLED: Text("已无差异", "settled already"),
+        RepairState.LEFT: Text("未能处理", "left"),
+    },
+    CardState: {
+        CardState.READY: Text("就绪", "ready"),
+        CardState.ABSENT: Text("未找到", "absent"),
+        CardState.PIN_REFUSED: Text("口令被拒", "PIN refused"),
+    },
 }
+"""By enum first: members of two enums with the same value are equal, and mean different things."""
+
+
+def text_of(value: StrEnum) -> Text:
+    """The words for a state or choice. Raises KeyError when it has none."""
+    return LABELS[type(value)][value]
 
 
 def label(value: StrEnum) -> str:
     """The word for a state or choice, in the current language."""
-    return str(LABELS[value])
+    return str(text_of(value))

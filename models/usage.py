@@ -22,7 +22,7 @@ from models.bulk import CHUNK
 from models.forecast import WEEK_WEIGHTS
 from models.language import Text
 from models.serials import successor
-from models.states import LABELS, BatchState, FormState, ItemState, RowStatus
+from models.states import BatchState, FormState, ItemState, RowStatus, text_of
 from models.stock import Form, FormEvent, Stock
 
 
@@ -43,7 +43,7 @@ STANDING_WORDS: Final[dict[Standing, Text]] = {
     Standing.ON_HAND: Text("可用", "on hand"),
     Standing.HELD: Text("停用", "held"),
     Standing.LOST: Text("遗失", "lost"),
-    **{s: LABELS[FormState(s.value)] for s in list(Standing)[3:]},
+    **{s: text_of(FormState(s.value)) for s in list(Standing)[3:]},
 }
 
 _STANDING: Final = case(

@@ -19,7 +19,7 @@ from models.tables import metadata
 from tasks.app import MODULES, QUEUES, app
 from tests.conftest import ROOT
 
-PACKAGES = ("config", "models", "customs", "sheets", "tasks", "workers", "webhook", "cli")
+PACKAGES = ("config", "models", "net", "customs", "sheets", "tasks", "workers", "webhook", "cli")
 PYTHON = [p for package in PACKAGES for p in (ROOT / package).rglob("*.py")]
 
 

@@ -14,7 +14,11 @@ from models.states import (
     Action,
     BatchState,
     FormState,
+    RepairState,
+    RowOutcome,
     SubmissionState,
+    label,
+    text_of,
 )
 from models.verdicts import Verdict, verdict
 
@@ -62,8 +66,14 @@ def test_a_form_is_only_submitted_after_it_was_reserved():
 
 def test_every_state_has_the_portals_word():
     for states in (FormState, BatchState, SubmissionState, Action):
-        assert set(states) <= LABELS.keys()
-    assert LABELS[FormState.VERIFY_SUBMITTED].zh == "核销提交"
+        assert set(states) == LABELS[states].keys()
+    assert text_of(FormState.VERIFY_SUBMITTED).zh == "核销提交"
+
+
+def test_states_of_two_kinds_with_the_same_value_have_their_own_words():
+    assert RowOutcome.DONE == RepairState.DONE
+    assert (label(RowOutcome.DONE), label(RepairState.DONE)) == ("成功", "已处理")
+    assert (label(RowOutcome.REFUSED), label(SubmissionState.REFUSED)) == ("失败", "整份退回")
 
 
 def test_every_stable_problem_code_has_its_text_in_both_languages():

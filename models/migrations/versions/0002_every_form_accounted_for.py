@@ -89,14 +89,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_reconciliation")),
         sa.UniqueConstraint("business_date", name=op.f("uq_reconciliation_business_date")),
     )
-    with op.batch_alter_table("reconciliation", schema=None) as batch_op:
-        batch_op.create_index(
-            "ix_reconciliation_open",
-            ["due_at"],
-            unique=False,
-            sqlite_where=sa.text("state IN ('planned', 'comparing')"),
-            postgresql_where=sa.text("state IN ('planned', 'comparing')"),
-        )
+    op.create_index(
+        "ix_reconciliation_open",
+        "reconciliation",
+        ["due_at"],
+        unique=False,
+        sqlite_where=sa.text("state IN ('planned', 'comparing')"),
+        postgresql_where=sa.text("state IN ('planned', 'comparing')"),
+    )
 
     op.create_table(
         "delivery",
@@ -134,21 +134,22 @@ def upgrade() -> None:
             "endpoint_id", "notification_id", name=op.f("uq_delivery_endpoint_id_notification_id")
         ),
     )
-    with op.batch_alter_table("delivery", schema=None) as batch_op:
-        batch_op.create_index(
-            "ix_delivery_order",
-            ["endpoint_id", "batch_id", "id"],
-            unique=False,
-            sqlite_where=sa.text("state = 'pending'"),
-            postgresql_where=sa.text("state = 'pending'"),
-        )
-        batch_op.create_index(
-            "ix_delivery_pending",
-            ["endpoint_id", "next_attempt_at"],
-            unique=False,
-            sqlite_where=sa.text("state = 'pending'"),
-            postgresql_where=sa.text("state = 'pending'"),
-        )
+    op.create_index(
+        "ix_delivery_order",
+        "delivery",
+        ["endpoint_id", "batch_id", "id"],
+        unique=False,
+        sqlite_where=sa.text("state = 'pending'"),
+        postgresql_where=sa.text("state = 'pending'"),
+    )
+    op.create_index(
+        "ix_delivery_pending",
+        "delivery",
+        ["endpoint_id", "next_attempt_at"],
+        unique=False,
+        sqlite_where=sa.text("state = 'pending'"),
+        postgresql_where=sa.text("state = 'pending'"),
+    )
 
     op.create_table(
         "difference",
@@ -207,15 +208,15 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_difference")),
     )
-    with op.batch_alter_table("difference", schema=None) as batch_op:
-        batch_op.create_index(
-            batch_op.f("ix_difference_run_id_first_serial"),
-            ["run_id", "first_serial"],
-            unique=False,
-        )
-        batch_op.create_index(
-            batch_op.f("ix_difference_run_id_kind_id"), ["run_id", "kind", "id"], unique=False
-        )
+    op.create_index(
+        op.f("ix_difference_run_id_first_serial"),
+        "difference",
+        ["run_id", "first_serial"],
+        unique=False,
+    )
+    op.create_index(
+        op.f("ix_difference_run_id_kind_id"), "difference", ["run_id", "kind", "id"], unique=False
+    )
 
     op.create_table(
         "repair",
@@ -244,46 +245,43 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("difference_id", name=op.f("pk_repair")),
     )
-    with op.batch_alter_table("form", schema=None) as batch_op:
-        batch_op.add_column(sa.Column("lost_at", UTCDateTime(), nullable=True))
-        batch_op.add_column(
-            sa.Column("outside", sa.Boolean(), nullable=False, server_default=sa.false())
-        )
-        batch_op.add_column(
-            sa.Column("event_count", sa.Integer(), nullable=False, server_default="0")
-        )
-        batch_op.add_column(
-            sa.Column("chain", sa.String(length=64), nullable=False, server_default="")
-        )
-        batch_op.create_index(
-            batch_op.f("ix_form_stock_id_serial"), ["stock_id", "serial"], unique=False
-        )
+    op.add_column("form", sa.Column("lost_at", UTCDateTime(), nullable=True))
+    op.add_column(
+        "form", sa.Column("outside", sa.Boolean(), nullable=False, server_default=sa.false())
+    )
+    op.add_column(
+        "form", sa.Column("event_count", sa.Integer(), nullable=False, server_default="0")
+    )
+    op.add_column(
+        "form", sa.Column("chain", sa.String(length=64), nullable=False, server_default="")
+    )
+    op.create_index(op.f("ix_form_stock_id_serial"), "form", ["stock_id", "serial"], unique=False)
 
-    with op.batch_alter_table("form_event", schema=None) as batch_op:
-        batch_op.add_column(sa.Column("number", sa.Integer(), nullable=False, server_default="0"))
-        batch_op.add_column(
-            sa.Column("hash", sa.String(length=64), nullable=False, server_default="")
-        )
+    op.add_column(
+        "form_event", sa.Column("number", sa.Integer(), nullable=False, server_default="0")
+    )
+    op.add_column(
+        "form_event", sa.Column("hash", sa.String(length=64), nullable=False, server_default="")
+    )
 
-    with op.batch_alter_table("stock", schema=None) as batch_op:
-        batch_op.add_column(sa.Column("threshold", sa.Integer(), nullable=True))
-        batch_op.add_column(
-            sa.Column("low", sa.Boolean(), nullable=False, server_default=sa.false())
-        )
-        batch_op.add_column(
-            sa.Column("recount", sa.Boolean(), nullable=False, server_default=sa.true())
-        )
-        batch_op.create_index(
-            "ix_stock_recount",
-            ["id"],
-            unique=False,
-            sqlite_where=sa.text("recount"),
-            postgresql_where=sa.text("recount"),
-        )
+    op.add_column("stock", sa.Column("threshold", sa.Integer(), nullable=True))
+    op.add_column(
+        "stock", sa.Column("low", sa.Boolean(), nullable=False, server_default=sa.false())
+    )
+    op.add_column(
+        "stock", sa.Column("recount", sa.Boolean(), nullable=False, server_default=sa.true())
+    )
+    op.create_index(
+        "ix_stock_recount",
+        "stock",
+        ["id"],
+        unique=False,
+        sqlite_where=sa.text("recount"),
+        postgresql_where=sa.text("recount"),
+    )
 
-    with op.batch_alter_table("discrepancy", schema=None) as batch_op:
-        batch_op.add_column(sa.Column("closed_by", sa.String(length=64), nullable=True))
-        batch_op.add_column(sa.Column("closed_reason", sa.String(length=200), nullable=True))
+    op.add_column("discrepancy", sa.Column("closed_by", sa.String(length=64), nullable=True))
+    op.add_column("discrepancy", sa.Column("closed_reason", sa.String(length=200), nullable=True))
 
     _chain_what_is_there()
 

@@ -1,0 +1,64 @@
+"""What an operator watches is said in Prometheus' format, from the tables."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from config.names import Task
+from models.errors import DatabaseUnreachable
+from tasks import submission
+from tasks.pipeline import oldest_due
+from tests import factories
+from tests.factories import bring_in, confirm, upload
+from webhook.app import create_app
+
+
+def read(world):
+    client = create_app(
+        world.context.settings, world.context.database, lambda *_: None
+    ).test_client()
+    answer = client.get("/metrics")
+    assert answer.status_code == 200
+    assert answer.content_type.startswith("text/plain")
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+
+
+def test_forms_messages_cards_and_ages_are_counted(world):
+    bring_in(world)
+    world.customs.play({"fault": "answer_lost", "times": 1})
+    confirm(world, upload(world, [[factories.AGENT_HANDLED, "核销", "211014001-211014002"]]))
+    world.drain()
+    metrics = read(world)
+    assert metrics["blankforms_forms", "verified"] == 2
+    assert metrics["blankforms_submissions", "decided"] == 1
+    assert metrics["blankforms_submissions", "in_doubt"] == 0
+    assert metrics["blankforms_gateway_failure_ratio",] == 1
+    assert metrics["blankforms_card_ready", "key-file"] == 1
+    assert metrics["blankforms_card_days_left", "key-file"] > 3000
+    assert metrics["blankforms_oldest_due_seconds", "submission.sign"] == 0
+
+
+def test_what_nobody_works_on_grows_old(world):
+    bring_in(world)
+    confirm(world, upload(world, [[factories.AGENT_HANDLED, "核销", "211014001"]]))
+    submission.prepare(world.context, 1)
+    later = world.clock() + timedelta(minutes=10)
+    with world.context.database.read() as session:
+        ages = oldest_due(session, later)
+    assert 590 < ages[Task.SIGN] < 660
+    assert Task.SEND not in ages
+
+
+def test_a_database_that_is_away_is_no_traceback(world):
+    class Away:
+        def read(self):
+            raise DatabaseUnreachable(detail="away")
+
+    app = create_app(world.context.settings, Away(), lambda *_: None)
+    assert app.test_client().get("/metrics").status_code == 503
