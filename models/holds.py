@@ -15,8 +15,7 @@ from sqlalchemy.orm import Session
 
 from models.bulk import CHUNK, chunks, ids_table, rows_table
 from models.history import Event, LockedForm, locked_forms, write_events
-from models.low_stock import recount_stocks
-from models.stock import Discrepancy, Form
+from models.stock import Discrepancy, Form, Stock
 
 HOLD_LIMIT: Final = 64
 """Characters of a hold: it is shown in lists; the whole reason is in the history."""
@@ -97,6 +96,7 @@ def _note(
     **changes: Any,
 ) -> list[int]:
     noted: list[int] = []
+    _lock_stocks(session, form_ids)
     for chunk in chunks(sorted(form_ids), CHUNK):
         forms: list[LockedForm] = [f for f in locked_forms(session, chunk) if concerned(f)]
         if not forms:
@@ -110,9 +110,16 @@ def _note(
             .values(chain=written.c.hash, event_count=written.c.number, **changes)
             .execution_options(synchronize_session=False)
         )
-        recount_stocks(session, {f.stock_id for f in forms})
         noted += [f.id for f in forms]
     return noted
+
+
+def _lock_stocks(session: Session, form_ids: Sequence[int]) -> None:
+    """As a reservation does: what it plans to take cannot be held, or lost, behind its back."""
+    concerned = select(Form.stock_id).where(Form.id.in_(_these(session, form_ids)))
+    session.execute(
+        select(Stock.id).where(Stock.id.in_(concerned)).order_by(Stock.id).with_for_update()
+    ).all()
 
 
 def _these(session: Session, ids: Sequence[int]) -> Any:

@@ -1,26 +1,35 @@
-"""Low stock: counted when forms came or went, said once when it falls below its threshold."""
+"""Low stock: counted when forms came or went and every few minutes, said once when it falls too low."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Select, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from models.notifications import announce
 from models.states import FormState, NotificationType
 from models.stock import Block, Form, Stock
 
+COUNT_AGAIN: Final = timedelta(minutes=5)
+"""How often a stock is counted without a reason: forms also go by receipts, holds and by hand."""
 
-def recount_stocks(session: Session, stock_ids: Collection[int]) -> None:
-    """Forms of these stocks came or went: their count is due."""
+
+def count_soon(session: Session, stock_ids: Collection[int]) -> None:
+    """Forms of these stocks came or went. Only for who has locked the stocks before any form."""
     session.execute(
         update(Stock)
-        .where(Stock.id.in_(sorted(stock_ids)), ~Stock.recount)
-        .values(recount=True)
+        .where(Stock.id.in_(sorted(stock_ids)))
+        .values(count_at=None)
         .execution_options(synchronize_session=False)
     )
+
+
+def stocks_to_count(now: datetime) -> Select[int]:
+    """Stocks whose count is due."""
+    return select(Stock.id).where(or_(Stock.count_at.is_(None), Stock.count_at <= now))
 
 
 def on_hand(session: Session, stock_id: int) -> int:
@@ -47,9 +56,9 @@ def watch_stock(session: Session, stock_id: int, default_threshold: int, at: dat
     A stock that rose and falls again is announced again; one that stays low is not.
     """
     stock = session.get(Stock, stock_id, with_for_update=True)
-    if stock is None or not stock.recount:
+    if stock is None or (stock.count_at is not None and stock.count_at > at):
         return
-    stock.recount = False
+    stock.count_at = at + COUNT_AGAIN
     count = on_hand(session, stock_id)
     threshold = default_threshold if stock.threshold is None else stock.threshold
     low = count < threshold

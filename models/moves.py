@@ -17,7 +17,6 @@ from models.base import Serial
 from models.bulk import CHUNK, chunks, ids_table, rows_table
 from models.history import Event, LockedForm, locked_forms, write_events
 from models.holds import set_holds
-from models.low_stock import recount_stocks
 from models.states import FINAL_FORM_STATES, FORM_MOVES, FormState
 from models.stock import Block, Form
 
@@ -88,8 +87,6 @@ def _move_chunk(
     if target is FormState.ISSUED:
         set_holds(session, holds)
         _reopen_blocks(session, [m.form_id for m in moving])
-    if FormState.ISSUED in (start, target):
-        recount_stocks(session, {f.stock_id for f in here.values()})
     return {m.form_id for m in moving}
 
 

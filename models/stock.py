@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, text
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, BigId, Code, Id, Serial, UTCDateTime, When, state_column
@@ -39,15 +39,10 @@ class Stock(Base):
     threshold: Mapped[int | None]
     """On hand below this many is low; NULL: the setting LOW_STOCK."""
     low: Mapped[bool] = mapped_column(default=False)
-    recount: Mapped[bool] = mapped_column(default=True)
-    """Forms came or went since it was last counted: the watch on low stock is due."""
+    count_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    """When it is counted next for the watch on low stock; NULL: now, forms have just come or gone."""
 
-    __table_args__ = (
-        UniqueConstraint("owner", "form_type"),
-        Index(
-            "ix_stock_recount", "id", sqlite_where=text("recount"), postgresql_where=text("recount")
-        ),
-    )
+    __table_args__ = (UniqueConstraint("owner", "form_type"),)
 
 
 class Block(Base):

@@ -30,6 +30,7 @@ from models.errors import (
     PlanMoved,
     RowsRefused,
 )
+from models.low_stock import count_soon
 from models.moves import FormMove, advance_blocks, move_forms
 from models.planner import make_plan
 from models.progress import finish_batches
@@ -144,9 +145,10 @@ def _lock_stocks(session: Session, batch_id: int) -> None:
         .join(BatchRow, BatchRow.certificate == Certificate.number)
         .where(BatchRow.batch_id == batch_id)
     )
-    session.execute(
+    locked = session.scalars(
         select(Stock.id).where(Stock.id.in_(concerned)).order_by(Stock.id).with_for_update()
     ).all()
+    count_soon(session, locked)
 
 
 def _refusal(session: Session, batch: Batch) -> BlankformsError | None:

@@ -175,4 +175,4 @@ def set_threshold(context: Context, owner: str, form_type: str, threshold: int |
         if stock is None:
             raise NotFound(what=f"{owner} {form_type}")
         stock.threshold = threshold
-        stock.recount = True
+        stock.count_at = None

@@ -18,16 +18,14 @@ from sqlalchemy import (
     and_,
     exists,
     func,
-    null,
     or_,
     select,
-    type_coerce,
 )
 from sqlalchemy.orm import QueryableAttribute, Session
 
 from config.names import Task
-from models.base import UTCDateTime
 from models.batches import Batch, Item
+from models.low_stock import stocks_to_count
 from models.notifications import Delivery, Endpoint
 from models.reconciliation import Run
 from models.states import (
@@ -154,8 +152,8 @@ AT_ALL: Final = (
     ),
     Stage(
         Task.COUNT_STOCK,
-        lambda _now: select(Stock.id).where(Stock.recount),
-        type_coerce(null(), UTCDateTime()),
+        stocks_to_count,
+        Stock.count_at,
     ),
     Stage(
         Task.RECONCILE,

@@ -19,7 +19,7 @@ from customs.gateway import CustomsForm
 from models.base import Serial, UTCDateTime
 from models.bulk import chunks, insert_new, insert_rows, rows_table
 from models.chain import GENESIS, EventFacts, event_hash
-from models.low_stock import recount_stocks
+from models.low_stock import count_soon
 from models.serials import as_ranges, serials_between
 from models.states import FormState
 from models.stock import Block, Certificate, Form, FormEvent, Stock
@@ -76,7 +76,7 @@ def _stock(session: Session, owner: str, form_type: str) -> int:
     insert_new(
         session,
         Stock,
-        [{"owner": owner, "form_type": form_type, "low": False, "recount": True}],
+        [{"owner": owner, "form_type": form_type, "low": False}],
     )
     return session.scalars(
         select(Stock.id).where(Stock.owner == owner, Stock.form_type == form_type).with_for_update()
@@ -155,7 +155,7 @@ def _add_block(
             .order_by(Form.id),
         )
     )
-    recount_stocks(session, [stock_id])
+    count_soon(session, [stock_id])
 
 
 def import_certificates(

@@ -15,7 +15,7 @@ from sqlalchemy import delete, select
 from config.names import Task
 from models.batches import Batch, BatchRow, Item
 from models.links import customs_link
-from models.low_stock import watch_stock
+from models.low_stock import stocks_to_count, watch_stock
 from models.runs import plan_next_run
 from models.states import BatchState
 from models.stock import Stock
@@ -63,9 +63,9 @@ def clear_unconfirmed(context: Context) -> Sequence[int]:
 
 
 def count_stock(context: Context) -> int:
-    """Count the stocks whose forms came or went, one at a time; says it when one became low."""
+    """Count the stocks whose count is due, one at a time; says it when one became low."""
     with context.database.read() as session:
-        due = session.scalars(select(Stock.id).where(Stock.recount).order_by(Stock.id)).all()
+        due = session.scalars(stocks_to_count(context.now()).order_by(Stock.id)).all()
     for stock_id in due:
         with context.database.write() as session:
             watch_stock(session, stock_id, context.settings.low_stock, context.now())
@@ -76,7 +76,7 @@ def count_stock(context: Context) -> int:
 
 @app.task(name=Task.COUNT_STOCK.value)
 def count_stock_task() -> None:
-    """Forms came or went."""
+    """Forms came or went, or it is time to look."""
     count_stock(current())
 
 

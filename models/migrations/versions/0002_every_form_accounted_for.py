@@ -268,18 +268,7 @@ def upgrade() -> None:
     op.add_column(
         "stock", sa.Column("low", sa.Boolean(), nullable=False, server_default=sa.false())
     )
-    op.add_column(
-        "stock", sa.Column("recount", sa.Boolean(), nullable=False, server_default=sa.true())
-    )
-    op.create_index(
-        "ix_stock_recount",
-        "stock",
-        ["id"],
-        unique=False,
-        sqlite_where=sa.text("recount"),
-        postgresql_where=sa.text("recount"),
-    )
-
+    op.add_column("stock", sa.Column("count_at", UTCDateTime(), nullable=True))
     op.add_column("discrepancy", sa.Column("closed_by", sa.String(length=64), nullable=True))
     op.add_column("discrepancy", sa.Column("closed_reason", sa.String(length=200), nullable=True))
 
