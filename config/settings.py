@@ -19,6 +19,7 @@ from tempfile import gettempdir
 from typing import Annotated, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from config.crash import SWITCH
 from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
@@ -278,6 +279,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
             values[name] = value
         elif is_secret(field) and (path := environ.get(f"{key}_FILE", "")):
             values[name] = _secret_from(f"{key}_FILE", path)
+    if environ.get(SWITCH) and environ.get("BLANKFORMS_ENV") == "production":
+        raise ConfigurationError(f"{SWITCH}: not in production")
     if environ.get("PKCS11_PIN"):
         raise ConfigurationError("PKCS11_PIN: 请改用 PKCS11_PIN_FILE / use PKCS11_PIN_FILE")
     try:

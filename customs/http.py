@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import AsyncIterator, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from typing import Any, Final
 
 import aiohttp
 
+from config.crash import Point, crash_point, is_armed
 from customs import bcm1
 from customs.gateway import (
     AskOutcome,
@@ -140,10 +141,14 @@ class HttpGateway:
             try:
                 async with self._session.post(
                     f"{self._url}/messages",
-                    data=message.payload,
-                    headers={"Content-Type": "application/xml"},
+                    data=_dying_half_way(message.payload) or message.payload,
+                    headers={
+                        "Content-Type": "application/xml",
+                        "Content-Length": str(len(message.payload)),
+                    },
                     allow_redirects=False,
                 ) as response:
+                    crash_point(Point.REQUEST_WRITTEN)
                     body = await _body(response)
                     return _send_outcome(message, response.status, response.headers, body)
             except _NOTHING_SENT as error:
@@ -180,6 +185,20 @@ class HttpGateway:
         if not isinstance(found, dict):
             raise GatewayUnreachable(detail=f"{path}: no JSON object")
         return found
+
+
+def _dying_half_way(payload: bytes) -> AsyncIterator[bytes] | None:
+    """The payload in two halves with a crash point between, when this process is to die there."""
+    if not is_armed(Point.REQUEST_HALF_WRITTEN):
+        return None
+
+    async def halves() -> AsyncIterator[bytes]:
+        yield payload[: len(payload) // 2]
+        await asyncio.sleep(0.05)  # the first half leaves
+        crash_point(Point.REQUEST_HALF_WRITTEN)
+        yield payload[len(payload) // 2 :]
+
+    return halves()
 
 
 def _send_outcome(message: SignedMessage, status: int, headers: Any, body: bytes) -> SendOutcome:

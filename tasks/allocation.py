@@ -17,6 +17,7 @@ from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from config.crash import Point, crash_point
 from config.names import Task
 from models.batch_news import announce_ended
 from models.batches import Batch, BatchRow, Item
@@ -88,6 +89,7 @@ def confirm(context: Context, batch_id: int, said: Confirmation) -> None:
             before = submitted_before(session, sha256)
         number = before.id if before else "?"
         raise FileSubmittedBefore(batch=number, when="") from error
+    crash_point(Point.CONFIRMED)
     reserve(context, batch_id)
 
 
@@ -126,8 +128,10 @@ def reserve(context: Context, batch_id: int) -> None:
             batch.state = BatchState.CHECKED
             batch.confirmed_content = None
             batch.checked_at = context.now()
+        crash_point(Point.RESERVE_BEFORE_COMMIT)
     if refusal is not None:
         raise refusal
+    crash_point(Point.RESERVED_BEFORE_RING)
     context.ring(Task.PREPARE, batch_id)
 
 

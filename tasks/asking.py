@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 from sqlalchemy import func, select, update
 
+from config.crash import Point, crash_point
 from config.names import Task
 from customs.gateway import (
     AskOutcome,
@@ -82,6 +83,7 @@ def ask(context: Context, certificate: str | None = None) -> int:
     while waiting:
         ended_now = context.gateway.completed(len(waiting))
         ended = [(waiting.pop(t), o) for t, o in ended_now if t in waiting]
+        crash_point(Point.ASKED_NOT_RECORDED)
         _record_asked(context, ended)
     context.ring(Task.SEND)
     return len(doubts)

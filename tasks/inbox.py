@@ -16,6 +16,7 @@ from typing import Final
 import structlog
 from sqlalchemy.orm import Session
 
+from config.crash import Point, crash_point
 from config.names import Task
 from models.bulk import insert_new
 from models.errors import GatewayUnreachable
@@ -103,11 +104,13 @@ def poll(context: Context) -> int:
     for _ in range(PAGES_A_RING):
         page = context.gateway.receipts(cursor, RECEIPTS_TOGETHER)
         arrivals = [receipt_arrival(r.receipt_id, r.xml, "poll") for r in page.receipts]
+        crash_point(Point.RECEIPTS_FETCHED)
         if arrivals or page.next != cursor:
             with context.database.write() as session:
                 new += store(session, arrivals, context.now())
                 customs_link(session, context.now()).cursor = page.next
             cursor = page.next
+            crash_point(Point.RECEIPTS_STORED)
         if new:
             context.ring(Task.APPLY)
         if len(page.receipts) < RECEIPTS_TOGETHER:

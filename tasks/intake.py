@@ -14,6 +14,7 @@ from typing import Any, Final
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from config.crash import Point, crash_point
 from models.batches import Batch, BatchRow, Item, Upload
 from models.bulk import chunks, insert_rows
 from models.errors import FileError
@@ -44,6 +45,7 @@ def receive_sheet(context: Context, content: bytes, file_name: str, pages_mode: 
         if session.get(Upload, sha256) is None:
             session.add(Upload(sha256=sha256, content=content, received_at=context.now()))
         batch_id = _new_batch(session, context, file_name, sha256)
+    crash_point(Point.UPLOAD_KEPT)
     try:
         limit = context.settings.upload_max_mb << 20
         reading = read_orders(content, file_name, pages_mode, limit)
@@ -108,6 +110,7 @@ def _write_rows(context: Context, batch_id: int, reading: SheetReading[RowDraft]
         with context.database.write() as session:
             _insert_rows(session, batch_id, drafts)
         count += len(drafts)
+        crash_point(Point.ROWS_WRITTEN)
     with context.database.write() as session:
         _set(
             session,

@@ -21,6 +21,7 @@ import structlog
 from sqlalchemy import bindparam, exists, func, or_, select, true, update
 from sqlalchemy.orm import Session, aliased
 
+from config.crash import Point, crash_point
 from config.names import Task
 from models.notifications import Delivery, Endpoint, Notification
 from models.states import DeliveryState
@@ -89,6 +90,7 @@ def deliver(context: Context, only: int | None = None) -> int:
     while True:
         if more and time.monotonic() < end:
             claimed = _claim(context, Counter(t.endpoint_id for t in flying.values()), only)
+            crash_point(Point.DELIVERY_CLAIMED)
             for one in claimed:
                 flying[one.token] = one
                 context.notifier.start(one.token, one.letter)
@@ -96,6 +98,7 @@ def deliver(context: Context, only: int | None = None) -> int:
             return ended
         endings = context.notifier.completed(len(flying), LOOK_SECONDS)
         done = [(flying.pop(t), e) for t, e in endings if t in flying]
+        crash_point(Point.DELIVERY_MADE)
         _record(context, done)
         ended += len(done)
         more = only is None

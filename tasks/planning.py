@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from config.crash import Point, crash_point
 from config.names import Task
 from models.batch_news import announce_checked
 from models.batches import Batch
@@ -30,6 +31,7 @@ def check(context: Context, batch_id: int) -> str | None:
         batch.checked_at = context.now()
         if plan != before:
             announce_checked(session, batch, context.now())
+        crash_point(Point.CHECK_BEFORE_COMMIT)
     context.ring(Task.DELIVER)
     return plan
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import select
 
+from config.crash import Point, crash_point
 from config.names import Task
 from customs import bcm1
 from models.states import AWAITING_RECEIPT, InboxState, ItemState, SubmissionState
@@ -42,6 +43,7 @@ def apply(context: Context) -> int:
         for inbox_id, receipt in readable:
             _judge(context, inbox_id, receipt, sent.get(receipt.number), outcome)
         finished = write_decisions(session, context, sent, outcome)
+        crash_point(Point.APPLY_BEFORE_COMMIT)
     for batch_id in finished:
         context.ring(Task.REPORT, batch_id)
     if any(line["verdict"] == Verdict.ASK for line in outcome.lines):

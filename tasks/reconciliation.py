@@ -22,6 +22,7 @@ import structlog
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from config.crash import Point, crash_point
 from config.names import Task
 from models.bulk import chunks, insert_rows
 from models.comparison import (
@@ -290,6 +291,7 @@ def _forms(context: Context, place: _Place) -> _Place:
             to = _to_next_holder(context, place)
             break
         to = replace(to, after=upto)
+    crash_point(Point.PAGE_COMPARED)
     judgement = _judge(context, place.holder, pages)
     with context.database.write() as session:
         return _move(
@@ -405,6 +407,7 @@ def _open(context: Context, place: _Place) -> _Place:
             "anchor": anchor,
         }
         announce(session, NotificationType.RECONCILIATION_FINISHED, told, now)
+        crash_point(Point.RUN_BEFORE_COMMIT)
     log.info("reconciled", run_id=place.run_id, day=str(place.day), differences=counts)
     return to
 

@@ -15,6 +15,7 @@ import structlog
 from sqlalchemy import and_, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from config.crash import Point, crash_point
 from models.bulk import chunks
 from models.differences import TREATMENTS, DifferenceClass
 from models.errors import (
@@ -89,6 +90,7 @@ def repair(
         counted: dict[RepairState, int] = defaultdict(int)
         for differences in _differences(context, run_id, proposal.kind):
             outcomes = _carry_out(context, run_id, differences, order)
+            crash_point(Point.REPAIR_NOT_NOTED)
             _note(context, outcomes, order)
             for state, _ in outcomes.values():
                 counted[state] += 1

@@ -13,6 +13,7 @@ from typing import Final
 
 import structlog
 
+from config.crash import Point, crash_point
 from config.names import Task
 from models.batches import Batch
 from models.errors import BatchNotFound
@@ -43,6 +44,7 @@ def report(context: Context, batch_id: int) -> Path | None:
     path = result_path(context, batch_id)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_result_sheet(context, batch_id, path)
+    crash_point(Point.REPORT_WRITTEN)
     with context.database.write() as session:
         batch = session.get_one(Batch, batch_id)
         batch.reported_at = context.now()

@@ -19,6 +19,7 @@ from typing import Any, Final, TypeVar
 import structlog
 from sqlalchemy import select, update
 
+from config.crash import Point, crash_point
 from config.names import Task
 from customs.gateway import (
     AskOutcome,
@@ -113,6 +114,7 @@ def send(context: Context) -> int:
             len(flying)
         )  # those of a run that broke off are not ours
         outcomes = [(flying.pop(t), o) for t, o in ended_now if t in flying]
+        crash_point(Point.ANSWER_READ)
         open_line &= not _record_sent(context, outcomes)
         ended += len(outcomes)
     if ended and open_line:
@@ -186,6 +188,8 @@ def _claim(context: Context, limit: int) -> list[_Claimed]:
             .execution_options(synchronize_session=False)
         )
         move_forms_of(session, context, {c.id: c.action for c in claimed}, "send", back=False)
+        crash_point(Point.INTENT_BEFORE_COMMIT)
+    crash_point(Point.INTENT_COMMITTED)
     return claimed
 
 
@@ -248,6 +252,8 @@ def _record_sent(
         if pause:
             close_link(session, now, timedelta(seconds=pause), ", ".join(reasons))
         finished = finish_batches(session, {c.batch_id for c, _ in refused}, now)
+        crash_point(Point.OUTCOME_BEFORE_COMMIT)
+    crash_point(Point.OUTCOME_COMMITTED)
     for batch_id in finished:
         context.ring(Task.REPORT, batch_id)
     return pause > 0

@@ -20,6 +20,7 @@ import structlog
 from sqlalchemy import BigInteger, Integer, LargeBinary, String, and_, select, update
 from sqlalchemy.orm import Session
 
+from config.crash import Point, crash_point
 from config.names import Task
 from customs.bcm1 import MAX_SERIALS, signed_message
 from customs.gateway import Message, MessageLine
@@ -69,6 +70,8 @@ def prepare(context: Context, batch_id: int) -> int:
             .limit(CERTIFICATES_TOGETHER)
         ).all()
         count = _prepare_certificates(session, context, batch_id, certificates)
+        crash_point(Point.PREPARE_BEFORE_COMMIT)
+    crash_point(Point.PREPARED_BEFORE_RING)
     if count:
         context.ring(Task.SIGN)
     if len(certificates) == CERTIFICATES_TOGETHER:
@@ -206,10 +209,12 @@ def sign(context: Context) -> int:
             break
     if not messages:
         return 0
+    crash_point(Point.SIGNED_NOT_STORED)
     expiry = certificate_expiry(context.signer.certificate_der()) if signed else None
     with context.database.write() as session:
         stored = _store_signed(session, context, signed)
         _note_card(session, context, trouble, expiry)
+    crash_point(Point.STORED_BEFORE_RING)
     if stored:
         context.ring(Task.SEND)
     if trouble is None:

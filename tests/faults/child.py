@@ -1,0 +1,188 @@
+"""The processes of a trial, forked from one warm parent: the client, the worker, the web process.
+
+The parent (`Zygote`) has one thread and imported everything, so a process costs some milliseconds. What runs
+in the children is the product's own use cases on the real database and over real HTTP; the bell is left
+out, so that everything rests on the table of due work, as after an emptied broker.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+
+from werkzeug.serving import make_server
+
+from config.crash import arm
+from config.log import set_up_logging
+from config.names import Task
+from config.settings import load_settings
+from models.errors import BlankformsError, FileSubmittedBefore, GatewayUnreachable
+from models.states import PagesMode
+from tasks import (
+    adopting,
+    allocation,
+    asking,
+    inbox,
+    intake,
+    notifications,
+    pipeline,
+    planning,
+    receipts,
+    reconciliation,
+    repairing,
+    reporting,
+    sending,
+    submission,
+    upkeep,
+)
+from tasks.context import Context
+from tasks.repair_actions import Order
+from tests.faults.bugs import BUGS
+from webhook.app import create_app
+from workers.bootstrap import build_context, prepare_home
+
+IDLE_SECONDS = 0.02
+
+USE_CASES = {
+    Task.CHECK: planning.check,
+    Task.RESERVE: allocation.reserve,
+    Task.PREPARE: submission.prepare,
+    Task.SIGN: submission.sign,
+    Task.SEND: sending.send,
+    Task.ASK: asking.ask,
+    Task.POLL: inbox.poll,
+    Task.APPLY: receipts.apply,
+    Task.ADOPT: adopting.adopt,
+    Task.REPORT: reporting.report,
+    Task.EXPIRE: allocation.expire,
+    Task.DELIVER: notifications.deliver,
+    Task.COUNT_STOCK: upkeep.count_stock,
+    Task.RECONCILE: reconciliation.reconcile,
+}
+
+
+def client(context: Context, home: Path) -> None:
+    """Upload and confirm the sheet, as a clerk who tries again until it is said that it was done."""
+    content = (home / "orders.csv").read_bytes()
+    try:
+        batch_id = intake.receive_sheet(context, content, "orders.csv", PagesMode.ADDITIONAL)
+        planning.check(context, batch_id)
+        allocation.confirm(context, batch_id, allocation.Confirmation())
+    except FileSubmittedBefore:
+        return  # it was done before the last try died
+    except BlankformsError as error:
+        if error.code not in {"batch_not_open", "plan_moved"}:
+            raise
+
+
+def worker(context: Context, home: Path) -> None:
+    """Do what is due until told to stop by the file `stop`; what fails is due again."""
+    while not (home / "stop").exists():
+        upkeep.sweep(context)
+        with context.database.read() as session:
+            due = list(pipeline.due(session, context.now()))
+        for task, ids in due:
+            try:
+                USE_CASES[task](context, *ids)
+            except (BlankformsError, GatewayUnreachable) as error:
+                print(f"{task}: {error.code} {error.values}", file=sys.stderr)
+        if not [ring for ring in due if ring[0] is not Task.POLL]:
+            time.sleep(IDLE_SECONDS)
+
+
+def web(context: Context, home: Path) -> None:
+    """Take callbacks until ended."""
+    app = create_app(context.settings, context.database, lambda *_: None)
+    make_server("127.0.0.1", context.settings.port, app, threaded=False).serve_forever(0.02)
+
+
+def night(context: Context, home: Path) -> None:
+    """One reconciliation to its end, and its repair."""
+    run_id = reconciliation.open_run(context)
+    reconciliation.reconcile(context, run_id, 60)
+    repairing.repair(context, run_id, [], Order("审计", "演练"))
+
+
+ROLES = {"client": client, "worker": worker, "web": web, "night": night}
+
+
+def run(order: dict) -> None:
+    """Be one process of a trial."""
+    home = Path(order["environ"]["BLANKFORMS_HOME"])
+    log = os.open(home / "processes.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    arm(order.get("crash", ""))
+    if order.get("bug"):
+        BUGS[order["bug"]].plant()
+    settings = load_settings(order["environ"])
+    set_up_logging(settings)
+    prepare_home(settings)
+    context = build_context(settings)
+    context.ring = lambda *_: None
+    ROLES[order["role"]](context, home)
+
+
+def main() -> None:
+    """Fork a process for each line on stdin; answer with its pid, and with `pid status` when it ends."""
+    import select
+    import signal
+
+    signal.set_wakeup_fd(-1)
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.signal(signal.SIGCHLD, lambda *_: os.write(writer, b"."))
+    buffer = b""
+    while True:
+        ready, _, _ = select.select([0, reader], [], [])
+        if reader in ready:
+            os.read(reader, 4096)
+            _reap()
+        if 0 in ready:
+            data = os.read(0, 65536)
+            if not data:
+                return
+            buffer += data
+            while b"\n" in buffer:
+                line, buffer = buffer.split(b"\n", 1)
+                _fork(json.loads(line))
+
+
+def _fork(order: dict) -> None:
+    pid = os.fork()
+    if pid:
+        _say(f"started {pid}")
+        return
+    import signal
+
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    status = 0
+    try:
+        run(order)
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    os._exit(status)
+
+
+def _reap() -> None:
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        _say(f"ended {pid} {os.waitstatus_to_exitcode(status)}")
+
+
+def _say(text: str) -> None:
+    os.write(int(sys.argv[1]), text.encode() + b"\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,365 @@
+"""One trial: two clerks' sheets, a fault, healing, and the referee's verdict."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import queue
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy import text
+from werkzeug.serving import make_server
+
+from config.settings import load_settings
+from customs.signing.keyfile import KeyFileSigner, ensure_key_file
+from customs.simulator.app import create_app
+from customs.simulator.customs import Reply, SimulatedCustoms, SimulatorSettings
+from customs.simulator.faults import FaultScript
+from models.database import Database
+from models.invariants import LedgerEffect, LedgerMessage, broken_against_ledger, broken_invariants
+from tasks import audit
+from tests.acceptance.system import free_port
+from tests.factories import EXPORTER, HEADER, SENDER, certificate_number
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+HEAL_SECONDS = 40.0
+"""How long a trial may take to come to rest after its fault."""
+
+CERTIFICATES = 8
+FORMS = 40
+
+QUICK = {
+    "SEND_DEADLINE_SECONDS": "0.6",
+    "LEASE_SECONDS": "0.9",
+    "SETTLE_SECONDS": "1.2",
+    "POLL_SECONDS": "0.15",
+    "SEND_CONCURRENCY": "4",
+    "MOVING_MINUTES": "0",
+    "LOG_LEVEL": "WARNING",
+    "CALLBACK_SECRETS": SECRET,
+    "NOTIFICATION_KEY": "k" * 40,
+    "RECONCILE_HOUR": "23",
+}
+
+
+class Zygote:
+    """The warm parent of every process of the campaign."""
+
+    def __init__(self) -> None:
+        reader, writer = os.pipe()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.child", str(writer)],
+            stdin=subprocess.PIPE,
+            pass_fds=(writer,),
+        )
+        os.close(writer)
+        self._started: queue.Queue[int] = queue.Queue()
+        self._ended: dict[int, int] = {}
+        self._news = threading.Condition()
+        threading.Thread(target=self._listen, args=(reader,), daemon=True).start()
+
+    def _listen(self, reader: int) -> None:
+        with os.fdopen(reader) as lines:
+            for line in lines:
+                what, *numbers = line.split()
+                if what == "started":
+                    self._started.put(int(numbers[0]))
+                else:
+                    with self._news:
+                        self._ended[int(numbers[0])] = int(numbers[1])
+                        self._news.notify_all()
+
+    def start(self, role: str, environ: dict[str, str], crash: str = "", bug: str = "") -> int:
+        order = {"role": role, "environ": environ, "crash": crash, "bug": bug}
+        self._process.stdin.write(json.dumps(order).encode() + b"\n")
+        self._process.stdin.flush()
+        return self._started.get(timeout=60)
+
+    def status(self, pid: int) -> int | None:
+        """Its exit code, when it has ended."""
+        with self._news:
+            return self._ended.get(pid)
+
+    def wait(self, pid: int, seconds: float) -> int | None:
+        end = time.monotonic() + seconds
+        with self._news:
+            while pid not in self._ended and (left := end - time.monotonic()) > 0:
+                self._news.wait(left)
+            return self._ended.get(pid)
+
+    def kill(self, pid: int, how: int = signal.SIGKILL) -> None:
+        if self.status(pid) is None:
+            try:
+                os.kill(pid, how)
+            except ProcessLookupError:
+                pass
+        if how == signal.SIGKILL:
+            self.wait(pid, 10)
+
+    def close(self) -> None:
+        self._process.stdin.close()
+        self._process.wait()
+
+
+class WatchedCustoms(SimulatedCustoms):
+    """Notes the number of every message that reaches its door, taken or not."""
+
+    def __init__(self, settings: SimulatorSettings, script: FaultScript) -> None:
+        super().__init__(settings, script)
+        self.posts: list[str] = []
+
+    def take(self, body: bytes) -> Reply:
+        if found := re.search(rb"<EtpsPreentNo>(\w+)<", body):
+            self.posts.append(found[1].decode())
+        return super().take(body)
+
+
+@dataclass
+class Verdict:
+    """What the referee says: nothing, when all is well."""
+
+    wrong: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    parked: int = 0
+
+    @property
+    def well(self) -> bool:
+        return not self.wrong
+
+
+class Trial:
+    """The world of one trial: a database, a customs, a home, and the processes that live in it."""
+
+    def __init__(
+        self, zygote: Zygote, home: Path, database_url: str, seed: int, bug: str = ""
+    ) -> None:
+        self.zygote, self.home, self.seed, self.bug = zygote, home, seed, bug
+        self.random = random.Random(seed)
+        self.database_url = database_url
+        home.mkdir(parents=True)
+        ensure_key_file(home / "card", SENDER)
+        self.port = free_port()
+        self._customs()
+        self.environ = {
+            **QUICK, "BLANKFORMS_HOME": str(home), "DATABASE_URL": database_url,
+            "SIMULATOR_PORT": str(self.server.server_port), "PORT": str(self.port),
+        }  # fmt: skip
+        self.database = Database(load_settings(self.environ).sqlalchemy_url)
+        self.pids: list[int] = []
+        self.allow_refusals = False
+        self._books()
+
+    # -- the world ------------------------------------------------------------------------------
+
+    def _customs(self) -> None:
+        signer = KeyFileSigner(self.home / "card", SENDER)
+        settings = SimulatorSettings(
+            self.home / "simulator", [signer.certificate_der()], "simulator",
+            0.05, f"http://127.0.0.1:{self.port}/callbacks/customs", SECRET,
+        )  # fmt: skip
+        self.customs = WatchedCustoms(settings, FaultScript())
+        self.server = make_server("127.0.0.1", 0, create_app(self.customs), threaded=True)
+        self._over = threading.Event()
+        self._threads = [
+            threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True),
+            *(
+                threading.Thread(target=self._tick, args=(work,), daemon=True)
+                for work in (self.customs.decide_due, self.customs.call_due)
+            ),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _tick(self, work) -> None:
+        while not self._over.is_set():
+            if work() == 0:
+                self._over.wait(0.03)
+
+    def _books(self) -> None:
+        from sheets.registers import CertificateRecord, IssuedRange
+        from tasks.registers import add_ranges, store_certificates
+        from types import SimpleNamespace
+        from datetime import UTC, datetime
+
+        context = SimpleNamespace(database=self.database, now=lambda: datetime.now(UTC))
+        first, last = "211014001", str(211014000 + FORMS)
+        add_ranges(context, [IssuedRange(SENDER, "B", first, last, FORMS, None)], "sheet")
+        names = [certificate_number("B", n) for n in range(1, CERTIFICATES + 1)]
+        store_certificates(
+            context,
+            [CertificateRecord(n, "B", EXPORTER, SENDER, None, None, "approved") for n in names],
+        )
+        ledger = self.customs.ledger
+        ledger.issue((str(211014001 + i), "B", SENDER, None) for i in range(FORMS))
+        ledger.approve((n, "B", EXPORTER, SENDER, None, None, "approved") for n in names)
+        self.rows = []
+        for n, name in enumerate(names):
+            if n % 4 == 3:
+                self.rows.append((name, "作废", str(211014000 + FORMS - n), "", "", "打印错误"))
+            elif n % 2:
+                self.rows.append((name, "核销", str(211014000 + FORMS - n), "", "", ""))
+            else:
+                self.rows.append((name, "核销", "", 1 + n % 3, "", ""))
+        with (self.home / "orders.csv").open("w", newline="", encoding="utf-8-sig") as file:
+            csv.writer(file).writerows([HEADER, *self.rows])
+
+    # -- processes ------------------------------------------------------------------------------
+
+    def start(self, role: str, crash: str = "") -> int:
+        pid = self.zygote.start(role, self.environ, crash, self.bug)
+        self.pids.append(pid)
+        return pid
+
+    def to_the_end(self, role: str, crash: str = "", tries: int = 4) -> None:
+        """Run a process; one that was killed is started again, unarmed."""
+        for _ in range(tries):
+            pid = self.start(role, crash)
+            status = self.zygote.wait(pid, 30)
+            if status == 0:
+                return
+            crash = ""
+        raise AssertionError(f"{role} ended with {status}")
+
+    def one(self, sql: str) -> object:
+        with self.database.read() as session:
+            return session.execute(text(sql)).scalar()
+
+    def settled(self) -> bool:
+        """Every batch is at its end, and nothing waits in the inbox."""
+        return not self.one(
+            "SELECT COUNT(*) FROM batch WHERE state IN ('confirmed', 'working')"
+            " OR (state IN ('finished', 'cancelled') AND reported_at IS NULL)"
+        ) and not self.one("SELECT COUNT(*) FROM inbox WHERE state = 'received'")
+
+    def heal(self, seconds: float = HEAL_SECONDS) -> bool:
+        """Keep a worker alive until everything has come to rest."""
+        end = time.monotonic() + seconds
+        worker = None
+        while time.monotonic() < end:
+            if worker is None or self.zygote.status(worker) is not None:
+                worker = self.start("worker")
+            if self.settled():
+                time.sleep(0.3)  # receipts that come twice, or late, come now
+                if self.settled():
+                    return True
+            time.sleep(0.05)
+        return False
+
+    # -- the referee ----------------------------------------------------------------------------
+
+    def verdict(self, *, rested: bool) -> Verdict:
+        verdict = Verdict()
+        if not rested:
+            states = self._states()
+            verdict.wrong.append(f"did not come to rest: {states}")
+        with self.database.read() as session:
+            for promise, rows in broken_invariants(session).items():
+                verdict.wrong.append(f"invariant {promise}: {rows[:3]}")
+            ledger = self.customs.ledger
+            messages = ledger.read("SELECT number, sha256 FROM message")
+            effects = ledger.read(
+                "SELECT m.number, d.serial, d.form_type, d.operation FROM decision d"
+                " JOIN message m ON m.id = d.message_id WHERE d.effect = 1"
+            )
+            verdict.wrong += broken_against_ledger(
+                session,
+                [LedgerMessage(m["number"], m["sha256"]) for m in messages],
+                [LedgerEffect(e["number"], e["serial"], e["form_type"]) for e in effects],
+            )
+        verdict.wrong += self._history(effects)
+        verdict.wrong += self._receipts_once()
+        verdict.parked = int(
+            self.one("SELECT COUNT(*) FROM submission WHERE state = 'parked'") or 0
+        )
+        findings = list(audit.verify(self._context(), audit.Verified(), every_anchor=False))
+        verdict.wrong += [f"history: {f}" for f in findings[:3]]
+        return verdict
+
+    def _context(self):
+        from types import SimpleNamespace
+
+        return SimpleNamespace(database=self.database, settings=load_settings(self.environ))
+
+    def _states(self) -> dict[str, int]:
+        with self.database.read() as session:
+            return dict(
+                session.execute(text("SELECT state, COUNT(*) FROM submission GROUP BY state")).all()
+            )
+
+    def _history(self, effects) -> list[str]:
+        """What was asked and what customs did: nothing lost, nothing twice, nothing unasked."""
+        wrong = []
+        asked: Counter[tuple[str, str]] = Counter()
+        with self.database.read() as session:
+            for certificate, action, state, rep_code in session.execute(
+                text(
+                    "SELECT i.certificate, i.action, i.state, i.rep_code FROM item i"
+                    " JOIN batch b ON b.id = i.batch_id WHERE b.confirmed_at IS NOT NULL"
+                )
+            ):
+                if state == "decided":
+                    asked[certificate, action] += 1
+        done: Counter[tuple[str, str]] = Counter()
+        for effect in effects:
+            certificate = self.customs.ledger.read(
+                "SELECT certificate FROM form WHERE serial = ? AND form_type = ?",
+                (effect["serial"], effect["form_type"]),
+            )[0]["certificate"]
+            done[certificate, "verify" if effect["operation"] == "V" else "void"] += 1
+        if lost := asked - done:
+            wrong.append(f"lost: acknowledged, not done at customs: {dict(lost)}")
+        if unexpected := done - asked:
+            wrong.append(f"unexpected: done at customs, not acknowledged: {dict(unexpected)}")
+        wanted = Counter((row[0], "void" if row[1] == "作废" else "verify") for row in self.rows)
+        confirmed = self.one("SELECT COUNT(*) FROM batch WHERE confirmed_at IS NOT NULL")
+        if confirmed and not self.allow_refusals:
+            for key in wanted:
+                pages = sum(
+                    int(r[3] or 1) for r in self.rows
+                    if (r[0], "void" if r[1] == "作废" else "verify") == key
+                )  # fmt: skip
+                if done[key] != pages:
+                    wrong.append(f"{key}: {pages} ordered, {done[key]} done")
+        return wrong
+
+    def _receipts_once(self) -> list[str]:
+        twice = self.one(
+            "SELECT COUNT(*) FROM (SELECT receipt_id FROM inbox WHERE state = 'applied'"
+            " GROUP BY receipt_id HAVING COUNT(*) > 1) t"
+        )
+        retried = self.one(
+            "SELECT COUNT(*) FROM submission s WHERE s.send_count <>"
+            " (SELECT COUNT(*) FROM attempt a WHERE a.submission_id = s.id AND a.kind = 'send')"
+        )
+        wrong = [f"{twice} receipts were applied twice"] if twice else []
+        if retried:
+            wrong.append(f"{retried} messages were sent otherwise than their attempts say")
+        posts = Counter(self.customs.posts)
+        with self.database.read() as session:
+            for number, count in session.execute(text("SELECT number, send_count FROM submission")):
+                if posts[number] > count:
+                    wrong.append(f"{number} was posted {posts[number]} times, {count} recorded")
+        return wrong
+
+    def close(self) -> None:
+        (self.home / "stop").touch()
+        for pid in self.pids:
+            self.zygote.kill(pid)
+        self._over.set()
+        self.server.shutdown()
+        for thread in self._threads:
+            thread.join()
+        self.server.server_close()
+        self.database.close()
+        shutil.rmtree(self.home, ignore_errors=True)
