@@ -161,8 +161,16 @@ def _print_run(context: Context, run_id: int, kind: DifferenceClass | None, *, j
             _print_head(context, head)
             _print_differences(found)
     total = sum(int(c["differences"]) for c in head["differences"].values())
-    if not json and kind is None and total > _SHOWN:
-        tell(t(f"共 {total} 项，此处列出 {_SHOWN} 项", f"{total} in all, {_SHOWN} shown"))
+    listed = (
+        total if kind is None else head["differences"].get(kind.value, {}).get("differences", 0)
+    )
+    if not json and listed > _SHOWN:
+        tell(
+            t(
+                f"共 {listed} 项，此处列出 {_SHOWN} 项；--json 给出全部",
+                f"{listed} in all, {_SHOWN} shown; --json gives all",
+            )
+        )
     return total
 
 
@@ -236,7 +244,7 @@ def _customs(d: dict[str, Any]) -> str:
 def _done(repair: dict[str, Any] | None) -> str:
     if repair is None:
         return "-"
-    return f"{label(RepairState(repair['state']))} {repair['outcome']}".strip()
+    return f"{label(RepairState(repair['state']))} {repair['outcome_text']}".strip()
 
 
 def repair(

@@ -19,10 +19,11 @@ from tempfile import gettempdir
 from typing import Annotated, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from config.crash import SWITCH
 from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
+
+from config.crash import SWITCH
 
 _SOCKET_PATH_LIMIT: Final = 100
 """Unix socket paths end at 107 bytes on Linux, some of which the broker adds itself."""

@@ -123,6 +123,8 @@ class CustomsForm:
     state: str
     certificate: str | None
     issued_on: date | None
+    updated_at: str | None = None
+    """When customs changed it last, RFC 3339 as it came."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,12 @@ class HttpGateway:
         with _as_the_contract_says("/forms"):
             forms = [
                 CustomsForm(
-                    f["serialNo"], f["formType"], f["state"], f["certNo"], _day(f["issuedOn"])
+                    f["serialNo"],
+                    f["formType"],
+                    f["state"],
+                    f["certNo"],
+                    _day(f["issuedOn"]),
+                    f["updatedAt"],
                 )
                 for f in found["forms"]
             ]

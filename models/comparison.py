@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Final, Protocol
 
@@ -61,6 +61,8 @@ class Listed(Protocol):
     def certificate(self) -> str | None: ...
     @property
     def issued_on(self) -> date | None: ...
+    @property
+    def updated_at(self) -> str | None: ...
 
 
 _FINAL_THERE: Final = frozenset({VERIFIED_THERE, VOIDED_THERE})
@@ -85,6 +87,7 @@ class Ours:
     owner: str
     state: FormState
     certificate: str | None
+    lost: bool
     moved_at: datetime
 
 
@@ -160,6 +163,7 @@ def our_forms(session: Session, keys: Collection[Key]) -> dict[Key, Ours]:
                 Stock.owner,
                 Form.state,
                 Form.certificate,
+                Form.lost_at.is_not(None),
                 moved,
             )
             .join(given, (given.c.serial == Form.serial) & (given.c.form_type == Form.form_type))
@@ -176,7 +180,8 @@ class Judgement:
 
     found: list[Found]
     moving: int = 0
-    before_us: int = 0
+    past: list[Listed] = field(default_factory=list)
+    """Forms that we never had and that are final at customs: their certificates are used."""
 
 
 def judge(
@@ -188,7 +193,7 @@ def judge(
 ) -> Judgement:
     """Class the forms that differ; consecutive ones that are alike become one difference.
 
-    A form of ours that moved after `settled_before` is still in motion: the next night sees it. One
+    A form that either book moved after `settled_before` is still in motion: the next night sees it. One
     that another holder has here is looked at when that holder is.
     """
     judgement = Judgement([])
@@ -196,7 +201,7 @@ def judge(
         mine, its = ours.get(key), theirs.get(key)
         if mine is not None and mine.owner != holder:
             continue
-        if mine is not None and mine.moved_at > settled_before:
+        if mine is not None and _in_motion(mine, its, settled_before):
             judgement.moving += 1
             continue
         kind = classify(
@@ -204,12 +209,26 @@ def judge(
             mine.certificate if mine else None,
             its.state if its else None,
             its.certificate if its else None,
+            lost=mine is not None and mine.lost,
         )
         if kind is None:
-            judgement.before_us += mine is None
+            if mine is None and its is not None and its.state in _FINAL_THERE:
+                judgement.past.append(its)
             continue
         _add(judgement.found, _found(kind, key, mine, its))
     return judgement
+
+
+def _in_motion(mine: Ours, its: Listed | None, settled_before: datetime) -> bool:
+    """Either book has changed it too lately: the other one may not have heard of it yet."""
+    if mine.moved_at > settled_before:
+        return True
+    if its is None or its.updated_at is None:
+        return False
+    try:
+        return datetime.fromisoformat(its.updated_at) > settled_before
+    except (ValueError, TypeError):  # no time of the contract: it says nothing
+        return False
 
 
 def _found(kind: DifferenceClass, key: Key, mine: Ours | None, listed: Listed | None) -> Found:

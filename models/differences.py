@@ -115,11 +115,14 @@ def classify(
     certificate: str | None,
     there: str | None,
     certificate_there: str | None,
+    *,
+    lost: bool = False,
 ) -> DifferenceClass | None:
     """The class of what the two books say of one form; None when they agree.
 
     `state` None: we do not know the form; `there` None: customs does not list it. A form that we never
-    had and that is final at customs is their past, not our difference. A state that the contract does
+    had and that is final at customs is their past, not our difference. A form that we hold as lost and
+    that somebody has used is a contradiction. A state that the contract does
     not know is a contradiction, never an agreement.
     """
     if state is None:
@@ -129,6 +132,8 @@ def classify(
     if there not in {ISSUED_THERE, *_FINAL_THERE}:
         return DifferenceClass.CONTRADICTION
     wanted = _WANTED_THERE.get(state)
+    if wanted is None and lost and there == VERIFIED_THERE:
+        return DifferenceClass.CONTRADICTION
     if wanted is None:
         return None if there == ISSUED_THERE else DifferenceClass.OUTSIDE
     same = there == wanted and certificate_there in {None, certificate}
@@ -142,3 +147,34 @@ def classify(
 def final_state(there: str | None) -> FormState:
     """Our word for a final state at customs. Raises KeyError for any other."""
     return _FINAL_THERE[there or ""]
+
+
+OUTCOMES: Final[dict[str, Text]] = {
+    "": Text("", ""),
+    "moved": Text("其间已变动", "moved meanwhile"),
+    "held_by": Text("已停用({value})", "held ({value})"),
+    "receipt": Text("已有回执", "a receipt came"),
+    "adopted": Text("按海关清单采纳", "adopted from customs' list"),
+    "not_as_sent": Text("海关所列与所报不一致", "not listed as sent"),
+    "adopted_outside": Text("已采纳，标记为系统外", "adopted, outside us"),
+    "reserved": Text("已被批次预占，以其回执为准", "reserved by a batch: its receipt will say"),
+    "added": Text("入库 {value} 张", "{value} added"),
+    "failed": Text("未成: {value}", "failed: {value}"),
+    "held": Text("已停用 {value} 张", "{value} held"),
+    "not_issued": Text("{value} 张不是已领用状态，须人工核对", "{value} not issued: for a person"),
+    "due_again": Text("海关无此报文，将重新发送", "not at customs: due again"),
+    "overdue": Text("已逾期，仍无回执", "overdue"),
+    "released": Text("已释放(批次 {value})", "released (batch {value})"),
+    "matched": Text("已匹配", "matched"),
+    "no_match": Text("仍不匹配", "still fits nothing"),
+    "prepared": Text("已备好批次 {value}", "batch {value} is prepared"),
+    "task": Text("已列为保管员待办", "a task for the custodian"),
+    "away": Text("海关网关无法连接，稍后再试", "customs could not be reached, try again"),
+}
+"""What came of a repair: a code, kept with a value (`added:10`), and its words."""
+
+
+def outcome_text(stored: str) -> str:
+    """A stored outcome in the current language."""
+    code, _, value = stored.partition(":")
+    return OUTCOMES[code].fill(value=value) if code in OUTCOMES else stored

@@ -142,6 +142,24 @@ class RunNotFinished(BlankformsError):
     )
 
 
+class RunSuperseded(BlankformsError):
+    code = "run_superseded"
+    exit = Exit.PROBLEMS
+    text = Text(
+        "对账 {run} 之后已有对账 {newest}；请处理最新的一次",
+        "reconciliation {newest} has looked again since {run}; repair the newest one",
+    )
+
+
+class RunBusy(BlankformsError):
+    code = "run_busy"
+    exit = Exit.PROBLEMS
+    text = Text(
+        "另一进程正在处理对账 {run}，请稍后再试",
+        "another process is repairing reconciliation {run}; try again later",
+    )
+
+
 class SecondPersonNeeded(BlankformsError):
     code = "second_person_needed"
     exit = Exit.PROBLEMS

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from models.bulk import CHUNK, chunks, ids_table, rows_table
 from models.history import Event, LockedForm, locked_forms, write_events
+from models.states import FormState
 from models.stock import Discrepancy, Form, Stock
 
 HOLD_LIMIT: Final = 64
@@ -22,14 +23,24 @@ HOLD_LIMIT: Final = 64
 
 
 def hold_forms(
-    session: Session, form_ids: Sequence[int], at: datetime, cause: str, reason: str
+    session: Session,
+    form_ids: Sequence[int],
+    at: datetime,
+    cause: str,
+    reason: str,
+    *,
+    issued_only: bool = False,
 ) -> list[int]:
     """Hold those of the forms that are not held; gives their ids."""
-    return _note(session, form_ids, at, cause, reason, lambda f: f.hold is None, hold=_cut(reason))
+
+    def concerned(form: LockedForm) -> bool:
+        return form.hold is None and (form.state is FormState.ISSUED or not issued_only)
+
+    return _note(session, form_ids, at, cause, reason, concerned, hold=_cut(reason))
 
 
 def lose_forms(session: Session, form_ids: Sequence[int], at: datetime, reason: str) -> list[int]:
-    """Forms whose paper is lost: held, with the time. Gives the ids of those that were not lost."""
+    """Issued forms whose paper is lost: held, with the time. Gives the ids of those not lost before."""
     lost = set(
         session.scalars(
             select(Form.id).where(Form.id.in_(_these(session, form_ids)), Form.lost_at.is_not(None))
@@ -41,7 +52,7 @@ def lose_forms(session: Session, form_ids: Sequence[int], at: datetime, reason: 
         at,
         "lost",
         reason,
-        lambda _: True,
+        lambda f: f.state is FormState.ISSUED,
         hold=_cut(reason),
         lost_at=at,
     )
@@ -96,7 +107,7 @@ def _note(
     **changes: Any,
 ) -> list[int]:
     noted: list[int] = []
-    _lock_stocks(session, form_ids)
+    lock_stocks_of(session, form_ids)
     for chunk in chunks(sorted(form_ids), CHUNK):
         forms: list[LockedForm] = [f for f in locked_forms(session, chunk) if concerned(f)]
         if not forms:
@@ -114,8 +125,8 @@ def _note(
     return noted
 
 
-def _lock_stocks(session: Session, form_ids: Sequence[int]) -> None:
-    """As a reservation does: what it plans to take cannot be held, or lost, behind its back."""
+def lock_stocks_of(session: Session, form_ids: Sequence[int]) -> None:
+    """Lock their stocks as a reservation does: what it plans to take cannot be held, or lost, behind its back."""
     concerned = select(Form.stock_id).where(Form.id.in_(_these(session, form_ids)))
     session.execute(
         select(Stock.id).where(Stock.id.in_(concerned)).order_by(Stock.id).with_for_update()

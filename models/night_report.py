@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models.bulk import CHUNK
-from models.differences import TREATMENTS, DifferenceClass
+from models.differences import TREATMENTS, DifferenceClass, outcome_text
 from models.reconciliation import Difference, Repair, Run
 
 
@@ -83,5 +83,6 @@ def _repair(repair: Repair | None) -> dict[str, Any] | None:
         "approved_by": repair.approved_by,
         "reason": repair.reason,
         "outcome": repair.outcome,
+        "outcome_text": outcome_text(repair.outcome),
         "at": repair.at.isoformat(),
     }

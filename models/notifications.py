@@ -9,14 +9,30 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, insert, literal, select, text
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy import (
+    Exists,
+    ForeignKey,
+    Index,
+    Select,
+    String,
+    UniqueConstraint,
+    exists,
+    insert,
+    literal,
+    or_,
+    select,
+    text,
+)
+from sqlalchemy.orm import Mapped, Session, aliased, mapped_column
 
 from models.base import Base, BigId, Code, Id, Json, UTCDateTime, When, state_column
 from models.bulk import insert_rows, rows_table
 from models.states import DeliveryState, NotificationType
+
+NO_KEY_UPDATE: Final[dict[str, Any]] = {"key_share": True}
+"""Locks an endpoint without keeping off those who write deliveries to it (PostgreSQL)."""
 
 
 class Endpoint(Base):
@@ -96,6 +112,32 @@ class Delivery(Base):
             sqlite_where=text("state = 'pending'"),
             postgresql_where=text("state = 'pending'"),
         ),
+    )
+
+
+def waits_for_an_earlier() -> Exists:
+    """Of the notifications of one batch, an endpoint is told the earliest that waits, and no other."""
+    earlier = aliased(Delivery)
+    return exists().where(
+        earlier.endpoint_id == Delivery.endpoint_id,
+        earlier.batch_id == Delivery.batch_id,
+        earlier.state == DeliveryState.PENDING,
+        earlier.id < Delivery.id,
+    )
+
+
+def deliveries_due(now: datetime) -> Select[int]:
+    """Deliveries to try now, of endpoints that are active and not paused."""
+    return (
+        select(Delivery.id)
+        .join(Endpoint, Endpoint.id == Delivery.endpoint_id)
+        .where(
+            Delivery.state == DeliveryState.PENDING,
+            Delivery.next_attempt_at <= now,
+            Endpoint.active,
+            or_(Endpoint.paused_until.is_(None), Endpoint.paused_until <= now),
+            ~waits_for_an_earlier(),
+        )
     )
 
 

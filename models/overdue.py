@@ -5,7 +5,8 @@ Each function reads and gives the values of differences, oldest first; nothing i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, Final
 
@@ -14,9 +15,9 @@ from sqlalchemy.orm import Session
 
 from models.batches import Batch, Item
 from models.bulk import CHUNK
-from models.differences import DifferenceClass
+from models.differences import VERIFIED_THERE, DifferenceClass
 from models.plan import CERTIFICATE_APPROVED
-from models.reconciliation import Difference
+from models.reconciliation import Difference, PastUse, Repair
 from models.serials import NotSerials, as_ranges, serials_between
 from models.states import (
     AT_CUSTOMS,
@@ -26,6 +27,7 @@ from models.states import (
     FormState,
     InboxState,
     ItemState,
+    RepairState,
 )
 from models.stock import Block, Certificate, Form, Stock
 from models.submissions import Attempt, InboxMessage, Submission
@@ -49,13 +51,7 @@ def overdue_submissions(session: Session, run_id: int, before: datetime) -> Iter
         .correlate(Submission)
         .scalar_subquery()
     )
-    listed_already = exists().where(
-        Difference.run_id == run_id,
-        Difference.form_type == Form.form_type,
-        Difference.first_serial <= Form.serial,
-        Difference.last_serial >= Form.serial,
-        func.length(Difference.first_serial) == func.length(Form.serial),
-    )
+    listed_already = _submitted_and_listed(session, run_id)
     rows = session.execute(
         select(
             Form.serial,
@@ -72,11 +68,13 @@ def overdue_submissions(session: Session, run_id: int, before: datetime) -> Iter
         .join(Item, and_(Item.submission_id == Submission.id, Item.state == ItemState.HELD))
         .join(Form, Form.id == Item.form_id)
         .join(Stock, Stock.id == Form.stock_id)
-        .where(Submission.state.in_(sorted(AT_CUSTOMS)), first_sent < before, ~listed_already)
+        .where(Submission.state.in_(sorted(AT_CUSTOMS)), first_sent < before)
         .order_by(Submission.id, Form.serial)
         .execution_options(yield_per=CHUNK)
     )
     for row in rows:
+        if (row.form_type, row.serial) in listed_already:
+            continue
         yield {
             "kind": DifferenceClass.NO_ANSWER,
             "owner": row.owner,
@@ -89,6 +87,21 @@ def overdue_submissions(session: Session, run_id: int, before: datetime) -> Iter
             "detail": f"{row.submission_state.value} {row.number}",
             "since": row.sent_at,
         }
+
+
+def _submitted_and_listed(session: Session, run_id: int) -> set[tuple[str, str]]:
+    """Submitted forms that this run found different already: (type, serial)."""
+    submitted = [FormState.VERIFY_SUBMITTED, FormState.VOID_SUBMITTED]
+    found = session.execute(
+        select(Difference.form_type, Difference.first_serial, Difference.last_serial).where(
+            Difference.run_id == run_id, Difference.state.in_(submitted)
+        )
+    )
+    return {
+        (form_type, serial)
+        for form_type, first, last in found
+        for serial in serials_between(first or "", last or "", LONGEST_BLOCK)
+    }
 
 
 def expired_reservations(session: Session, now: datetime) -> Iterator[Values]:
@@ -148,12 +161,34 @@ def unmatched_receipts(session: Session) -> Iterator[Values]:
         }
 
 
-def printed_not_verified(session: Session, day: date) -> Iterator[Values]:
-    """`printed_not_verified`: approved certificates with fewer forms than pages.
+@dataclass(frozen=True, slots=True)
+class PagesMissing:
+    """A certificate with fewer verified forms than pages: of ours, done or under way, and before us."""
 
-    Only where somebody concerned has stock of that type: other types are printed on plain paper.
+    certificate: str
+    form_type: str
+    agent: str
+    pages: int
+    ours: int
+    elsewhere: int
+    approved_on: date
+
+    @property
+    def missing(self) -> int:
+        """Forms still to be verified."""
+        return self.pages - self.ours - self.elsewhere
+
+
+def pages_missing(
+    session: Session, day: date, certificates: Sequence[str] | None = None
+) -> Iterator[PagesMissing]:
+    """Certificates approved before that day, at most `LOOK_BACK`, whose pages have no forms yet.
+
+    Only where somebody concerned has stock of that type: other types are printed on plain paper. Counted
+    are our forms, those that customs lists as used before us, and those done outside that are not
+    adopted yet.
     """
-    used = (
+    ours = (
         select(func.count())
         .select_from(Form)
         .outerjoin(Item, and_(Item.form_id == Form.id, Item.state == ItemState.HELD))
@@ -167,38 +202,69 @@ def printed_not_verified(session: Session, day: date) -> Iterator[Values]:
         .correlate(Certificate)
         .scalar_subquery()
     )
+    past = (
+        select(func.count())
+        .where(PastUse.certificate == Certificate.number, PastUse.customs_state == VERIFIED_THERE)
+        .correlate(Certificate)
+        .scalar_subquery()
+    )
+    newest = select(func.max(Difference.run_id)).scalar_subquery()
+    outside = (
+        select(func.coalesce(func.sum(Difference.form_count), 0))
+        .outerjoin(Repair, Repair.difference_id == Difference.id)
+        .where(
+            Difference.run_id == newest,
+            Difference.kind == DifferenceClass.OUTSIDE,
+            Difference.customs_certificate == Certificate.number,
+            Difference.customs_state == VERIFIED_THERE,
+            func.coalesce(Repair.state, "") != RepairState.DONE.value,
+        )
+        .correlate(Certificate)
+        .scalar_subquery()
+    )
     needs_a_blank = exists().where(
         Stock.form_type == Certificate.type,
         or_(Stock.owner == Certificate.exporter, Stock.owner == Certificate.agent),
     )
-    rows = session.execute(
+    elsewhere = past + outside
+    query = (
         select(
             Certificate.number,
             Certificate.type,
             Certificate.agent,
             Certificate.pages,
+            ours,
+            elsewhere,
             Certificate.approved_on,
-            used.label("used"),
         )
         .where(
             Certificate.status == CERTIFICATE_APPROVED,
             Certificate.pages.is_not(None),
             Certificate.approved_on.between(day - LOOK_BACK, day - PRINTED_AFTER),
             needs_a_blank,
-            used < Certificate.pages,
+            ours + elsewhere < Certificate.pages,
         )
         .order_by(Certificate.approved_on, Certificate.number)
-        .execution_options(yield_per=CHUNK)
     )
-    for row in rows:
+    if certificates is not None:
+        query = query.where(Certificate.number.in_(certificates))
+    for number, kind, agent, pages, own, other, approved_on in session.execute(
+        query.execution_options(yield_per=CHUNK)
+    ):
+        yield PagesMissing(number, kind, agent, pages, own, int(other), approved_on)
+
+
+def printed_not_verified(session: Session, day: date) -> Iterator[Values]:
+    """`printed_not_verified`: approved certificates with fewer forms than pages."""
+    for found in pages_missing(session, day):
         yield {
             "kind": DifferenceClass.PRINTED_NOT_VERIFIED,
-            "owner": row.agent,
-            "form_type": row.type,
-            "form_count": row.pages - row.used,
-            "certificate": row.number,
-            "detail": f"{row.used}/{row.pages}",
-            "issued_on": row.approved_on,
+            "owner": found.agent,
+            "form_type": found.form_type,
+            "form_count": found.missing,
+            "certificate": found.certificate,
+            "detail": f"{found.pages - found.missing}/{found.pages}",
+            "issued_on": found.approved_on,
         }
 
 

@@ -38,6 +38,8 @@ class Run(Base):
     before_us: Mapped[int] = mapped_column(default=0)
     counts: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
     anchor: Mapped[str | None] = mapped_column(String(64))
+    anchor_place: Mapped[str | None] = mapped_column(String(300))
+    """Host and folder where it was written: elsewhere its absence says nothing."""
     started_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
     finished_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
 
@@ -80,6 +82,22 @@ class Difference(Base):
     age_days: Mapped[int] = mapped_column(default=0)
 
     __table_args__ = (Index(None, "run_id", "kind", "id"), Index(None, "run_id", "first_serial"))
+
+
+class PastUse(Base):
+    """A form that we never had and that customs lists as verified or voided for a certificate.
+
+    Brought up to date by each run: what a certificate used before us is not used again.
+    """
+
+    __tablename__ = "past_use"
+
+    serial: Mapped[str] = mapped_column(Serial, primary_key=True)
+    form_type: Mapped[str] = mapped_column(String(2), primary_key=True)
+    certificate: Mapped[str] = mapped_column(String(20))
+    customs_state: Mapped[str] = mapped_column(String(8))
+
+    __table_args__ = (Index(None, "certificate"),)
 
 
 class Repair(Base):

@@ -82,6 +82,8 @@ def serials_between(first: str, last: str, limit: int = MAX_SERIALS_PER_ROW) -> 
     `range_too_long` beyond `limit`.
     """
     text = f"{first}-{last}"
+    if first == last:
+        return [first]
     prefix, low = _split(first)
     other_prefix, high = _split(last)
     if len(first) != len(last) or prefix != other_prefix[: len(prefix)]:
@@ -91,6 +93,8 @@ def serials_between(first: str, last: str, limit: int = MAX_SERIALS_PER_ROW) -> 
         prefix, low, high = first[:-width], first[-width:], last[-width:]
         if last[:-width] != prefix:
             raise NotSerials("serial_malformed", text)
+    if not low:
+        raise NotSerials("serial_malformed", text)
     start, end = int(low), int(high)
     if end < start:
         raise NotSerials("range_reversed", text, suggestion=f"{last}-{first}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from models.base import Base
 from models.batches import Batch, BatchRow, Item, Upload
 from models.notifications import Delivery, Endpoint, Notification
-from models.reconciliation import Difference, Repair, Run
+from models.reconciliation import Difference, PastUse, Repair, Run
 from models.stock import Block, Certificate, Discrepancy, Form, FormEvent, Stock
 from models.submissions import Attempt, Card, CustomsLink, InboxMessage, ReceiptLine, Submission
 
@@ -28,6 +28,7 @@ __all__ = [
     "InboxMessage",
     "Item",
     "Notification",
+    "PastUse",
     "ReceiptLine",
     "Repair",
     "Run",

@@ -21,6 +21,15 @@ def read_networks(text: str) -> list[Network]:
     return [ip_network(part, strict=False) for part in text.split()]
 
 
+def is_within(address: str, allowed: Sequence[Network]) -> bool:
+    """Whether a numeric address is in one of these networks; an IPv4 one inside IPv6 counts as itself."""
+    try:
+        real = _unwrapped(ip_address(address.partition("%")[0]))
+    except ValueError:
+        return False
+    return any(real in network for network in allowed)
+
+
 def is_allowed(address: str, allowed: Sequence[Network]) -> bool:
     """Whether a notification may be sent to this numeric address.
 
@@ -31,7 +40,7 @@ def is_allowed(address: str, allowed: Sequence[Network]) -> bool:
         real = _unwrapped(ip_address(address.partition("%")[0]))
     except ValueError:
         return False
-    if any(real in network for network in allowed):
+    if is_within(address, allowed):
         return True
     return real.is_global and not real.is_multicast and not real.is_reserved
 

@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Hashable, Sequence
-from typing import Final
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
 
-from net.addresses import Network, is_allowed
+from net.addresses import Network, is_allowed, is_within
 from net.calls import Calls
 from net.notifier import Ending, Gone, Letter, NotTold, Told
 from net.webhooks import sign
 
 TIMEOUT_SECONDS: Final = 15.0
 """For one try in all (Standard Webhooks: 15-30 s)."""
-
-ANSWER_LIMIT: Final = 4096
-"""Bytes of an answer that are looked at: only its status counts."""
 
 _GONE: Final = 410
 _DETAIL_LIMIT: Final = 255
@@ -43,7 +41,8 @@ class HttpNotifier:
         self._timeout = timeout_seconds
         self._resolver = resolver
         self._calls: Calls[Ending] = Calls(lambda error: NotTold(_say(error)))
-        self._session = self._calls.run(self._open())
+        self._session = self._calls.run(self._open(self._public))
+        self._plain = self._calls.run(self._open(self._private))
 
     def start(self, token: Hashable, letter: Letter) -> None:
         self._calls.start(token, self._tell(letter))
@@ -53,36 +52,42 @@ class HttpNotifier:
 
     def close(self) -> None:
         self._calls.run(self._session.close())
+        self._calls.run(self._plain.close())
         self._calls.close()
 
-    async def _open(self) -> aiohttp.ClientSession:
+    async def _open(
+        self, make_socket: Callable[[tuple[Any, ...]], socket.socket]
+    ) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
             limit=0,
             force_close=True,  # a kept connection would outlive the judgement of its address
             use_dns_cache=False,
             resolver=self._resolver,
-            socket_factory=self._socket,
+            socket_factory=make_socket,
         )
         return aiohttp.ClientSession(
             connector=connector,
             timeout=aiohttp.ClientTimeout(total=self._timeout),
             trust_env=False,
+            auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
         )
 
-    def _socket(self, info: tuple[object, ...]) -> socket.socket:
-        family, kind, protocol, _, address = info
-        host = str(address[0])  # type: ignore[index]
-        if not is_allowed(host, self._allowed):
-            raise PermissionError(errno.EACCES, f"address not allowed: {host}")
-        return socket.socket(family, kind, protocol)  # type: ignore[arg-type]
+    def _public(self, info: tuple[Any, ...]) -> socket.socket:
+        """For https: a public address, or one of the allowed networks."""
+        return _socket(info, is_allowed(str(info[4][0]), self._allowed))
+
+    def _private(self, info: tuple[Any, ...]) -> socket.socket:
+        """For http, which anybody on the way reads: the allowed networks alone."""
+        return _socket(info, is_within(str(info[4][0]), self._allowed))
 
     async def _tell(self, letter: Letter) -> Ending:
         signatures = [
             sign(secret, letter.key, letter.timestamp, letter.body) for secret in letter.secrets
         ]
+        session = self._plain if urlsplit(letter.url).scheme == "http" else self._session
         try:
-            async with self._session.post(
+            async with session.post(
                 letter.url,
                 data=letter.body,
                 headers={
@@ -94,10 +99,16 @@ class HttpNotifier:
                 },
                 allow_redirects=False,
             ) as response:
-                await response.content.read(ANSWER_LIMIT)
-                return _ending(response.status)
+                return _ending(response.status)  # whatever its body says, or fails to say
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             return NotTold(_say(error))
+
+
+def _socket(info: tuple[Any, ...], allowed: bool) -> socket.socket:
+    family, kind, protocol, _, address = info
+    if not allowed:
+        raise PermissionError(errno.EACCES, f"address not allowed: {address[0]}")
+    return socket.socket(family, kind, protocol)
 
 
 def _ending(status: int) -> Ending:

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from models.chain import EventFacts, StoredEvent, Tamper, examine_chain
+from models.leases import this_host
 from models.reconciliation import Run
 from models.stock import Form, FormEvent
 from tasks.context import Context
@@ -126,18 +127,27 @@ def _stored(row: Any) -> StoredEvent:
 
 
 def _missing_files(context: Context, paths: Iterable[Path]) -> Iterator[Finding]:
-    """Anchors that a run remembers and that are not there, or are not what they were."""
+    """Anchors that a run left in this folder and that are gone, or that are not what they were."""
     there = {p.stem: hashlib.sha256(p.read_bytes()).hexdigest() for p in paths}
+    here = f"{this_host()} {context.settings.anchors}"[:300]
     with context.database.read() as session:
         remembered = session.execute(
-            select(Run.business_date, Run.anchor)
+            select(Run.business_date, Run.anchor, Run.anchor_place)
             .where(Run.anchor.is_not(None))
             .order_by(Run.business_date)
         ).all()
-    for day, sha256 in remembered:
-        if there.get(day.isoformat()) != sha256:
-            state = "changed" if day.isoformat() in there else "missing"
-            yield Finding(Tamper.ANCHOR_FILE, "", "", detail=f"{day.isoformat()}.txt {state}")
+    for day, sha256, place in remembered:
+        name = day.isoformat()
+        if name in there and there[name] != sha256:
+            yield Finding(Tamper.ANCHOR_FILE, "", "", detail=f"{name}.txt changed")
+        elif name not in there and place == here:
+            yield Finding(Tamper.ANCHOR_FILE, "", "", detail=f"{name}.txt missing")
+    for earlier, later in pairwise(paths):
+        anchor = read_anchor(later)
+        if anchor and anchor.previous not in {"-", there[earlier.stem]}:
+            yield Finding(
+                Tamper.ANCHOR_FILE, "", "", detail=f"{earlier.name} is not before {later.name}"
+            )
 
 
 def _against(context: Context, path: Path) -> Iterator[Finding]:
@@ -215,7 +225,7 @@ def _digests(session: Session, last_event: int) -> Iterator[tuple[int, str, int]
         .order_by(FormEvent.form_id, FormEvent.id),
         execution_options={"yield_per": EVENTS_TOGETHER},
     )
-    first, heads = 0, dict[int, str]()
+    first, heads = 1 - FORMS_TOGETHER, dict[int, str]()
     for form_id, head in rows:
         if form_id >= first + FORMS_TOGETHER:
             if heads:

@@ -15,7 +15,7 @@ from models.base import Serial
 from models.batches import Item
 from models.bulk import CHUNK, chunks, rows_table
 from models.errors import BadArgument, NotFound
-from models.holds import hold_forms, lose_forms, release_forms
+from models.holds import hold_forms, lock_stocks_of, lose_forms, release_forms
 from models.language import t
 from models.serials import show_serials
 from models.states import FormState, ItemState
@@ -35,6 +35,7 @@ class Concerned:
     form_type: str
     owner: str
     state: FormState
+    lost_at: datetime | None
     batch_id: int | None
 
 
@@ -57,7 +58,7 @@ def hold(context: Context, serials: Sequence[str], form_type: str | None, reason
     """
 
     def change(session: Session, ids: Sequence[int], at: datetime, why: str) -> list[int]:
-        return hold_forms(session, ids, at, "hold", why)
+        return hold_forms(session, ids, at, "hold", why, issued_only=True)
 
     return _change(context, serials, form_type, reason, change, only_issued=True)
 
@@ -82,7 +83,8 @@ def _change(
     only_issued: bool,
 ) -> Done:
     with context.database.write() as session:
-        concerned = _concerned(session, serials, form_type)
+        lock_stocks_of(session, [f.id for f in _concerned(session, serials, form_type)])
+        concerned = _concerned(session, serials, form_type)  # as they are under the lock
         allowed = [f for f in concerned if f.state is FormState.ISSUED or not only_issued]
         changed = set(change(session, [f.id for f in allowed], context.now(), reason))
     return Done(
@@ -98,7 +100,15 @@ def _concerned(session: Session, serials: Sequence[str], form_type: str | None) 
     for chunk in chunks(wanted):
         given = rows_table(session, {"serial": Serial}, [(s,) for s in chunk])
         query = (
-            select(Form.id, Form.serial, Form.form_type, Stock.owner, Form.state, Item.batch_id)
+            select(
+                Form.id,
+                Form.serial,
+                Form.form_type,
+                Stock.owner,
+                Form.state,
+                Form.lost_at,
+                Item.batch_id,
+            )
             .join(given, given.c.serial == Form.serial)
             .join(Stock, Stock.id == Form.stock_id)
             .outerjoin(Item, (Item.form_id == Form.id) & (Item.state == ItemState.HELD))

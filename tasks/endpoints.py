@@ -15,7 +15,13 @@ from sqlalchemy.orm import Session
 from config.names import Task
 from models.errors import BadArgument, NotFound
 from models.language import t
-from models.notifications import Delivery, Endpoint, Notification, tell_endpoints
+from models.notifications import (
+    NO_KEY_UPDATE,
+    Delivery,
+    Endpoint,
+    Notification,
+    tell_endpoints,
+)
 from models.states import DeliveryState, NotificationType
 from net.secrets import endpoint_secret, key_mark
 from tasks.context import Context
@@ -107,6 +113,8 @@ def redeliver(context: Context, delivery_ids: Sequence[int], endpoint_id: int | 
     if endpoint_id is not None:
         wanted = (Delivery.endpoint_id == endpoint_id) & (Delivery.state == DeliveryState.FAILED)
     with context.database.write() as session:
+        if endpoint_id is not None:
+            _endpoint(session, endpoint_id)
         again = session.scalars(
             update(Delivery)
             .where(wanted)
@@ -119,9 +127,8 @@ def redeliver(context: Context, delivery_ids: Sequence[int], endpoint_id: int | 
             .returning(Delivery.id)
             .execution_options(synchronize_session=False)
         ).all()
-    if delivery_ids and len(again) != len(set(delivery_ids)):
-        missing = sorted(set(delivery_ids) - set(again))
-        raise NotFound(what=", ".join(map(str, missing)))
+        if missing := sorted(set(delivery_ids) - set(again)):
+            raise NotFound(what=", ".join(map(str, missing)))
     deliver_soon(context)
     return len(again)
 
@@ -187,7 +194,7 @@ def list_deliveries(
 
 
 def _endpoint(session: Session, endpoint_id: int) -> Endpoint:
-    endpoint = session.get(Endpoint, endpoint_id, with_for_update=True)
+    endpoint = session.get(Endpoint, endpoint_id, with_for_update=NO_KEY_UPDATE)
     if endpoint is None:
         raise NotFound(what=t(f"通知地址 {endpoint_id}", f"endpoint {endpoint_id}"))
     return endpoint

@@ -18,12 +18,18 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import bindparam, exists, func, or_, select, true, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import bindparam, func, select, true, update
+from sqlalchemy.orm import Session
 
 from config.crash import Point, crash_point
 from config.names import Task
-from models.notifications import Delivery, Endpoint, Notification
+from models.notifications import (
+    NO_KEY_UPDATE,
+    Delivery,
+    Endpoint,
+    Notification,
+    deliveries_due,
+)
 from models.states import DeliveryState
 from net.notifier import Ending, Gone, Letter, NotTold, Told
 from net.secrets import endpoint_secret, key_mark
@@ -54,7 +60,9 @@ TRY_LEASE: Final = timedelta(seconds=25)
 AT_ONCE: Final = 4
 """Tries at the same time to one endpoint."""
 
-ENDPOINTS_TOGETHER: Final = 100
+TRIES_TOGETHER: Final = 256
+"""Tries begun in one transaction; every endpoint gets its first before any gets its second."""
+
 RUN_SECONDS: Final = 30.0
 """A ring's work ends after that and goes on with the next ring: the worker has other things to do."""
 
@@ -140,42 +148,25 @@ def _claim(context: Context, busy: Counter[int], only: int | None) -> list[_Try]
 def _due(
     session: Session, now: datetime, mark: str, busy: Counter[int], only: int | None
 ) -> list[int]:
-    """Deliveries to try now: due, and of their batch the earliest that waits."""
+    """Deliveries to try now: of each endpoint as many as it may be tried with at once."""
     if only is not None:
         return [only]
-    earlier = aliased(Delivery)
-    waits_for_another = exists().where(
-        earlier.endpoint_id == Delivery.endpoint_id,
-        earlier.batch_id == Delivery.batch_id,
-        earlier.state == DeliveryState.PENDING,
-        earlier.id < Delivery.id,
+    place = func.row_number().over(
+        partition_by=Delivery.endpoint_id, order_by=(Delivery.next_attempt_at, Delivery.id)
     )
-    endpoints = session.scalars(
-        select(Endpoint.id)
-        .where(
-            Endpoint.active,
-            Endpoint.key_mark == mark,
-            or_(Endpoint.paused_until.is_(None), Endpoint.paused_until <= now),
-        )
-        .order_by(func.coalesce(Endpoint.paused_until, Endpoint.created_at))
-        .limit(ENDPOINTS_TOGETHER)
-    ).all()
-    due: list[int] = []
-    for endpoint_id in endpoints:
-        room = AT_ONCE - busy[endpoint_id]
-        if room > 0:
-            due += session.scalars(
-                select(Delivery.id)
-                .where(
-                    Delivery.endpoint_id == endpoint_id,
-                    Delivery.state == DeliveryState.PENDING,
-                    Delivery.next_attempt_at <= now,
-                    ~waits_for_another,
-                )
-                .order_by(Delivery.next_attempt_at, Delivery.id)
-                .limit(room)
-            )
-    return due
+    ranked = (
+        deliveries_due(now)
+        .where(Endpoint.key_mark == mark)
+        .add_columns(Delivery.endpoint_id, place.label("place"))
+        .subquery()
+    )
+    rows = session.execute(
+        select(ranked.c.id, ranked.c.endpoint_id, ranked.c.place)
+        .where(ranked.c.place <= AT_ONCE)
+        .order_by(ranked.c.place, ranked.c.id)
+        .limit(TRIES_TOGETHER)
+    )
+    return [i for i, endpoint_id, place in rows if place <= AT_ONCE - busy[endpoint_id]]
 
 
 def _letter(root: bytes, endpoint: Endpoint, told: Notification, now: datetime) -> Letter:
@@ -215,6 +206,7 @@ def _record(context: Context, ended: Sequence[tuple[_Try, Ending]]) -> None:
             ),
             [_row(one, ending, now) for one, ending in ended],
         )
+    with context.database.write() as session:
         _judge_endpoints(session, ended, now)
 
 
@@ -243,7 +235,7 @@ def _judge_endpoints(session: Session, ended: Sequence[tuple[_Try, Ending]], now
     for one, ending in ended:
         by_endpoint[one.endpoint_id].append(ending)
     for endpoint_id, endings in sorted(by_endpoint.items()):
-        endpoint = session.get_one(Endpoint, endpoint_id, with_for_update=True)
+        endpoint = session.get_one(Endpoint, endpoint_id, with_for_update=NO_KEY_UPDATE)
         if any(isinstance(e, Gone) for e in endings):
             endpoint.active, endpoint.disabled_reason = False, "410"
             log.warning("endpoint_gone", endpoint_id=endpoint_id)

@@ -26,11 +26,10 @@ from sqlalchemy.orm import QueryableAttribute, Session
 from config.names import Task
 from models.batches import Batch, Item
 from models.low_stock import stocks_to_count
-from models.notifications import Delivery, Endpoint
+from models.notifications import Delivery, deliveries_due
 from models.reconciliation import Run
 from models.states import (
     BatchState,
-    DeliveryState,
     InboxState,
     ItemState,
     RunState,
@@ -138,16 +137,7 @@ AT_ALL: Final = (
     ),
     Stage(
         Task.DELIVER,
-        lambda now: (
-            select(Delivery.id)
-            .join(Endpoint, Endpoint.id == Delivery.endpoint_id)
-            .where(
-                Delivery.state == DeliveryState.PENDING,
-                Delivery.next_attempt_at <= now,
-                Endpoint.active,
-                or_(Endpoint.paused_until.is_(None), Endpoint.paused_until <= now),
-            )
-        ),
+        deliveries_due,
         Delivery.next_attempt_at,
     ),
     Stage(

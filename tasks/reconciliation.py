@@ -8,10 +8,7 @@ and a finished one is frozen.
 
 from __future__ import annotations
 
-import os
-import socket
 import time
-import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
@@ -24,7 +21,7 @@ from sqlalchemy.orm import Session
 
 from config.crash import Point, crash_point
 from config.names import Task
-from models.bulk import chunks, insert_rows
+from models.bulk import chunks, insert_new, insert_rows
 from models.comparison import (
     Found,
     Judgement,
@@ -39,6 +36,7 @@ from models.comparison import (
 )
 from models.errors import BadArgument, GatewayUnreachable, RunNotFound
 from models.language import t
+from models.leases import LEASE, first_free, give_back, this_host
 from models.notifications import announce
 from models.overdue import (
     expired_reservations,
@@ -47,7 +45,7 @@ from models.overdue import (
     unaccounted,
     unmatched_receipts,
 )
-from models.reconciliation import Difference, Run
+from models.reconciliation import Difference, PastUse, Run
 from models.runs import BEIJING, business_date, new_run
 from models.states import NotificationType, RunState
 from models.usage import day_in_numbers
@@ -57,10 +55,6 @@ from tasks.context import Context, current
 from tasks.registers import CUSTOMS_PAGE, known_owners, sync_certificates
 
 log = structlog.get_logger(__name__)
-
-LEASE: Final = timedelta(minutes=10)
-"""Longer than any one step: a page of customs' list, or the certificates of one enterprise. A process of
-this host that is gone is not waited for."""
 
 RUN_SECONDS: Final = 60.0
 """A ring's work ends after that and goes on with the next ring: the worker has other things to do."""
@@ -91,7 +85,8 @@ class _Lost(Exception):
 def open_run(context: Context, day: date | None = None) -> int:
     """The run of a date (today's at customs by default), due now; gives its id.
 
-    Raises `BadArgument` for a date that has not come.
+    Raises `BadArgument` for a date that has not come, or that has passed without a run: customs lists
+    what is, not what was.
     """
     now = context.now()
     today = business_date(now)
@@ -99,7 +94,15 @@ def open_run(context: Context, day: date | None = None) -> int:
     if day > today:
         raise BadArgument(detail=t(f"{day} 尚未到来", f"{day} has not come yet"))
     with context.database.write() as session:
-        new_run(session, day, now)
+        if day == today:
+            new_run(session, day, now)
+        elif session.scalar(select(Run.id).where(Run.business_date == day)) is None:
+            raise BadArgument(
+                detail=t(
+                    f"{day} 没有对账；海关只有现在的清单，不能补做",
+                    f"there was no run on {day}; customs lists what is, not what was",
+                )
+            )
         session.execute(
             update(Run)
             .where(Run.business_date == day, Run.state == RunState.PLANNED, Run.due_at > now)
@@ -127,12 +130,14 @@ def reconcile(
         log.info("run_taken_over", run_id=place.run_id)
         return None
     except GatewayUnreachable:
-        _let_go(context, place, context.now() + CUSTOMS_AWAY)
+        _wait(context, place)
         raise
+    finally:
+        with context.database.write() as session:
+            give_back(session, place.run_id, place.lease)
     if place.stage == _DONE:
         context.ring(Task.DELIVER)
         return RunState.FINISHED
-    _let_go(context, place, None)
     context.ring(Task.RECONCILE)
     return RunState.COMPARING
 
@@ -150,55 +155,27 @@ def run_state(context: Context, run_id: int) -> RunState:
 
 
 def _claim(context: Context, run_id: int | None) -> _Place | None:
+    """Take the oldest run that is due, or the one that is named, due or not."""
     now = context.now()
-    lease = f"{_this_host()} {os.getpid()} {uuid.uuid4().hex}"
     with context.database.write() as session:
-        wanted = select(Run).where(
-            Run.state.in_([RunState.PLANNED, RunState.COMPARING]), Run.due_at <= now
-        )
-        if run_id is not None:
-            wanted = wanted.where(Run.id == run_id)
-        runs = session.scalars(
-            wanted.order_by(Run.business_date).with_for_update(skip_locked=True)
-        ).all()
-        run = next((r for r in runs if _is_free(r, now)), None)
-        if run is None:
+        wanted = select(Run).where(Run.state.in_([RunState.PLANNED, RunState.COMPARING]))
+        wanted = wanted.where(Run.due_at <= now if run_id is None else Run.id == run_id)
+        wanted = wanted.order_by(Run.business_date).with_for_update(skip_locked=True)
+        run = first_free(session.scalars(wanted).all(), now)
+        if run is None or run.lease is None:
             return None
         run.state = RunState.COMPARING
         run.started_at = run.started_at or now
-        run.lease, run.lease_until = lease, now + LEASE
-        return _Place(run.id, lease, run.business_date, run.stage, run.holder, run.after)
+        return _Place(run.id, run.lease, run.business_date, run.stage, run.holder, run.after)
 
 
-def _is_free(run: Run, now: datetime) -> bool:
-    """Nobody is at it: no lease, an expired one, or one of a process of this host that is gone."""
-    if run.lease_until is None or run.lease_until <= now:
-        return True
-    host, _, rest = (run.lease or "").partition(" ")
-    return host == _this_host() and not _lives(int(rest.partition(" ")[0]))
-
-
-def _this_host() -> str:
-    return socket.gethostname()[:60].replace(" ", "-") or "-"
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _let_go(context: Context, place: _Place, until: datetime | None) -> None:
-    """Let the run be taken at once, or not before a moment."""
+def _wait(context: Context, place: _Place) -> None:
+    """Customs does not answer: the run is due again after a while."""
     with context.database.write() as session:
         session.execute(
             update(Run)
             .where(Run.id == place.run_id, Run.lease == place.lease)
-            .values(lease=None, lease_until=until)
+            .values(due_at=context.now() + CUSTOMS_AWAY)
         )
 
 
@@ -208,6 +185,7 @@ def _move(
     place: _Place,
     to: _Place,
     differences: Iterable[dict[str, Any]] = (),
+    past: Iterable[Listed] = (),
     **counted: Any,
 ) -> _Place:
     """Store what was found and the new place together. Raises `_Lost` when the lease is another's."""
@@ -234,6 +212,20 @@ def _move(
         raise _Lost
     for chunk in chunks(differences):
         insert_rows(session, Difference, [_stored(context, place, values) for values in chunk])
+    for listed in chunks(past):
+        insert_new(
+            session,
+            PastUse,
+            [
+                {
+                    "serial": f.serial,
+                    "form_type": f.form_type,
+                    "certificate": f.certificate or "",
+                    "customs_state": f.state,
+                }
+                for f in listed
+            ],
+        )
     return to
 
 
@@ -303,7 +295,8 @@ def _forms(context: Context, place: _Place) -> _Place:
             ours=Run.ours + pages.ours,
             listed=Run.listed + pages.listed,
             moving=Run.moving + judgement.moving,
-            before_us=Run.before_us + judgement.before_us,
+            before_us=Run.before_us + len(judgement.past),
+            past=judgement.past,
         )
 
 
@@ -394,8 +387,7 @@ def _open(context: Context, place: _Place) -> _Place:
                 finished_at=now,
                 counts=counts,
                 anchor=anchor,
-                lease=None,
-                lease_until=None,
+                anchor_place=f"{this_host()} {context.settings.anchors}"[:300],
             )
             .execution_options(synchronize_session=False)
         )

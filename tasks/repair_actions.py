@@ -1,7 +1,8 @@
 """The default action of each class of difference, made of the steps that do the same by day.
 
 Every action tests again what it acts on, so a difference that settled itself meanwhile is noted and left
-alone, and a repair that was killed is simply ordered again. None submits anything.
+alone, and a repair that was killed is simply ordered again. None submits anything. What came of each is
+a code of `models.differences.OUTCOMES` and a value, worded when it is shown.
 """
 
 from __future__ import annotations
@@ -12,31 +13,41 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import and_, func, select, update
+from sqlalchemy import String, and_, func, select, update
 from sqlalchemy.orm import Session
 
+from models.base import BigId, Serial
 from models.batches import Batch, BatchRow, Item
-from models.bulk import insert_rows
+from models.bulk import chunks, insert_rows, rows_table
 from models.differences import DifferenceClass, final_state
+from models.errors import BlankformsError
 from models.holds import hold_forms
 from models.moves import FormMove, move_forms
+from models.overdue import pages_missing
 from models.reconciliation import Difference, Repair
+from models.runs import business_date
+from models.serials import NotSerials, serials_between
 from models.states import (
+    Action,
     BatchState,
     FormState,
     InboxState,
     ItemState,
     PagesMode,
     RepairState,
+    RowStatus,
     SubmissionState,
 )
-from models.stock import Discrepancy, Form
+from models.stock import Discrepancy, Form, Stock
 from models.submissions import InboxMessage, Submission
-from sheets.registers import IssuedRange
+from sheets.registers import ISSUED_TOGETHER, IssuedRange
 from tasks import adopting, allocation, asking, inbox, intake, planning, receipts, registers
 from tasks.context import Context
 
 log = structlog.get_logger(__name__)
+
+PREPARED_NAME: Final = "对账"
+"""How the name of a batch begins that a repair has prepared."""
 
 Outcome = tuple[RepairState, str]
 
@@ -50,130 +61,175 @@ class Order:
     approve: bool = False
 
 
+# -- the forms of differences --------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Concerned:
+    """A form that a difference is about, as it is now."""
+
+    id: int
+    serial: str
+    state: FormState
+    number: str | None
+    """Of the message that it waits with."""
+
+
+def _serials(difference: Difference) -> list[str]:
+    """The serials of a difference: exactly those that were compared, none that sorts between."""
+    if difference.first_serial is None or difference.last_serial is None:
+        return []
+    return serials_between(difference.first_serial, difference.last_serial, ISSUED_TOGETHER)
+
+
+def _forms(session: Session, differences: Sequence[Difference]) -> dict[int, list[_Concerned]]:
+    """The forms of these differences that are in their owner's stock now, by difference."""
+    wanted = [(d.id, serial, d.form_type, d.owner) for d in differences for serial in _serials(d)]
+    found: dict[int, list[_Concerned]] = defaultdict(list)
+    columns: dict[str, Any] = {
+        "difference": BigId,
+        "serial": Serial,
+        "form_type": String(),
+        "owner": String(),
+    }
+    for chunk in chunks(wanted):
+        given = rows_table(session, columns, chunk)
+        c = given.c
+        rows = session.execute(
+            select(c.difference, Form.id, Form.serial, Form.state, Submission.number)
+            .select_from(given)
+            .join(Form, and_(Form.serial == c.serial, Form.form_type == c.form_type))
+            .join(Stock, and_(Stock.id == Form.stock_id, Stock.owner == c.owner))
+            .outerjoin(Item, and_(Item.form_id == Form.id, Item.state == ItemState.HELD))
+            .outerjoin(Submission, Submission.id == Item.submission_id)
+            .order_by(Form.id)
+        )
+        for difference, *form in rows:
+            found[difference].append(_Concerned(*form))
+    return found
+
+
+# -- the actions ---------------------------------------------------------------------------------
+
+
 def hold_contradictions(
     context: Context, differences: Sequence[tuple[Difference, Repair | None]], order: Order
 ) -> dict[int, Outcome]:
-    """Hold the form, when two persons want it."""
+    """Hold the forms, when two persons want it and they are still as they were found."""
     if not order.approve:
         return {d.id: (RepairState.PROPOSED, "") for d, _ in differences}
     outcomes: dict[int, Outcome] = {}
     with context.database.write() as session:
+        forms = _forms(session, [d for d, _ in differences])
         for difference, proposed in differences:
             if proposed is None or proposed.state is not RepairState.PROPOSED:
                 continue
+            concerned = forms[difference.id]
+            if any(f.state is not difference.state for f in concerned):
+                outcomes[difference.id] = RepairState.SETTLED, "moved"
+                continue
             persons = f"{proposed.by} + {order.by}"
             reason = f"{proposed.reason} {order.reason}".strip()
-            ids = [f.id for f in _forms(session, difference)]
+            ids = [f.id for f in concerned]
             hold_forms(session, ids, context.now(), "contradiction", f"{reason} ({persons})")
-            outcomes[difference.id] = RepairState.DONE, persons
+            outcomes[difference.id] = RepairState.DONE, f"held_by:{persons}"
     return outcomes
 
 
-def _lagging(
-    context: Context, _run_id: int, differences: Sequence[Difference]
-) -> dict[int, Outcome]:
+def _lagging(context: Context, differences: Sequence[Difference]) -> dict[int, Outcome]:
     """Fetch receipts and apply them; adopt what is still submitted."""
-    inbox.poll(context)
-    while receipts.apply(context):
-        pass
+    _fetch_and_apply(context)
     with context.database.read() as session:
-        held = {d.id: _held_items(session, d) for d in differences}
-    listed = [one for of_one in held.values() for one in of_one]
-    adopted = adopting.adopt_listed(context, listed)
+        forms = _forms(session, differences)
+    held = {
+        d.id: [
+            adopting.ListedFinal(f.number, f.serial, d.customs_state or "", d.customs_certificate)
+            for f in forms[d.id]
+            if f.number is not None
+        ]
+        for d in differences
+    }
+    adopted = adopting.adopt_listed(context, [one for of_one in held.values() for one in of_one])
     return {d.id: _lagged(held[d.id], adopted) for d in differences}
 
 
 def _lagged(held: Sequence[adopting.ListedFinal], adopted: set[adopting.ListedFinal]) -> Outcome:
     if not held:
-        return RepairState.SETTLED, "receipt applied"
+        return RepairState.SETTLED, "receipt"
     if adopted.issuperset(held):
-        return RepairState.DONE, "adopted from customs' list"
-    return RepairState.LEFT, "not listed as sent"
+        return RepairState.DONE, "adopted"
+    return RepairState.LEFT, "not_as_sent"
 
 
-def _outside(
-    context: Context, _run_id: int, differences: Sequence[Difference]
-) -> dict[int, Outcome]:
-    """Adopt what was done at the portal; a form that a batch has reserved is the batch's matter."""
-    outcomes: dict[int, Outcome] = {}
-    with context.database.write() as session:
-        by_target: dict[FormState, list[FormMove]] = defaultdict(list)
-        for difference in differences:
-            forms = _forms(session, difference)
-            outcomes[difference.id] = _judge_outside(forms)
-            if outcomes[difference.id][0] is RepairState.DONE:
-                by_target[final_state(difference.customs_state)] += [
-                    FormMove(
-                        f.id,
-                        difference.customs_certificate,
-                        reason=f"reconciliation {difference.run_id}",
-                    )
-                    for f in forms
-                    if f.state is FormState.ISSUED
-                ]
-        for target, moves in by_target.items():
-            move_forms(session, moves, FormState.ISSUED, target, context.now(), "outside")
-    return outcomes
-
-
-def _judge_outside(forms: Sequence[Any]) -> Outcome:
-    if any(f.state is FormState.ISSUED for f in forms):
-        return RepairState.DONE, "adopted, outside us"
-    if any(f.state is FormState.RESERVED for f in forms):
-        return RepairState.LEFT, "reserved by a batch: its receipt will say"
-    return RepairState.SETTLED, "moved meanwhile"
-
-
-def _new_stock(
-    context: Context, _run_id: int, differences: Sequence[Difference]
-) -> dict[int, Outcome]:
-    """Adopt ranges into stock; serials that are known by now stay as they are."""
-    outcomes: dict[int, Outcome] = {}
-    for d in differences:
-        issued = IssuedRange(
-            d.owner,
-            d.form_type,
-            d.first_serial or "",
-            d.last_serial or "",
-            d.form_count,
-            d.issued_on,
-        )
-        done = registers.add_ranges(context, [issued], "customs")
-        state = RepairState.DONE if done.new else RepairState.SETTLED
-        outcomes[d.id] = state, f"+{done.new}"
-    return outcomes
-
-
-def _unknown_at_customs(
-    context: Context, _run_id: int, differences: Sequence[Difference]
-) -> dict[int, Outcome]:
-    """Hold forms that customs does not know, and say it loudly."""
-    outcomes: dict[int, Outcome] = {}
-    with context.database.write() as session:
-        for d in differences:
-            ids = [f.id for f in _forms(session, d)]
-            held = hold_forms(
-                session,
-                ids,
-                context.now(),
-                "unknown_at_customs",
-                f"unknown at customs, run {d.run_id}",
-            )
-            state = RepairState.DONE if held else RepairState.SETTLED
-            outcomes[d.id] = state, f"held {len(held)}"
-            log.error("unknown_at_customs", first=d.first_serial, last=d.last_serial)
-    return outcomes
-
-
-def _no_answer(
-    context: Context, _run_id: int, differences: Sequence[Difference]
-) -> dict[int, Outcome]:
-    """Ask customs about the message; what has no answer then is listed as overdue."""
-    for certificate in sorted({d.certificate or "" for d in differences}):
-        asking.ask(context, certificate)
+def _fetch_and_apply(context: Context) -> None:
     inbox.poll(context)
     while receipts.apply(context):
         pass
+
+
+def _outside(context: Context, differences: Sequence[Difference]) -> dict[int, Outcome]:
+    """Adopt what was done at the portal; a form that a batch has reserved is the batch's matter."""
+    moved: set[int] = set()
+    with context.database.write() as session:
+        forms = _forms(session, differences)
+        by_target: dict[FormState, list[FormMove]] = defaultdict(list)
+        for d in differences:
+            by_target[final_state(d.customs_state)] += [
+                FormMove(f.id, d.customs_certificate, reason=f"reconciliation {d.run_id}")
+                for f in forms[d.id]
+                if f.state is FormState.ISSUED
+            ]
+        for target, moves in by_target.items():
+            moved |= move_forms(session, moves, FormState.ISSUED, target, context.now(), "outside")
+    return {d.id: _judge_outside(forms[d.id], moved) for d in differences}
+
+
+def _judge_outside(forms: Sequence[_Concerned], moved: set[int]) -> Outcome:
+    if any(f.id in moved for f in forms):
+        return RepairState.DONE, "adopted_outside"
+    if any(f.state in {FormState.ISSUED, FormState.RESERVED} for f in forms):
+        return RepairState.LEFT, "reserved"
+    return RepairState.SETTLED, "moved"
+
+
+def _new_stock(context: Context, differences: Sequence[Difference]) -> dict[int, Outcome]:
+    """Adopt ranges into stock; serials that are known by now stay as they are."""
+    outcomes: dict[int, Outcome] = {}
+    for d in differences:
+        first, last = d.first_serial or "", d.last_serial or ""
+        issued = IssuedRange(d.owner, d.form_type, first, last, d.form_count, d.issued_on)
+        try:
+            done = registers.add_ranges(context, [issued], "customs")
+        except (NotSerials, BlankformsError) as error:
+            outcomes[d.id] = RepairState.LEFT, f"failed:{error}"
+            continue
+        state = RepairState.DONE if done.new else RepairState.SETTLED
+        outcomes[d.id] = state, f"added:{done.new}"
+    return outcomes
+
+
+def _unknown_at_customs(context: Context, differences: Sequence[Difference]) -> dict[int, Outcome]:
+    """Hold issued forms that customs does not know, and say it loudly; others are for a person."""
+    with context.database.write() as session:
+        forms = _forms(session, differences)
+        issued = [f.id for d in differences for f in forms[d.id] if f.state is FormState.ISSUED]
+        why = f"unknown at customs, reconciliation {differences[0].run_id}"
+        hold_forms(session, issued, context.now(), "unknown_at_customs", why, issued_only=True)
+    outcomes: dict[int, Outcome] = {}
+    for d in differences:
+        log.error("unknown_at_customs", first=d.first_serial, last=d.last_serial)
+        others = [f for f in forms[d.id] if f.state is not FormState.ISSUED]
+        held = len(forms[d.id]) - len(others)
+        state = RepairState.LEFT if others else RepairState.DONE
+        outcomes[d.id] = state, f"not_issued:{len(others)}" if others else f"held:{held}"
+    return outcomes
+
+
+def _no_answer(context: Context, differences: Sequence[Difference]) -> dict[int, Outcome]:
+    """Ask customs about the message; what has no answer then is listed as overdue."""
+    for certificate in sorted({d.certificate or "" for d in differences}):
+        asking.ask(context, certificate)
+    _fetch_and_apply(context)
     with context.database.read() as session:
         states = dict(
             session.execute(
@@ -187,33 +243,27 @@ def _no_answer(
 
 def _answered(state: SubmissionState | None) -> Outcome:
     if state in {SubmissionState.DECIDED, SubmissionState.REFUSED, SubmissionState.CANCELLED}:
-        return RepairState.SETTLED, str(state)
+        return RepairState.SETTLED, "receipt"
     if state in {SubmissionState.SIGNED, SubmissionState.PREPARED}:
-        return RepairState.DONE, "not at customs: due again"
-    return RepairState.LEFT, f"overdue: {state}"
+        return RepairState.DONE, "due_again"
+    return RepairState.LEFT, "overdue"
 
 
-def _reservation_expired(
-    context: Context, _run_id: int, differences: Sequence[Difference]
-) -> dict[int, Outcome]:
+def _reservation_expired(context: Context, differences: Sequence[Difference]) -> dict[int, Outcome]:
     """Release what dead batches hold."""
     for batch_id in sorted({d.reference for d in differences if d.reference}):
         allocation.expire(context, batch_id)
-    outcomes: dict[int, Outcome] = {}
     with context.database.read() as session:
-        for d in differences:
-            reserved = any(f.state is FormState.RESERVED for f in _forms(session, d))
-            outcomes[d.id] = (
-                (RepairState.LEFT, "still reserved")
-                if reserved
-                else (RepairState.DONE, f"batch {d.reference}")
-            )
-    return outcomes
+        forms = _forms(session, differences)
+    return {
+        d.id: (RepairState.LEFT, "reserved")
+        if any(f.state is FormState.RESERVED for f in forms[d.id])
+        else (RepairState.DONE, f"released:{d.reference}")
+        for d in differences
+    }
 
 
-def _unmatched_receipt(
-    context: Context, _run_id: int, differences: Sequence[Difference]
-) -> dict[int, Outcome]:
+def _unmatched_receipt(context: Context, differences: Sequence[Difference]) -> dict[int, Outcome]:
     """Let receipts be applied anew; those that still fit nothing are quarantined again."""
     ids = [d.reference for d in differences if d.reference is not None]
     with context.database.write() as session:
@@ -232,94 +282,94 @@ def _unmatched_receipt(
     while receipts.apply(context):
         pass
     with context.database.read() as session:
-        states = {
-            i: (state, reason)
-            for i, state, reason in session.execute(
-                select(InboxMessage.id, InboxMessage.state, InboxMessage.reason).where(
-                    InboxMessage.id.in_(ids)
-                )
-            )
-        }
-    outcomes: dict[int, Outcome] = {}
-    for d in differences:
-        state, reason = states[d.reference or 0]
-        applied = state is InboxState.APPLIED
-        outcomes[d.id] = RepairState.DONE if applied else RepairState.LEFT, reason or "applied"
-    return outcomes
+        states = dict(
+            session.execute(
+                select(InboxMessage.id, InboxMessage.state).where(InboxMessage.id.in_(ids))
+            ).all()
+        )
+    return {
+        d.id: (RepairState.DONE, "matched")
+        if states.get(d.reference or 0) is InboxState.APPLIED
+        else (RepairState.LEFT, "no_match")
+        for d in differences
+    }
 
 
 def _printed_not_verified(
-    context: Context, run_id: int, differences: Sequence[Difference]
+    context: Context, differences: Sequence[Difference]
 ) -> dict[int, Outcome]:
     """Prepare one batch of page counts, checked and not confirmed: a person looks and confirms."""
-    wanted = {d.certificate or "": d for d in differences}
-    prepared = _prepared_already(context, sorted(wanted))
+    certificates = sorted({d.certificate or "" for d in differences})
+    with context.database.read() as session:
+        missing = {
+            m.certificate: m
+            for m in pages_missing(session, business_date(context.now()), certificates)
+        }
+        prepared = _prepared_already(session, certificates)
     orders = [
-        {"certificate": c, "action": "核销", "page_count": str(_pages(d)), "remark": f"{run_id}"}
-        for c, d in wanted.items()
+        {"certificate": c, "action": "核销", "page_count": str(m.missing + m.ours)}
+        for c, m in missing.items()
         if c not in prepared
     ]
     if orders:
-        name = f"对账{run_id}-已签证未核销"
+        name = f"{PREPARED_NAME}{differences[0].run_id}-已签证未核销"
         batch_id = intake.receive_orders(context, name, orders, PagesMode.TOP_UP)
         planning.check(context, batch_id)
         prepared |= {order["certificate"]: batch_id for order in orders}
-    return {d.id: (RepairState.DONE, f"batch {prepared[d.certificate or '']}") for d in differences}
+    return {
+        d.id: (RepairState.DONE, f"prepared:{prepared[d.certificate or '']}")
+        if d.certificate in missing
+        else (RepairState.SETTLED, "moved")
+        for d in differences
+    }
 
 
-def _pages(difference: Difference) -> int:
-    """Pages of the certificate: the batch tops up to them."""
-    return int(difference.detail.partition("/")[2])
-
-
-def _prepared_already(context: Context, certificates: Sequence[str]) -> dict[str, int]:
-    """Certificates that a batch waits to be confirmed for."""
-    with context.database.read() as session:
-        return dict(
-            session.execute(
-                select(BatchRow.certificate, func.max(BatchRow.batch_id))
-                .join(Batch, Batch.id == BatchRow.batch_id)
-                .where(Batch.state == BatchState.CHECKED, BatchRow.certificate.in_(certificates))
-                .group_by(BatchRow.certificate)
-            ).all()
-        )
-
-
-def _unaccounted(
-    context: Context, _run_id: int, differences: Sequence[Difference]
-) -> dict[int, Outcome]:
-    """A task for the custodian, once for each range."""
-    with context.database.write() as session:
-        known = set(
-            session.scalars(
-                select(Discrepancy.detail).where(
-                    Discrepancy.kind == "unaccounted", Discrepancy.closed_at.is_(None)
-                )
+def _prepared_already(session: Session, certificates: Sequence[str]) -> dict[str, int]:
+    """Certificates for which a batch of an earlier repair waits to be confirmed."""
+    return dict(
+        session.execute(
+            select(BatchRow.certificate, func.max(BatchRow.batch_id))
+            .join(Batch, Batch.id == BatchRow.batch_id)
+            .where(
+                Batch.state == BatchState.CHECKED,
+                Batch.sha256.is_(None),
+                Batch.file_name.startswith(PREPARED_NAME),
+                BatchRow.status == RowStatus.OK,
+                BatchRow.action == Action.VERIFY,
+                BatchRow.certificate.in_(certificates),
             )
+            .group_by(BatchRow.certificate)
+        ).all()
+    )
+
+
+def _unaccounted(context: Context, differences: Sequence[Difference]) -> dict[int, Outcome]:
+    """A task for the custodian, once for each range."""
+    tasks = {
+        d.id: f"{d.form_type} {d.first_serial}-{d.last_serial} ({d.form_count}) {d.owner}"
+        for d in differences
+    }
+    with context.database.write() as session:
+        open_ones = select(Discrepancy.detail).where(
+            Discrepancy.kind == "unaccounted", Discrepancy.closed_at.is_(None)
         )
-        tasks = {
-            d.id: f"{d.form_type} {d.first_serial}-{d.last_serial} ({d.form_count}) {d.owner}"
+        known = set(session.scalars(open_ones))
+        rows = [
+            {
+                "kind": "unaccounted",
+                "serial": d.first_serial,
+                "detail": tasks[d.id],
+                "raised_at": context.now(),
+            }
             for d in differences
-        }
-        insert_rows(
-            session,
-            Discrepancy,
-            [
-                {
-                    "kind": "unaccounted",
-                    "serial": d.first_serial,
-                    "detail": tasks[d.id],
-                    "raised_at": context.now(),
-                }
-                for d in differences
-                if tasks[d.id] not in known
-            ],
-        )
-    return {d.id: (RepairState.DONE, "task for the custodian") for d in differences}
+            if tasks[d.id] not in known
+        ]
+        insert_rows(session, Discrepancy, rows)
+    return {d.id: (RepairState.DONE, "task") for d in differences}
 
 
 ACTIONS: Final[
-    dict[DifferenceClass, Callable[[Context, int, Sequence[Difference]], dict[int, Outcome]]]
+    dict[DifferenceClass, Callable[[Context, Sequence[Difference]], dict[int, Outcome]]]
 ] = {
     DifferenceClass.LAGGING: _lagging,
     DifferenceClass.OUTSIDE: _outside,
@@ -331,35 +381,3 @@ ACTIONS: Final[
     DifferenceClass.PRINTED_NOT_VERIFIED: _printed_not_verified,
     DifferenceClass.UNACCOUNTED: _unaccounted,
 }
-
-
-# -- the forms of a difference -------------------------------------------------------------------
-
-
-def _of_difference(difference: Difference) -> Any:
-    return and_(
-        Form.form_type == difference.form_type,
-        Form.serial >= difference.first_serial,
-        Form.serial <= difference.last_serial,
-        func.length(Form.serial) == len(difference.first_serial or ""),
-    )
-
-
-def _forms(session: Session, difference: Difference) -> Sequence[Any]:
-    return session.execute(
-        select(Form.id, Form.serial, Form.state)
-        .where(_of_difference(difference))
-        .order_by(Form.serial)
-    ).all()
-
-
-def _held_items(session: Session, difference: Difference) -> list[adopting.ListedFinal]:
-    """The items of a difference that wait for their receipt, as customs lists their forms."""
-    rows = session.execute(
-        select(Submission.number, Form.serial)
-        .join(Item, and_(Item.form_id == Form.id, Item.state == ItemState.HELD))
-        .join(Submission, Submission.id == Item.submission_id)
-        .where(_of_difference(difference))
-    )
-    state, certificate = difference.customs_state or "", difference.customs_certificate
-    return [adopting.ListedFinal(number, serial, state, certificate) for number, serial in rows]

@@ -21,10 +21,13 @@ from models.differences import TREATMENTS, DifferenceClass
 from models.errors import (
     GatewayUnreachable,
     ReasonNeeded,
+    RunBusy,
     RunNotFinished,
     RunNotFound,
+    RunSuperseded,
     SecondPersonNeeded,
 )
+from models.leases import first_free, give_back, keep
 from models.reconciliation import Difference, Repair, Run
 from models.states import RepairState, RunState
 from tasks.context import Context
@@ -50,7 +53,8 @@ class Proposal:
 def plan(context: Context, run_id: int, kinds: Sequence[DifferenceClass]) -> list[Proposal]:
     """What a repair would do now, class by class. Writes nothing.
 
-    Raises `RunNotFound`, and `RunNotFinished` while the report can still change.
+    Raises `RunNotFound`, `RunNotFinished` while the report can still change, and `RunSuperseded` when a
+    later night has looked again.
     """
     with context.database.read() as session:
         run = session.get(Run, run_id)
@@ -58,6 +62,14 @@ def plan(context: Context, run_id: int, kinds: Sequence[DifferenceClass]) -> lis
             raise RunNotFound(run=run_id)
         if run.state is not RunState.FINISHED:
             raise RunNotFinished(run=run_id, date=run.business_date)
+        newest = session.scalar(
+            select(Run.id)
+            .where(Run.state == RunState.FINISHED)
+            .order_by(Run.finished_at.desc())
+            .limit(1)
+        )
+        if newest != run_id:
+            raise RunSuperseded(run=run_id, newest=newest)
         rows = session.execute(
             select(
                 Difference.kind,
@@ -79,16 +91,45 @@ def repair(
     """Carry out the default actions for what is not repaired yet; gives what became of how many.
 
     Contradictions need two persons: the first one's order proposes (with a reason), another's
-    `approve` carries out. Raises what `plan` raises, `ReasonNeeded`, `SecondPersonNeeded`.
+    `approve` carries out. Raises what `plan` raises, `ReasonNeeded`, `SecondPersonNeeded`, and `RunBusy`
+    while another repair is at it.
     """
     proposals = plan(context, run_id, kinds)
     for proposal in proposals:
         if TREATMENTS[proposal.kind].two_persons:
             _check_persons(context, run_id, proposal.kind, order)
+    lease = _take(context, run_id)
+    try:
+        return _repair(context, run_id, proposals, order, lease)
+    finally:
+        with context.database.write() as session:
+            give_back(session, run_id, lease)
+
+
+def _take(context: Context, run_id: int) -> str:
+    """One repair at a time."""
+    with context.database.write() as session:
+        run = session.get(Run, run_id, with_for_update=True)
+        taken = first_free([run] if run else [], context.now())
+        if taken is None or taken.lease is None:
+            raise RunBusy(run=run_id)
+        return taken.lease
+
+
+def _repair(
+    context: Context,
+    run_id: int,
+    proposals: Sequence[Proposal],
+    order: Order,
+    lease: str,
+) -> dict[DifferenceClass, dict[RepairState, int]]:
     done: dict[DifferenceClass, dict[RepairState, int]] = {}
     for proposal in proposals:
         counted: dict[RepairState, int] = defaultdict(int)
         for differences in _differences(context, run_id, proposal.kind):
+            with context.database.write() as session:
+                if not keep(session, run_id, lease, context.now()):
+                    raise RunBusy(run=run_id)
             outcomes = _carry_out(context, run_id, differences, order)
             crash_point(Point.REPAIR_NOT_NOTED)
             _note(context, outcomes, order)
@@ -164,9 +205,10 @@ def _carry_out(
     if kind is DifferenceClass.CONTRADICTION:
         return hold_contradictions(context, differences, order)
     try:
-        return ACTIONS[kind](context, run_id, [d for d, _ in differences])
+        return ACTIONS[kind](context, [d for d, _ in differences])
     except GatewayUnreachable as error:
-        return {d.id: (RepairState.LEFT, str(error)) for d, _ in differences}
+        log.warning("repair_waits", run_id=run_id, detail=str(error.values.get("detail")))
+        return {d.id: (RepairState.LEFT, "away") for d, _ in differences}
 
 
 def _note(context: Context, outcomes: dict[int, Outcome], order: Order) -> None:

@@ -8,11 +8,13 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any, Final
 
 from flask import Flask, Request, Response, request
 from gunicorn.app.base import BaseApplication
 
+from customs.bcm1 import BEIJING
 from customs.simulator.customs import Reply, SimulatedCustoms, SimulatorSettings
 from customs.simulator.faults import Fault, FaultScript
 from customs.simulator.rules import SIZE_LIMIT
@@ -64,7 +66,7 @@ def create_app(customs: SimulatedCustoms) -> Flask:
                 "state": r["state"],
                 "certNo": r["certificate"],
                 "issuedOn": r["issued_on"],
-                "updatedAt": r["updated_at"],
+                "updatedAt": _moment(r["updated_at"]),
             }
             for r in rows
         ]
@@ -102,6 +104,11 @@ def create_app(customs: SimulatedCustoms) -> Flask:
         )
 
     return app
+
+
+def _moment(seconds: float | None) -> str | None:
+    """RFC 3339 with an offset, as the contract writes times in JSON."""
+    return datetime.fromtimestamp(float(seconds), BEIJING).isoformat() if seconds else None
 
 
 def _json(value: Any, status: int = 200) -> Response:

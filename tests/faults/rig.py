@@ -187,10 +187,11 @@ class Trial:
                 self._over.wait(0.03)
 
     def _books(self) -> None:
+        from datetime import UTC, datetime
+        from types import SimpleNamespace
+
         from sheets.registers import CertificateRecord, IssuedRange
         from tasks.registers import add_ranges, store_certificates
-        from types import SimpleNamespace
-        from datetime import UTC, datetime
 
         context = SimpleNamespace(database=self.database, now=lambda: datetime.now(UTC))
         first, last = "211014001", str(211014000 + FORMS)

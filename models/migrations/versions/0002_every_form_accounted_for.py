@@ -1,7 +1,7 @@
 """Reconciliation, notifications, trust in the stock: runs, endpoints, holds, the chain of events.
 
-Columns are added with a default, so that the version before this one goes on working. The chain of the
-events that are there already is written chunk by chunk.
+Stop the processes of the version before first: events that it would still write had no place in the chain.
+The chain of the events that are there already is written chunk by chunk.
 """
 
 from __future__ import annotations
@@ -84,6 +84,7 @@ def upgrade() -> None:
         sa.Column("before_us", sa.Integer(), nullable=False),
         sa.Column("counts", JSON, nullable=False),
         sa.Column("anchor", sa.String(length=64), nullable=True),
+        sa.Column("anchor_place", sa.String(length=300), nullable=True),
         sa.Column("started_at", UTCDateTime(), nullable=True),
         sa.Column("finished_at", UTCDateTime(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_reconciliation")),
@@ -218,6 +219,15 @@ def upgrade() -> None:
         op.f("ix_difference_run_id_kind_id"), "difference", ["run_id", "kind", "id"], unique=False
     )
 
+    op.create_table(
+        "past_use",
+        sa.Column("serial", SERIAL, nullable=False),
+        sa.Column("form_type", sa.String(length=2), nullable=False),
+        sa.Column("certificate", sa.String(length=20), nullable=False),
+        sa.Column("customs_state", sa.String(length=8), nullable=False),
+        sa.PrimaryKeyConstraint("serial", "form_type", name=op.f("pk_past_use")),
+    )
+    op.create_index(op.f("ix_past_use_certificate"), "past_use", ["certificate"], unique=False)
     op.create_table(
         "repair",
         sa.Column("difference_id", BIG, nullable=False),

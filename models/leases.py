@@ -1,0 +1,70 @@
+"""Who is at a reconciliation now: one process, for so long; a process of this host that died is not waited for."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from models.reconciliation import Run
+
+LEASE: Final = timedelta(minutes=10)
+"""Longer than any one step: a page of customs' list, the certificates of one enterprise, a chunk of repairs."""
+
+_HOST_LIMIT: Final = 60
+
+
+def this_host() -> str:
+    """This host's name, in one word."""
+    return socket.gethostname()[:_HOST_LIMIT].replace(" ", "-") or "-"
+
+
+def first_free(runs: Iterable[Run], now: datetime) -> Run | None:
+    """The first of these locked runs that nobody is at; it is taken for this process."""
+    for run in runs:
+        if _is_free(run, now):
+            run.lease = f"{this_host()} {os.getpid()} {uuid.uuid4().hex}"
+            run.lease_until = now + LEASE
+            return run
+    return None
+
+
+def give_back(session: Session, run_id: int, lease: str) -> None:
+    """Let another process take the run, unless one has."""
+    session.execute(
+        update(Run).where(Run.id == run_id, Run.lease == lease).values(lease=None, lease_until=None)
+    )
+
+
+def keep(session: Session, run_id: int, lease: str, now: datetime) -> bool:
+    """Go on being at it; False: another process is."""
+    kept = session.execute(
+        update(Run)
+        .where(Run.id == run_id, Run.lease == lease)
+        .values(lease_until=now + LEASE)
+        .returning(Run.id)
+    ).all()
+    return bool(kept)
+
+
+def _is_free(run: Run, now: datetime) -> bool:
+    if run.lease is None or run.lease_until is None or run.lease_until <= now:
+        return True
+    host, _, rest = run.lease.partition(" ")
+    return host == this_host() and not _lives(int(rest.partition(" ")[0]))
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
