@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from sqlalchemy.orm import Session
+from xlsxwriter.exceptions import XlsxFileError
 
 from cli.runtime import (
     JSON_HELP,
@@ -111,8 +112,8 @@ def result(
     with opened() as context:
         try:
             count = write_result_sheet(context, batch, output, refused_only=refused)
-        except OSError as error:
-            raise BadArgument(detail=f"{output}: {error.strerror}") from error
+        except (OSError, XlsxFileError) as error:
+            raise BadArgument(detail=f"{output}: {error}") from error
     tell(t(f"已写出 {count} 行: {output}", f"{count} rows written: {output}"))
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli.persons import By, by_whom
+from cli.persons import LARGEST_NUMBER, By, by_whom, said
 from cli.runtime import JSON_HELP, opened, print_json, print_table, shown_time, tell
 from models.discrepancies import close_discrepancies, open_discrepancies
 from models.errors import NotFound
@@ -45,13 +45,19 @@ def list_(context: typer.Context, json: Json = False) -> None:
 
 
 def close(
-    numbers: Annotated[list[int], typer.Argument(help=t("号", "numbers"))],
+    numbers: Annotated[
+        list[int], typer.Argument(min=1, max=LARGEST_NUMBER, help=t("号", "numbers"))
+    ],
     reason: Annotated[str, typer.Option("--reason", help=t("原因", "why"))],
     by: By = None,
+    json: Json = False,
 ) -> None:
     """With who and why; a form that is held stays held (`stock release`)."""
     with opened() as context, context.database.write() as session:
-        closed = close_discrepancies(session, numbers, by_whom(by), reason, context.now())
+        closed = close_discrepancies(session, numbers, by_whom(by), said(reason), context.now())
         if missing := sorted(set(numbers) - set(closed)):
             raise NotFound(what=", ".join(map(str, missing)))
+    if json:
+        print_json({"closed": closed})
+        return
     tell(t(f"已结清 {len(closed)} 项", f"{len(closed)} closed"))

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from cli.persons import By, by_whom
+from cli.persons import LARGEST_NUMBER, By, by_whom, said
 from cli.registers import DATE_FORMATS, day
 from cli.runtime import (
     JSON_HELP,
@@ -57,7 +57,9 @@ TAMPER_WORDS: Final = {
 }
 
 Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
-Number = Annotated[int, typer.Argument(help=t("对账号", "number of the run"))]
+Number = Annotated[
+    int, typer.Argument(min=1, max=LARGEST_NUMBER, help=t("对账号", "number of the run"))
+]
 Classes = Annotated[
     list[DifferenceClass] | None,
     typer.Option("--class", help=t("只处理该类，可多次", "this class only, may be repeated")),
@@ -113,7 +115,9 @@ def run_to_the_end(context: Context, on: date | None) -> int:
     return run_id
 
 
-def list_(limit: Annotated[int, typer.Option(min=1)] = 31, json: Json = False) -> None:
+def list_(
+    limit: Annotated[int, typer.Option(min=1, max=LARGEST_NUMBER)] = 31, json: Json = False
+) -> None:
     """Newest first."""
     with opened() as context, context.database.read() as session:
         runs = list(list_runs(session, limit))
@@ -263,7 +267,7 @@ def repair(
     json: Json = False,
 ) -> None:
     """Shows the plan first. Contradictions need two persons: one proposes, another approves."""
-    order = Order(by_whom(by), reason, approve)
+    order = Order(by_whom(by), said(reason) if reason else "", approve)
     with opened() as context:
         proposals = repairing.plan(context, run, kinds or [])
         planned = [

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
+from cli.persons import LARGEST_NUMBER
 from cli.runtime import JSON_HELP, opened, out, print_json, print_table, shown_time, tell
 from models.errors import BadArgument, Exit
 from models.language import t
@@ -14,9 +15,13 @@ from models.states import DeliveryState, NotificationType, label
 from tasks import endpoints
 
 ALL_EVENTS: Final = "all"
+LONGEST_OVERLAP: Final = 720.0
+"""Hours: a month with two secrets is no rotation any more."""
 
 Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
-Number = Annotated[int, typer.Argument(help=t("通知地址号", "number of the endpoint"))]
+Number = Annotated[
+    int, typer.Argument(min=1, max=LARGEST_NUMBER, help=t("通知地址号", "number of the endpoint"))
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -57,7 +62,10 @@ def add(
 def rotate(
     endpoint: Number,
     overlap_hours: Annotated[
-        float, typer.Option(min=0, help=t("新旧密钥并用多少小时", "hours with both secrets"))
+        float,
+        typer.Option(
+            min=0, max=LONGEST_OVERLAP, help=t("新旧密钥并用多少小时", "hours with both secrets")
+        ),
     ] = 24,
     json: Json = False,
 ) -> None:
@@ -128,18 +136,25 @@ def send_test(endpoint: Number, json: Json = False) -> None:
         raise typer.Exit(Exit.UNREACHABLE)
 
 
-def disable(endpoint: Number) -> None:
+def disable(endpoint: Number, json: Json = False) -> None:
     """What waits for it is kept."""
     with opened() as context:
         endpoints.set_active(context, endpoint, active=False, reason="notify disable")
-    tell(t("已停用", "disabled"))
+    _tell_active(endpoint, active=False, json=json)
 
 
-def enable(endpoint: Number) -> None:
+def enable(endpoint: Number, json: Json = False) -> None:
     """What waited for it is sent."""
     with opened() as context:
         endpoints.set_active(context, endpoint, active=True)
-    tell(t("已启用", "enabled"))
+    _tell_active(endpoint, active=True, json=json)
+
+
+def _tell_active(endpoint: int, *, active: bool, json: bool) -> None:
+    if json:
+        print_json({"endpoint": endpoint, "active": active})
+        return
+    tell(t("已启用", "enabled") if active else t("已停用", "disabled"))
 
 
 def deliveries(
@@ -169,7 +184,8 @@ def deliveries(
 
 def redeliver(
     numbers: Annotated[
-        list[int] | None, typer.Argument(help=t("通知记录号", "numbers of deliveries"))
+        list[int] | None,
+        typer.Argument(min=1, max=LARGEST_NUMBER, help=t("通知记录号", "numbers of deliveries")),
     ] = None,
     failed_of: Annotated[
         int | None,

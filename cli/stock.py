@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
+from xlsxwriter.exceptions import XlsxFileError
 
 from cli.orders import read_file
-from cli.persons import By, by_whom
+from cli.persons import By, by_whom, said
 from cli.registers import (
     DATE_FORMATS,
     File,
@@ -51,6 +52,7 @@ RANGES_SHOWN: Final = 12
 """Ranges of one standing on a terminal; `--json` gives all."""
 
 _ALL: Final = 1_000_000
+_FIRST_YEAR, _LAST_YEAR = 2000, 2200
 
 Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 Serials = Annotated[
@@ -158,6 +160,8 @@ def period(context: Context, first: date | None, last: date | None) -> tuple[dat
     first = first or last.replace(day=1)
     if first > last:
         raise BadArgument(detail=t("起始日期晚于截止日期", "the first day is after the last"))
+    if first.year < _FIRST_YEAR or last.year > _LAST_YEAR:
+        raise BadArgument(detail=f"{_FIRST_YEAR}-{_LAST_YEAR}")
     return first, last
 
 
@@ -250,7 +254,7 @@ def hold(
     """Issued forms that must not be taken, with the reason."""
     person = by_whom(by)
     with opened() as context:
-        done = custody.hold(context, parsed(serials), _code(kind), f"{reason} ({person})")
+        done = custody.hold(context, parsed(serials), _code(kind), f"{said(reason)} ({person})")
     _tell_done(done, t("已停用", "held"), json=json)
 
 
@@ -260,7 +264,7 @@ def release(
     """Held forms, and lost ones that were found."""
     person = by_whom(by)
     with opened() as context:
-        done = custody.release(context, parsed(serials), _code(kind), f"{reason} ({person})")
+        done = custody.release(context, parsed(serials), _code(kind), f"{said(reason)} ({person})")
     _tell_done(done, t("已解除", "released"), json=json)
 
 
@@ -273,14 +277,16 @@ def lost(
 ) -> None:
     """Blocks at once; prints the report with the date by which it is due."""
     person = by_whom(by)
-    why = reason or t("遗失", "lost")
+    why = said(reason) if reason else t("遗失", "lost")
     with opened() as context:
         done = custody.lose(context, parsed(serials), _code(kind), f"{why} ({person})")
         today = business_date(context.now())
-    due = working_day_after(today, REPORT_DAYS)
+    before = [business_date(f.lost_at) for f in done.unchanged if f.lost_at]
+    found = min([today, *before])  # told again, the days go on from the first time
+    due = working_day_after(found, REPORT_DAYS)
     concerned = [*done.changed, *done.unchanged]
     if not json and concerned:
-        out().print(_loss_report(concerned, why, person, today, due), markup=False)
+        out().print(_loss_report(concerned, why, person, found, due), markup=False)
     _tell_done(done, t("已报失并停用", "reported lost, blocked"), json=json, report_due=str(due))
 
 
@@ -386,12 +392,18 @@ def threshold(
     kind: Annotated[str, typer.Argument(help=t("证单类型", "form type"))],
     forms: Annotated[
         int | None,
-        typer.Argument(min=0, help=t("张数；不给则按 LOW_STOCK", "forms; else LOW_STOCK")),
+        typer.Argument(
+            min=0, max=_ALL, help=t("张数；不给则按 LOW_STOCK", "forms; else LOW_STOCK")
+        ),
     ] = None,
+    json: Json = False,
 ) -> None:
     """A notification `stock.low` is sent when on hand falls below it."""
     with opened() as context:
         custody.set_threshold(context, clean(owner).upper(), clean(kind).upper(), forms)
+    if json:
+        print_json({"owner": clean(owner).upper(), "type": clean(kind).upper(), "threshold": forms})
+        return
     tell(t("已设定", "set"))
 
 
@@ -409,8 +421,8 @@ def export(
             lines = export_register(
                 context, output, first, last, _moments(first, last), _code(owner)
             )
-        except OSError as error:
-            raise BadArgument(detail=f"{output}: {error.strerror}") from error
+        except (OSError, XlsxFileError) as error:
+            raise BadArgument(detail=f"{output}: {error}") from error
     if json:
         print_json({"file": str(output), "from": str(first), "to": str(last), "lines": lines})
         return

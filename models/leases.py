@@ -21,7 +21,7 @@ _HOST_LIMIT: Final = 60
 
 
 def this_host() -> str:
-    """This host's name, in one word."""
+    """The name of this host, in one word."""
     return socket.gethostname()[:_HOST_LIMIT].replace(" ", "-") or "-"
 
 

@@ -16,8 +16,9 @@ from config.names import Task
 from models.batches import Batch, BatchRow, Item
 from models.links import customs_link
 from models.low_stock import stocks_to_count, watch_stock
+from models.notifications import Delivery
 from models.runs import plan_next_run
-from models.states import BatchState
+from models.states import BatchState, DeliveryState
 from models.stock import Stock
 from tasks import pipeline
 from tasks.app import app
@@ -27,6 +28,9 @@ log = structlog.get_logger(__name__)
 
 UNCONFIRMED_KEPT: Final = timedelta(days=7)
 """How long a checked upload waits for its yes; checking the file again costs seconds."""
+
+TOLD_KEPT: Final = timedelta(days=90)
+"""How long deliveries are kept: as long as customs keeps receipts."""
 
 CLEARED_TOGETHER: Final = 20
 _UNCONFIRMED: Final = (BatchState.RECEIVED, BatchState.CHECKED, BatchState.UNREADABLE)
@@ -80,10 +84,27 @@ def count_stock_task() -> None:
     count_stock(current())
 
 
+def clear_told(context: Context) -> int:
+    """Delete what was told long ago, some at a time; gives how many deliveries."""
+    with context.database.write() as session:
+        oldest = session.execute(
+            select(Delivery.id, Delivery.delivered_at)
+            .where(Delivery.state == DeliveryState.DELIVERED)
+            .order_by(Delivery.id)
+            .limit(CLEARED_TOGETHER)
+        ).all()
+        end = context.now() - TOLD_KEPT
+        old = [i for i, delivered_at in oldest if delivered_at and delivered_at < end]
+        if old:
+            session.execute(delete(Delivery).where(Delivery.id.in_(old)))
+    return len(old)
+
+
 @app.task(name=Task.SWEEP.value)
 def sweep_task() -> None:
     """The scheduler's only ring."""
     sweep(current())
+    clear_told(current())
     cleared = clear_unconfirmed(current())
     if cleared:
         log.info("unconfirmed_cleared", batches=list(cleared))

@@ -9,6 +9,7 @@ may be ended at any moment.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -21,12 +22,10 @@ import structlog
 from billiard.process import active_children
 from celery.signals import task_received, worker_ready
 from celery.worker import state as worker_state
-from kombu.exceptions import OperationalError
 
 from config.names import Queue
 from config.settings import Settings
 from models.database import Database
-from models.errors import BlankformsError
 from tasks import pipeline
 from tasks.app import QUEUES, app
 
@@ -68,8 +67,8 @@ def _run(limit: float, received_at: Callable[[], float], database: Database, que
             continue
         try:
             stuck = _is_waited_for(database, queue, limit)
-        except (BlankformsError, OperationalError, OSError) as error:
-            log.warning("watchdog_cannot_see", detail=str(error))
+        except Exception as error:  # noqa: BLE001 - whatever hides the broker: the watch goes on
+            log.warning("watchdog_cannot_see", detail=f"{type(error).__name__}: {error}")
             continue
         if stuck:
             log.error("worker_consumes_nothing", queue=queue.value, seconds=round(quiet))
@@ -92,7 +91,7 @@ def _is_waited_for(database: Database, queue: Queue, limit: float) -> bool:
 
 def end_process() -> None:
     """End at once, with the children: a process that is stuck does not heed a gentler word."""
-    for child in active_children():
-        if child.pid:
-            os.kill(child.pid, signal.SIGKILL)
+    for pid in [child.pid for child in active_children() if child.pid]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     os._exit(RESTART)

@@ -92,7 +92,7 @@ def make_key(enterprise):
         .public_key(key.public_key())
         .serial_number(0x03000000000CDE6F)
         .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=30))
+        .not_valid_after(now + timedelta(days=365))
         .sign(key, hashes.SHA256())
     )
     return key, certificate

@@ -84,7 +84,7 @@ def _new_number_on_a_resend() -> None:
 
 
 def _resend_without_asking() -> None:
-    http.InDoubt = lambda detail: NotTaken(detail)
+    http.InDoubt = NotTaken
 
 
 def _nobody_asks_about_lost_sendings() -> None:

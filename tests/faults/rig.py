@@ -303,9 +303,9 @@ class Trial:
         wrong = []
         asked: Counter[tuple[str, str]] = Counter()
         with self.database.read() as session:
-            for certificate, action, state, rep_code in session.execute(
+            for certificate, action, state in session.execute(
                 text(
-                    "SELECT i.certificate, i.action, i.state, i.rep_code FROM item i"
+                    "SELECT i.certificate, i.action, i.state FROM item i"
                     " JOIN batch b ON b.id = i.batch_id WHERE b.confirmed_at IS NOT NULL"
                 )
             ):

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from sqlalchemy import select
 
+from config.names import Task
 from models.card import note_card
 from models.notifications import Delivery, Endpoint, Notification, announce
 from models.states import CardState, DeliveryState, NotificationType
 from tasks import allocation, endpoints, notifications, upkeep
+from tasks.pipeline import oldest_due
 from tests import factories
 from tests.conftest import settings_for
 from tests.factories import SENDER, agent_certificate, bring_in, confirm, issued, upload
@@ -293,3 +297,59 @@ def test_a_test_notification_says_at_once_how_it_went(told):
         failed = endpoints.send_test(told.context, endpoint_id)
         assert (failed.state, failed.last_status) == (DeliveryState.PENDING, 404)
         assert made.types() == ["test", "test"]
+
+
+def test_of_a_hundred_and_one_endpoints_the_last_is_told_too(told):
+    with receiver() as made:
+        for _ in range(100):
+            endpoints.add(told.context, made.url, [NotificationType.CARD_UNAVAILABLE])
+        subscribe(told, made, [NotificationType.STOCK_LOW])
+        announce_now(told)
+        assert notifications.deliver(told.context) == 1
+        assert made.types() == ["stock.low"]
+
+
+def test_what_waits_behind_another_is_not_due(told):
+    endpoints.add(told.context, "http://127.0.0.1:9/", ALL)
+    for kind in (NotificationType.BATCH_CHECKED, NotificationType.BATCH_FINISHED):
+        announce_now(told, batch=7, kind=kind)
+    notifications.deliver(told.context)
+    told.clock.forward(seconds=1)
+    with told.context.database.read() as session:
+        assert Task.DELIVER not in oldest_due(session, told.clock())
+
+
+@pytest.mark.parametrize("body", ["gzip", "short", "open"])
+def test_any_2xx_is_told_whatever_its_body(told, body):
+    class Odd(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(200)
+            if body == "gzip":
+                self.send_header("Content-Encoding", "gzip")
+            self.send_header("Content-Length", "100" if body != "gzip" else "3")
+            self.end_headers()
+            self.wfile.write(b"abc")
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Odd)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    endpoints.add(told.context, f"http://127.0.0.1:{server.server_port}/", ALL)
+    announce_now(told)
+    notifications.deliver(told.context)
+    server.shutdown()
+    server.server_close()
+    assert deliveries(told)[0].state is DeliveryState.DELIVERED
+
+
+def test_what_was_told_long_ago_is_cleared_away(told):
+    with receiver() as made:
+        subscribe(told, made)
+        announce_now(told)
+        notifications.deliver(told.context)
+        assert upkeep.clear_told(told.context) == 0
+        told.clock.forward(days=91)
+        assert upkeep.clear_told(told.context) == 1
+        assert deliveries(told) == []

@@ -1,0 +1,154 @@
+"""Transactions that meet on PostgreSQL: nobody deadlocks, and nobody acts on what has moved."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from sqlalchemy import select
+
+from models import moves
+from models.differences import DifferenceClass
+from models.notifications import Delivery, announce
+from models.states import DeliveryState, FormState, NotificationType, RepairState
+from tasks import (
+    custody,
+    endpoints,
+    inbox,
+    notifications,
+    receipts,
+    repair_actions,
+    repairing,
+    sending,
+    submission,
+)
+from tests.conftest import settings_for
+from tests.factories import AGENT_HANDLED, agent_certificate, bring_in, confirm, upload
+from tests.pipeline.test_reconciliation import FIRST, form, night
+from tests.receiver import receiver
+
+
+@pytest.fixture(autouse=True)
+def postgresql_only(world):
+    if world.context.database.engine.dialect.name != "postgresql":
+        pytest.skip("SQLite has one writer at a time")
+
+
+def together(*jobs):
+    """Run the jobs in threads; gives what each raised."""
+    errors: list[BaseException | None] = [None] * len(jobs)
+
+    def run(index, job):
+        try:
+            job()
+        except BaseException as error:
+            errors[index] = error
+
+    threads = [threading.Thread(target=run, args=(i, j)) for i, j in enumerate(jobs)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    return errors
+
+
+def test_forms_coming_back_and_a_reservation_do_not_deadlock(world, monkeypatch):
+    bring_in(world, certificates=[agent_certificate(n) for n in (1, 2)])
+    world.customs.play({"fault": "refuse_form", "serial": "211014001", "code": "2106"})
+    first = upload(world, [[agent_certificate(1).number, "核销", "211014001"]])
+    confirm(world, first)
+    submission.prepare(world.context, first)
+    submission.sign(world.context)
+    sending.send(world.context)
+    world.customs.simulated.decide_due()
+    inbox.poll(world.context)
+    second = upload(world, [[agent_certificate(2).number, "核销", "", 1]], name="2.csv")
+    reopened, reserved = threading.Event(), threading.Event()
+    original = moves._reopen_blocks
+
+    def reopen(session, ids):
+        original(session, ids)
+        reopened.set()
+        reserved.wait(1.0)  # the other one has begun, and waits for us or has ended
+
+    monkeypatch.setattr(moves, "_reopen_blocks", reopen)
+
+    def reserve():
+        reopened.wait(10)
+        confirm(world, second)
+        reserved.set()
+
+    assert together(lambda: receipts.apply(world.context), reserve) == [None, None]
+    world.drain()
+    world.assert_sound()
+
+
+def test_announcing_and_recording_deliveries_do_not_deadlock(world):
+    world.context.settings = settings_for(
+        world.context.settings.blankforms_home, NOTIFY_NETWORKS="127.0.0.0/8",
+        NOTIFICATION_KEY="k" * 40,
+    )  # fmt: skip
+    low = NotificationType.STOCK_LOW
+    with receiver() as made:
+        for kind in (NotificationType.BATCH_FINISHED, NotificationType.FORM_REFUSED):
+            endpoints.add(world.context, made.url, [kind, low])
+        with world.context.database.write() as session:
+            announce(session, low, {}, world.clock())
+        half, delivered = threading.Event(), threading.Event()
+
+        def announcing():
+            with world.context.database.write() as session:
+                announce(session, NotificationType.FORM_REFUSED, {}, world.clock(), 1)
+                half.set()
+                delivered.wait(2.0)
+                announce(session, NotificationType.BATCH_FINISHED, {}, world.clock(), 1)
+
+        def delivering():
+            half.wait(10)
+            notifications.deliver(world.context)
+            delivered.set()
+
+        assert together(announcing, delivering) == [None, None]
+        notifications.deliver(world.context)
+        with world.context.database.read() as session:
+            states = session.scalars(select(Delivery.state)).all()
+        assert states == [DeliveryState.DELIVERED] * 4
+
+
+def test_a_form_reserved_meanwhile_is_not_reported_lost(world, monkeypatch):
+    bring_in(world)
+    batch = upload(world, [[AGENT_HANDLED, "核销", "211014001"]])
+    original, confirmed = custody._concerned, []
+
+    def concerned(*arguments):
+        found = original(*arguments)
+        if not confirmed:
+            confirmed.append(confirm(world, batch))
+        return found
+
+    monkeypatch.setattr(custody, "_concerned", concerned)
+    done = custody.lose(world.context, ["211014001"], None, "丢失")
+    assert ([f.serial for f in done.changed], [f.serial for f in done.refused]) == (
+        [],
+        ["211014001"],
+    )
+    assert form(world, "211014001").lost_at is None
+
+
+def test_a_form_reserved_meanwhile_is_not_adopted(world, monkeypatch):
+    bring_in(world)
+    batch = upload(world, [[AGENT_HANDLED, "核销", "211014030"]])
+    world.customs.simulated.ledger.settle_by_hand("211014030", "B", "2", AGENT_HANDLED)
+    world.clock.forward(hours=1)
+    run_id = night(world)
+    original = repair_actions._forms
+
+    def forms(session, found):
+        there = original(session, found)
+        confirm(world, batch)
+        return there
+
+    monkeypatch.setattr(repair_actions, "_forms", forms)
+    done = repairing.repair(world.context, run_id, [DifferenceClass.OUTSIDE], FIRST)
+    assert done == {DifferenceClass.OUTSIDE: {RepairState.LEFT: 1}}
+    assert form(world, "211014030").state is FormState.RESERVED
