@@ -1,6 +1,7 @@
 # make demo   a demonstration, start to end, in var/demo
 # make test   lint, types, import contracts and all tests; installs what it needs
 # make bench  figures of this machine, printed
+# make faults processes killed at every point, customs and databases failing: a referee judges
 # make lock   resolve the dependencies anew
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint bench lock system-packages clean
+.PHONY: demo test lint bench faults lock system-packages clean
 
 demo: $(VENV)/installed
 	$(BIN)/blankforms demo
@@ -24,6 +25,10 @@ lint: $(VENV)/installed-dev
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m bench
+
+# FULL=1: many trials of every fault; else one of each on both databases, and the seeded bugs
+faults: $(VENV)/installed-dev
+	$(BIN)/python -m tests.faults $(if $(FULL),--trials 20,--minutes 8)
 
 # What no wheel has, for the tests alone: a software token and an independent judge of signatures.
 system-packages:

@@ -36,23 +36,10 @@ from models.language import Language, use_language
 from models.schema import upgrade
 from net.addresses import read_networks
 from net.notifier_http import HttpNotifier
-from tasks import (
-    adopting,
-    allocation,
-    asking,
-    inbox,
-    notifications,
-    pipeline,
-    planning,
-    receipts,
-    reconciliation,
-    reporting,
-    sending,
-    submission,
-    upkeep,
-)
+from tasks import inbox, pipeline
 from tasks.context import Context
 from tests import factories
+from tests.use_cases import USE_CASES
 
 ROOT = Path(__file__).parent.parent
 DATA = ROOT / "tests" / "data"
@@ -243,23 +230,6 @@ class World:
                 )
                 == []
             )
-
-
-USE_CASES = {
-    Task.CHECK: planning.check,
-    Task.RESERVE: allocation.reserve,
-    Task.PREPARE: submission.prepare,
-    Task.SIGN: submission.sign,
-    Task.SEND: sending.send,
-    Task.ASK: asking.ask,
-    Task.APPLY: receipts.apply,
-    Task.ADOPT: adopting.adopt,
-    Task.DELIVER: notifications.deliver,
-    Task.COUNT_STOCK: upkeep.count_stock,
-    Task.RECONCILE: reconciliation.reconcile,
-    Task.REPORT: reporting.report,
-    Task.EXPIRE: allocation.expire,
-}
 
 
 def settings_for(home: Path, **environ: str) -> Settings:

@@ -61,10 +61,11 @@ def night_crash(point: Point) -> Callable[[Trial], Verdict]:
     return run
 
 
-def gateway(*rules: dict) -> Callable[[Trial], Verdict]:
+def gateway(*rules: dict, settle: str = "1.2") -> Callable[[Trial], Verdict]:
     """Customs behaves badly for some messages."""
 
     def run(trial: Trial) -> Verdict:
+        trial.environ["SETTLE_SECONDS"] = settle
         made = [{**rule, "rate": 0.5, "times": 4} for rule in rules]
         trial.customs.script = FaultScript([{"seed": trial.seed}, *made])
         trial.allow_refusals = any(r["fault"].startswith("refuse") for r in rules)
@@ -83,6 +84,7 @@ def kill_at_random(how: int) -> Callable[[Trial], Verdict]:
         trial.to_the_end("client")
         first = trial.start("worker")
         if how == signal.SIGSTOP:
+            trial.allow_repeats = True  # what lay in its sockets is sent when it wakes
             trial.start("worker")
         time.sleep(trial.random.uniform(0.02, 0.8))
         trial.zygote.kill(first, how)
@@ -101,6 +103,23 @@ def race(trial: Trial) -> Verdict:
     for pid in pids:
         trial.zygote.wait(pid, 30)
     trial.to_the_end("client")
+    return trial.verdict(rested=trial.heal())
+
+
+def contend(trial: Trial) -> Verdict:
+    """Two clerks confirm, at the same moment, two sheets that name the same forms."""
+    trial.allow_refusals = True
+    pids = []
+    for number in range(3):
+        trial.write_sheet(f"{number}.csv", f"sheet {number}")
+        pids.append(trial.start("client", sheet=f"{number}.csv", go="go"))
+    checked = "SELECT COUNT(*) FROM batch WHERE state = 'checked'"
+    end = time.monotonic() + 20
+    while trial.one(checked) != len(pids) and time.monotonic() < end:
+        time.sleep(0.02)
+    (trial.home / "go").touch()
+    for pid in pids:
+        trial.zygote.wait(pid, 30)
     return trial.verdict(rested=trial.heal())
 
 
@@ -131,6 +150,7 @@ def database_locked(trial: Trial) -> Verdict:
 FAULTS: dict[str, Callable[[Trial], Verdict]] = {
     "calm": calm,
     "race": race,
+    "contend": contend,
     "kill": kill_at_random(signal.SIGKILL),
     "stop": kill_at_random(signal.SIGSTOP),
     "database": database_locked,
@@ -145,6 +165,11 @@ FAULTS: dict[str, Callable[[Trial], Verdict]] = {
             ("receipt_contradictory", 1), ("callback_forged", 1), ("callback_refused", 1),
         )
     },
+    # longer than the product waits before it asks, or would send again
+    "gateway:lost_and_silent": gateway(
+        {"fault": "answer_lost"}, {"fault": "receipt_late", "seconds": 6.0}
+    ),
+    "gateway:very_late": gateway({"fault": "late", "seconds": 3.0}, settle="4"),
     "gateway:mixed": gateway(
         {"fault": "answer_lost"}, {"fault": "error_before"}, {"fault": "receipt_twice"},
         {"fault": "receipt_late", "seconds": 0.5},

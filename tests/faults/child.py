@@ -22,55 +22,28 @@ from config.names import Task
 from config.settings import load_settings
 from models.errors import BlankformsError, FileSubmittedBefore, GatewayUnreachable
 from models.states import PagesMode
-from tasks import (
-    adopting,
-    allocation,
-    asking,
-    inbox,
-    intake,
-    notifications,
-    pipeline,
-    planning,
-    receipts,
-    reconciliation,
-    repairing,
-    reporting,
-    sending,
-    submission,
-    upkeep,
-)
+from tasks import allocation, intake, pipeline, planning, reconciliation, repairing, upkeep
 from tasks.context import Context
 from tasks.repair_actions import Order
 from tests.faults.bugs import BUGS
+from tests.use_cases import USE_CASES
 from webhook.app import create_app
 from workers.bootstrap import build_context, prepare_home
 
 IDLE_SECONDS = 0.02
 
-USE_CASES = {
-    Task.CHECK: planning.check,
-    Task.RESERVE: allocation.reserve,
-    Task.PREPARE: submission.prepare,
-    Task.SIGN: submission.sign,
-    Task.SEND: sending.send,
-    Task.ASK: asking.ask,
-    Task.POLL: inbox.poll,
-    Task.APPLY: receipts.apply,
-    Task.ADOPT: adopting.adopt,
-    Task.REPORT: reporting.report,
-    Task.EXPIRE: allocation.expire,
-    Task.DELIVER: notifications.deliver,
-    Task.COUNT_STOCK: upkeep.count_stock,
-    Task.RECONCILE: reconciliation.reconcile,
-}
 
+def client(context: Context, home: Path, sheet: str = "orders.csv", go: str = "") -> None:
+    """Upload and confirm the sheet, as a clerk who tries again until it is said that it was done.
 
-def client(context: Context, home: Path) -> None:
-    """Upload and confirm the sheet, as a clerk who tries again until it is said that it was done."""
-    content = (home / "orders.csv").read_bytes()
+    `go`: confirm only when that file is there, so that several do it at the same moment.
+    """
+    content = (home / sheet).read_bytes()
     try:
-        batch_id = intake.receive_sheet(context, content, "orders.csv", PagesMode.ADDITIONAL)
+        batch_id = intake.receive_sheet(context, content, sheet, PagesMode.ADDITIONAL)
         planning.check(context, batch_id)
+        while go and not (home / go).exists():
+            time.sleep(0.001)
         allocation.confirm(context, batch_id, allocation.Confirmation())
     except FileSubmittedBefore:
         return  # it was done before the last try died
@@ -124,7 +97,7 @@ def run(order: dict) -> None:
     prepare_home(settings)
     context = build_context(settings)
     context.ring = lambda *_: None
-    ROLES[order["role"]](context, home)
+    ROLES[order["role"]](context, home, **{k: order[k] for k in ("sheet", "go") if k in order})
 
 
 def main() -> None:

@@ -80,8 +80,10 @@ class Zygote:
                         self._ended[int(numbers[0])] = int(numbers[1])
                         self._news.notify_all()
 
-    def start(self, role: str, environ: dict[str, str], crash: str = "", bug: str = "") -> int:
-        order = {"role": role, "environ": environ, "crash": crash, "bug": bug}
+    def start(
+        self, role: str, environ: dict[str, str], crash: str = "", bug: str = "", **more: str
+    ) -> int:
+        order = {"role": role, "environ": environ, "crash": crash, "bug": bug, **more}
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
         self._process.stdin.flush()
         return self._started.get(timeout=60)
@@ -118,10 +120,15 @@ class WatchedCustoms(SimulatedCustoms):
     def __init__(self, settings: SimulatorSettings, script: FaultScript) -> None:
         super().__init__(settings, script)
         self.posts: list[str] = []
+        self.again: list[str] = []
+        """Numbers that came when they had been taken before: nobody asked first, or too early."""
 
     def take(self, body: bytes) -> Reply:
         if found := re.search(rb"<EtpsPreentNo>(\w+)<", body):
-            self.posts.append(found[1].decode())
+            number = found[1].decode()
+            self.posts.append(number)
+            if self.ledger.read("SELECT 1 FROM message WHERE number = ?", (number,)):
+                self.again.append(number)
         return super().take(body)
 
 
@@ -158,6 +165,7 @@ class Trial:
         self.database = Database(load_settings(self.environ).sqlalchemy_url)
         self.pids: list[int] = []
         self.allow_refusals = False
+        self.allow_repeats = False
         self._books()
 
     # -- the world ------------------------------------------------------------------------------
@@ -212,13 +220,17 @@ class Trial:
                 self.rows.append((name, "核销", str(211014000 + FORMS - n), "", "", ""))
             else:
                 self.rows.append((name, "核销", "", 1 + n % 3, "", ""))
-        with (self.home / "orders.csv").open("w", newline="", encoding="utf-8-sig") as file:
-            csv.writer(file).writerows([HEADER, *self.rows])
+        self.write_sheet("orders.csv", "")
+
+    def write_sheet(self, name: str, reference: str) -> None:
+        """The orders as a sheet; another reference makes it another content."""
+        with (self.home / name).open("w", newline="", encoding="utf-8-sig") as file:
+            csv.writer(file).writerows([HEADER, *((*row, reference) for row in self.rows)])
 
     # -- processes ------------------------------------------------------------------------------
 
-    def start(self, role: str, crash: str = "") -> int:
-        pid = self.zygote.start(role, self.environ, crash, self.bug)
+    def start(self, role: str, crash: str = "", **more: str) -> int:
+        pid = self.zygote.start(role, self.environ, crash, self.bug, **more)
         self.pids.append(pid)
         return pid
 
@@ -346,6 +358,8 @@ class Trial:
         wrong = [f"{twice} receipts were applied twice"] if twice else []
         if retried:
             wrong.append(f"{retried} messages were sent otherwise than their attempts say")
+        if self.customs.again and not self.allow_repeats:
+            wrong.append(f"sent again although customs had taken it: {self.customs.again[:3]}")
         posts = Counter(self.customs.posts)
         with self.database.read() as session:
             for number, count in session.execute(text("SELECT number, send_count FROM submission")):

@@ -1,0 +1,36 @@
+"""Which use case does a task, for tests that drive the pipeline without a broker."""
+
+from __future__ import annotations
+
+from config.names import Task
+from tasks import (
+    adopting,
+    allocation,
+    asking,
+    inbox,
+    notifications,
+    planning,
+    receipts,
+    reconciliation,
+    reporting,
+    sending,
+    submission,
+    upkeep,
+)
+
+USE_CASES = {
+    Task.CHECK: planning.check,
+    Task.RESERVE: allocation.reserve,
+    Task.PREPARE: submission.prepare,
+    Task.SIGN: submission.sign,
+    Task.SEND: sending.send,
+    Task.ASK: asking.ask,
+    Task.POLL: inbox.poll,
+    Task.APPLY: receipts.apply,
+    Task.ADOPT: adopting.adopt,
+    Task.REPORT: reporting.report,
+    Task.EXPIRE: allocation.expire,
+    Task.DELIVER: notifications.deliver,
+    Task.COUNT_STOCK: upkeep.count_stock,
+    Task.RECONCILE: reconciliation.reconcile,
+}
