@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from cli.runtime import err, out
 from cli.supervisor import process_environment
+from models.differences import TREATMENTS, DifferenceClass
 from models.language import current_language, t
 from models.states import BatchState, FormState, RowOutcome, label
 
@@ -81,10 +82,7 @@ def _one_batch(environment: dict[str, str]) -> int:
     whole = all(c["result"] == "ok" for c in invariants)
     _say(t("不变量与模拟海关台账: ", "invariants and the simulator's ledger: ")
          + (t("全部成立", "all hold") if whole else str(invariants)))  # fmt: skip
-    night = json.loads(_run(environment, "reconcile", "--json"))
-    _say(t(f"对账: 本系统 {night['forms']['ours']} 张，海关所列 {night['forms']['listed']} 张，差异 ",
-           f"reconciliation: {night['forms']['ours']} forms here, {night['forms']['listed']} at customs, "
-           "differences ") + str({k: v["differences"] for k, v in night["differences"].items()} or 0))  # fmt: skip
+    _say(_night(json.loads(_run(environment, "reconcile", "--json"))))
     return 0 if whole and batch["state"] == BatchState.FINISHED else 1
 
 
@@ -111,6 +109,18 @@ def _summary(batch: dict[str, Any], seconds: float, result: Path) -> None:
     ]  # fmt: skip
     for name, value in rows:
         console.print(f"{name}: {value}", markup=False)
+
+
+def _night(report: dict[str, Any]) -> str:
+    forms = report["forms"]
+    found = ", ".join(
+        f"{TREATMENTS[DifferenceClass(kind)].name} {counted['differences']}"
+        for kind, counted in report["differences"].items()
+    )
+    return t(
+        f"对账: 本系统 {forms['ours']} 张，海关所列 {forms['listed']} 张，差异: {found or '无'}",
+        f"reconciliation: {forms['ours']} forms here, {forms['listed']} at customs; {found or 'no differences'}",
+    )
 
 
 def _run(environment: dict[str, str], *arguments: str) -> str:

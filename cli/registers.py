@@ -135,3 +135,8 @@ def certificates_list(
 def day(moment: datetime | None) -> date | None:
     """A day from an option."""
     return moment.date() if moment else None
+
+
+def code(text: str | None) -> str | None:
+    """A code from an option, as it is kept."""
+    return clean(text).upper() if text else None

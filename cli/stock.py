@@ -1,72 +1,43 @@
-"""stock import, sync, show, hold, release, lost, count, threshold; register export (台账)."""
+"""stock import, sync, hold, release, lost, count, threshold: paper in somebody's keeping."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, time, timedelta
-from pathlib import Path
-from typing import Annotated, Any, Final
+from datetime import date
+from typing import Annotated, Final
 
 import typer
-from xlsxwriter.exceptions import XlsxFileError
 
+from cli.book import ALL, Kind, Owner, export, show
 from cli.orders import read_file
 from cli.persons import By, by_whom, said
 from cli.registers import (
-    DATE_FORMATS,
     File,
     Holders,
-    day,
+    code,
     simulator_ledger,
     told_imported,
 )
 from cli.runtime import JSON_HELP, opened, out, print_json, print_table, tell
 from models.errors import BadArgument, Exit
-from models.forecast import Forecast, forecast, working_day_after
+from models.forecast import working_day_after
 from models.language import t
 from models.numbers import clean
-from models.runs import BEIJING, business_date
+from models.runs import business_date
 from models.serials import NotSerials, parse_serials, serials_between, show_serials
 from models.states import label
 from models.stocktake import PILES
-from models.usage import (
-    STANDING_WORDS,
-    Balance,
-    Standing,
-    StockBook,
-    balances,
-    list_stocks,
-    queued_forms,
-    stock_book,
-    weekly_use,
-)
 from sheets.registers import ISSUED_TOGETHER
 from tasks import custody, registers
-from tasks.context import Context
-from tasks.register_export import export_register
 
 REPORT_DAYS: Final = 5
 """Working days within which a loss is to be reported (features B-11)."""
-
-RANGES_SHOWN: Final = 12
-"""Ranges of one standing on a terminal; `--json` gives all."""
-
-_ALL: Final = 1_000_000
-_FIRST_YEAR, _LAST_YEAR = 2000, 2200
 
 Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 Serials = Annotated[
     str, typer.Argument(help=t("流水号、列表或号段", "serials: one, a list, a range"))
 ]
 Reason = Annotated[str, typer.Option("--reason", help=t("原因", "why"))]
-Kind = Annotated[str | None, typer.Option("--type", help=t("证单类型", "form type"))]
-Owner = Annotated[str | None, typer.Option("--owner", help=t("持有企业", "owner (USCC)"))]
-From = Annotated[
-    datetime | None, typer.Option("--from", formats=DATE_FORMATS, help=t("起始日期", "first day"))
-]
-To = Annotated[
-    datetime | None, typer.Option("--to", formats=DATE_FORMATS, help=t("截止日期", "last day"))
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -116,135 +87,6 @@ def stock_sync(holder: Holders = None, json: Json = False) -> None:
 
 # -- what is there -------------------------------------------------------------------------------
 
-
-def show(
-    owner: Owner = None, kind: Kind = None, start: From = None, end: To = None, json: Json = False
-) -> None:
-    """By owner and type: counts and ranges by standing, the balance of a period, the forecast."""
-    with opened() as context:
-        first, last = period(context, day(start), day(end))
-        with context.database.read() as session:
-            keys = list_stocks(session, _code(owner), _code(kind))
-            limit = _ALL if json else RANGES_SHOWN
-            books = [stock_book(session, key, limit) for key in keys]
-            over = balances(session, *_moments(first, last))
-            used, queued = weekly_use(session, context.now()), queued_forms(session)
-        settings = context.settings
-        today = business_date(context.now())
-        forecasts = {
-            b.key.id: forecast(
-                used.get(b.key.id, []),
-                b.counts[Standing.ON_HAND],
-                queued.get(b.key.id, 0),
-                today,
-                settings.restock_days,
-                settings.cover_days,
-            )
-            for b in books
-        }
-    rows = [
-        _shown(b, over.get(b.key.id, Balance()), forecasts[b.key.id], queued, settings.low_stock)
-        for b in books
-    ]
-    if json:
-        print_json({"from": str(first), "to": str(last), "stocks": rows})
-        return
-    for row in rows:
-        _print_stock(row, first, last)
-
-
-def period(context: Context, first: date | None, last: date | None) -> tuple[date, date]:
-    """The days asked for; by default this month so far. Raises `BadArgument` when reversed."""
-    today = business_date(context.now())
-    last = last or today
-    first = first or last.replace(day=1)
-    if first > last:
-        raise BadArgument(detail=t("起始日期晚于截止日期", "the first day is after the last"))
-    if first.year < _FIRST_YEAR or last.year > _LAST_YEAR:
-        raise BadArgument(detail=f"{_FIRST_YEAR}-{_LAST_YEAR}")
-    return first, last
-
-
-def _moments(first: date, last: date) -> tuple[datetime, datetime]:
-    """Customs' days as moments: from the first's beginning to the last's end."""
-    start = datetime.combine(first, time(), BEIJING)
-    end = datetime.combine(last + timedelta(days=1), time(), BEIJING)
-    return start.astimezone(UTC), end.astimezone(UTC)
-
-
-def _shown(
-    book: StockBook,
-    balance: Balance,
-    expected: Forecast,
-    queued: dict[int, int],
-    default_threshold: int,
-) -> dict[str, Any]:
-    low = default_threshold if book.key.threshold is None else book.key.threshold
-    return {
-        "owner": book.key.owner,
-        "type": book.key.form_type,
-        "issued": book.issued,
-        "counts": {s.value: book.counts[s] for s in Standing},
-        "ranges": {s.value: [list(r) for r in book.ranges[s]] for s in Standing},
-        "period": {
-            "opening": balance.opening,
-            "received": balance.received,
-            "verified": balance.verified,
-            "voided": balance.voided,
-            "closing": balance.closing,
-            "lost": balance.lost,
-        },
-        "threshold": low,
-        "low": book.counts[Standing.ON_HAND] < low,
-        "queued": queued.get(book.key.id, 0),
-        "per_day": round(expected.per_day, 2),
-        "days_left": expected.days_left,
-        "runs_out_on": str(expected.runs_out_on) if expected.runs_out_on else None,
-        "ask_for": expected.ask_for,
-    }
-
-
-def _print_stock(row: dict[str, Any], first: date, last: date) -> None:
-    console = out()
-    low = t("  低于警戒线", "  LOW") if row["low"] else ""
-    title = t("累计领用", "issued")
-    console.print(f"{row['owner']}  {row['type']}  {title} {row['issued']}{low}", markup=False)
-    print_table(
-        (t("状态", "standing"), t("张数", "forms"), t("号段", "ranges")),
-        (
-            (STANDING_WORDS[s], row["counts"][s.value], _ranges(row["ranges"][s.value]))
-            for s in Standing
-            if row["counts"][s.value]
-        ),
-    )
-    over = row["period"]
-    console.print(
-        t(
-            f"{first} 至 {last}: 期初 {over['opening']} + 领用 {over['received']} - 核销 "
-            f"{over['verified']} - 作废 {over['voided']} = 期末 {over['closing']}",
-            f"{first} to {last}: opening {over['opening']} + received {over['received']} - verified "
-            f"{over['verified']} - voided {over['voided']} = closing {over['closing']}",
-        ),
-        markup=False,
-    )
-    left = "-" if row["days_left"] is None else row["days_left"]
-    console.print(
-        t(
-            f"日均用量 {row['per_day']}，待预占 {row['queued']}，可用天数 {left}，预计用完 "
-            f"{row['runs_out_on'] or '-'}，建议申领 {row['ask_for']}",
-            f"{row['per_day']} a day, {row['queued']} queued, days left {left}, runs out "
-            f"{row['runs_out_on'] or '-'}, ask for {row['ask_for']}",
-        )
-        + "\n",
-        markup=False,
-    )
-
-
-def _ranges(ranges: Sequence[Sequence[str]]) -> str:
-    shown = ", ".join(a if a == b else f"{a}-{b}" for a, b in ranges[:RANGES_SHOWN])
-    return shown + (" …" if len(ranges) >= RANGES_SHOWN else "")
-
-
 # -- paper in somebody's keeping -----------------------------------------------------------------
 
 
@@ -254,7 +96,7 @@ def hold(
     """Issued forms that must not be taken, with the reason."""
     person = by_whom(by)
     with opened() as context:
-        done = custody.hold(context, parsed(serials), _code(kind), f"{said(reason)} ({person})")
+        done = custody.hold(context, parsed(serials), code(kind), f"{said(reason)} ({person})")
     _tell_done(done, t("已停用", "held"), json=json)
 
 
@@ -264,7 +106,7 @@ def release(
     """Held forms, and lost ones that were found."""
     person = by_whom(by)
     with opened() as context:
-        done = custody.release(context, parsed(serials), _code(kind), f"{said(reason)} ({person})")
+        done = custody.release(context, parsed(serials), code(kind), f"{said(reason)} ({person})")
     _tell_done(done, t("已解除", "released"), json=json)
 
 
@@ -279,7 +121,7 @@ def lost(
     person = by_whom(by)
     why = said(reason) if reason else t("遗失", "lost")
     with opened() as context:
-        done = custody.lose(context, parsed(serials), _code(kind), f"{why} ({person})")
+        done = custody.lose(context, parsed(serials), code(kind), f"{why} ({person})")
         today = business_date(context.now())
     before = [business_date(f.lost_at) for f in done.unchanged if f.lost_at]
     found = min([today, *before])  # told again, the days go on from the first time
@@ -359,7 +201,7 @@ def _tell_done(done: custody.Done, word: str, *, json: bool, **more: object) -> 
 def count(file: File, owner: Owner = None, kind: Kind = None, json: Json = False) -> None:
     """A sheet or text file of what paper is there; changes nothing."""
     with opened() as context:
-        found = custody.stocktake(context, read_file(file), file.name, _code(owner), _code(kind))
+        found = custody.stocktake(context, read_file(file), file.name, code(owner), code(kind))
     if json:
         print_json(
             {
@@ -392,9 +234,7 @@ def threshold(
     kind: Annotated[str, typer.Argument(help=t("证单类型", "form type"))],
     forms: Annotated[
         int | None,
-        typer.Argument(
-            min=0, max=_ALL, help=t("张数；不给则按 LOW_STOCK", "forms; else LOW_STOCK")
-        ),
+        typer.Argument(min=0, max=ALL, help=t("张数；不给则按 LOW_STOCK", "forms; else LOW_STOCK")),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -407,35 +247,9 @@ def threshold(
     tell(t("已设定", "set"))
 
 
-def export(
-    output: Annotated[Path, typer.Option("--output", "-o", help="FILE.xlsx")],
-    start: From = None,
-    end: To = None,
-    owner: Owner = None,
-    json: Json = False,
-) -> None:
-    """Balances of each stock and every movement, as ranges. Nothing that it rests on is deleted."""
-    with opened() as context:
-        first, last = period(context, day(start), day(end))
-        try:
-            lines = export_register(
-                context, output, first, last, _moments(first, last), _code(owner)
-            )
-        except (OSError, XlsxFileError) as error:
-            raise BadArgument(detail=f"{output}: {error}") from error
-    if json:
-        print_json({"file": str(output), "from": str(first), "to": str(last), "lines": lines})
-        return
-    tell(t(f"已写出台账 {lines} 行: {output}", f"register written, {lines} lines: {output}"))
-
-
 def parsed(text: str) -> list[str]:
     """Serials as a person writes them. Raises `BadArgument`."""
     try:
         return parse_serials(text, ISSUED_TOGETHER)
     except NotSerials as error:
         raise BadArgument(detail=f"{error.code}: {error.text}") from None
-
-
-def _code(text: str | None) -> str | None:
-    return clean(text).upper() if text else None
