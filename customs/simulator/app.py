@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from flask import Flask, Request, Response, request
 from gunicorn.app.base import BaseApplication
@@ -39,7 +39,8 @@ def create_app(customs: SimulatedCustoms) -> Flask:
 
     @app.post("/messages")
     def take() -> Response:
-        return _play(request, customs.take(request.get_data()))
+        asked = cast("Request", request._get_current_object())  # type: ignore[attr-defined]  # noqa: SLF001
+        return _play(asked, customs.take(asked.get_data()))
 
     @app.get("/messages/<number>")
     def find(number: str) -> Response:

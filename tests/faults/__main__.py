@@ -139,10 +139,11 @@ def _faults(campaign: Campaign, chosen: argparse.Namespace, seed: int) -> int:
                           f" --seed {seed + round_}", flush=True)  # fmt: skip
     total = sum(map(len, score.values()))
     failed = sum(not v.well for verdicts in score.values() for v in verdicts)
-    print(f"{'fault':32} trials failed parked  slowest")
+    print(f"{'fault':32} trials failed parked   died  slowest")
     for name, verdicts in score.items():
         bad = sum(not v.well for v in verdicts)
         print(f"{name:32} {len(verdicts):6} {bad:6} {sum(v.parked for v in verdicts):6}"
+              f" {sum(v.died for v in verdicts):6}"
               f" {max(v.seconds for v in verdicts):7.1f} s")  # fmt: skip
     print(f"{total} trials, {failed} failed", flush=True)
     return failed

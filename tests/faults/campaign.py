@@ -27,7 +27,11 @@ def crash(point: Point) -> Callable[[Trial], Verdict]:
 
     def run(trial: Trial) -> Verdict:
         if point is Point.ASKED_NOT_RECORDED:
-            trial.customs.script = FaultScript([{"fault": "error_after", "times": 2}])
+            silent = [
+                {"fault": "error_after", "times": 2},
+                {"fault": "receipt_late", "seconds": 5.0},
+            ]
+            trial.customs.script = FaultScript(silent)
         web = trial.start("web") if trial.seed % 2 or point is Point.CALLBACK_STORED else None
         passes = f"{point}:{trial.random.randint(1, 2)}"
         trial.to_the_end("client", passes if point in CLIENT_POINTS else "")
@@ -36,9 +40,12 @@ def crash(point: Point) -> Callable[[Trial], Verdict]:
             trial.start("web", passes)
         if point in WORKER_POINTS:
             armed = trial.start("worker", passes)
-            trial.zygote.wait(armed, 3)
+            trial.zygote.wait(armed, 6)
             trial.zygote.kill(armed)
-        return trial.verdict(rested=trial.heal())
+        verdict = trial.verdict(rested=trial.heal())
+        if passes.endswith(":1") and not verdict.died:
+            verdict.wrong.append("the point was never reached")
+        return verdict
 
     return run
 

@@ -66,6 +66,7 @@ class Zygote:
         os.close(writer)
         self._started: queue.Queue[int] = queue.Queue()
         self._ended: dict[int, int] = {}
+        self.killed: set[int] = set()
         self._news = threading.Condition()
         threading.Thread(target=self._listen, args=(reader,), daemon=True).start()
 
@@ -102,6 +103,7 @@ class Zygote:
 
     def kill(self, pid: int, how: int = signal.SIGKILL) -> None:
         if self.status(pid) is None:
+            self.killed.add(pid)
             try:
                 os.kill(pid, how)
             except ProcessLookupError:
@@ -139,6 +141,8 @@ class Verdict:
     wrong: list[str] = field(default_factory=list)
     seconds: float = 0.0
     parked: int = 0
+    died: int = 0
+    """Processes that ended themselves at a crash point: without one, the trial says nothing."""
 
     @property
     def well(self) -> bool:
@@ -294,6 +298,11 @@ class Trial:
         verdict.wrong += self._receipts_once()
         verdict.parked = int(
             self.one("SELECT COUNT(*) FROM submission WHERE state = 'parked'") or 0
+        )
+        verdict.died = sum(
+            self.zygote.status(pid) == -signal.SIGKILL
+            for pid in self.pids
+            if pid not in self.zygote.killed
         )
         findings = list(audit.verify(self._context(), audit.Verified(), every_anchor=False))
         verdict.wrong += [f"history: {f}" for f in findings[:3]]
