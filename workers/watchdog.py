@@ -53,20 +53,20 @@ def watch(settings: Settings, queue: Queue) -> None:
     def on_ready(**_: Any) -> None:
         last[0] = time.monotonic()
         limit = max(LEAST_SECONDS, SWEEPS * settings.sweep_seconds)
-        database = Database(settings.sqlalchemy_url)
+        url = settings.sqlalchemy_url
         threading.Thread(
-            target=_run, args=(limit, lambda: last[0], database, queue), daemon=True
+            target=_run, args=(limit, lambda: last[0], url, queue), daemon=True
         ).start()
 
 
-def _run(limit: float, received_at: Callable[[], float], database: Database, queue: Queue) -> None:
+def _run(limit: float, received_at: Callable[[], float], url: str, queue: Queue) -> None:
     while True:
         time.sleep(limit / SWEEPS)
         quiet = time.monotonic() - received_at()
         if quiet < limit or worker_state.active_requests:
             continue
         try:
-            stuck = _is_waited_for(database, queue, limit)
+            stuck = _is_waited_for(url, queue, limit)
         except Exception as error:  # noqa: BLE001 - whatever hides the broker: the watch goes on
             log.warning("watchdog_cannot_see", detail=f"{type(error).__name__}: {error}")
             continue
@@ -75,16 +75,23 @@ def _run(limit: float, received_at: Callable[[], float], database: Database, que
             end_process()
 
 
-def _is_waited_for(database: Database, queue: Queue, limit: float) -> bool:
-    """Whether the broker has rings for us, and a row of ours has been due for too long."""
+def _is_waited_for(url: str, queue: Queue, limit: float) -> bool:
+    """Whether the broker has rings for us, and a row of ours has been due for too long.
+
+    Opens the database for this look alone: pool processes that are forked later must not inherit it.
+    """
     with app.connection_for_read() as connection:
         connection.ensure_connection(max_retries=1, timeout=4)
         channel: Any = connection.channel()
         waiting = channel.queue_declare(queue.value, durable=True).message_count
     if not waiting:
         return False
-    with database.read() as session:
-        ages = pipeline.oldest_due(session, datetime.now(UTC))
+    database = Database(url)
+    try:
+        with database.read() as session:
+            ages = pipeline.oldest_due(session, datetime.now(UTC))
+    finally:
+        database.close()
     ours = [age for task, age in ages.items() if QUEUES.get(task, Queue.WORK) is queue]
     return max(ours, default=0.0) > limit
 
