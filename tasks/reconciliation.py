@@ -1,7 +1,7 @@
 """Stage 7, reconcile: each night every form is compared with customs' list, both ways.
 
-Reads customs and never submits; changes nothing of ours but the certificates that it brings up to date.
-One run for each business date. Its place moves in the transaction that stores what was found, under a
+Reads customs and never submits; brings the certificates up to date, and what they used before us, and
+changes nothing else of ours. One run for each business date. Its place moves in the transaction that stores what was found, under a
 lease, so a run that was killed goes on, a second one at the same time finds nothing to do,
 and a finished one is frozen.
 """
