@@ -18,7 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.parts import AGENT, certificate, context_in, timed
+from bench.data import AGENT, certificate
+from bench.parts import context_in, timed
 from cli.demo import free_port
 from cli.supervisor import process_environment
 from config.settings import load_settings
@@ -94,7 +95,7 @@ def _one(home: Path, size: int) -> dict[str, Any]:
             with timed(parts, "run"):
                 reconciliation.reconcile(context, run_id, seconds=3600)
             compare = ended[0] - gateway.began - gateway.seconds
-            peak = _peak_megabytes()
+            peak = peak_megabytes()
             with context.database.read() as session:
                 found = {
                     (d["class"], serial)
@@ -122,7 +123,7 @@ def _note_the_end_of_comparing() -> list[float]:
     return ended
 
 
-def _peak_megabytes() -> float:
+def peak_megabytes() -> float:
     """Of this program since its start; `getrusage` would count the parent that started it."""
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1024

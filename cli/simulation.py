@@ -54,6 +54,7 @@ def run_simulator(
             trusted=[_der(read_file(path)) for path in trusted],
             token=settings.gateway_token,
             delay_seconds=settings.simulator_delay_seconds,
+            answer_seconds=settings.simulator_answer_seconds,
             callback_url=f"http://127.0.0.1:{settings.port}/callbacks/customs",
             callback_secret=secrets[0],
         ),

@@ -122,6 +122,9 @@ class Settings(BaseModel):
     bind: str = Field(default="127.0.0.1", description="回调服务监听地址 / webhook address")
     simulator_port: int = Field(default=8700, ge=1, le=65535, description="模拟海关端口")
     simulator_delay_seconds: float = Field(default=1, ge=0, description="模拟海关审核用时，秒")
+    simulator_answer_seconds: float = Field(
+        default=0, ge=0, le=60, description="模拟海关答复每次请求前等待，秒 / latency of its answers"
+    )
     simulator_faults: Path | None = Field(default=None, description="模拟海关故障脚本(JSON)")
 
     tz: str = Field(default="Asia/Shanghai", description="显示时间所用时区")

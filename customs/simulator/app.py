@@ -32,6 +32,8 @@ def create_app(customs: SimulatedCustoms) -> Flask:
 
     @app.before_request
     def check_token() -> Response | None:
+        if customs.settings.answer_seconds:
+            time.sleep(customs.settings.answer_seconds)
         given = request.headers.get("Authorization", "").removeprefix("Bearer ")
         if hmac.compare_digest(given.encode(), customs.settings.token.encode()):
             return None

@@ -48,6 +48,8 @@ class SimulatorSettings:
     delay_seconds: float
     callback_url: str | None
     callback_secret: str
+    answer_seconds: float = 0.0
+    """How long every answer takes longer than it must."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,8 @@ class Ledger:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._local = threading.local()
+        self._writing = threading.Lock()
+        """Threads wait for each other here: SQLite's own waiting sleeps up to 0.1 s at a time."""
         with self.transaction() as db:
             for statement in _SCHEMA.split(";"):
                 db.execute(statement)
@@ -62,13 +64,14 @@ class Ledger:
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """One writing transaction."""
         db = self._connection()
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            yield db
-        except BaseException:
-            db.execute("ROLLBACK")
-            raise
-        db.execute("COMMIT")
+        with self._writing:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+            except BaseException:
+                db.execute("ROLLBACK")
+                raise
+            db.execute("COMMIT")
 
     def read(self, sql: str, values: tuple[Any, ...] = ()) -> list[sqlite3.Row]:
         """Rows of one query."""

@@ -48,7 +48,7 @@ class System:
         self.port, self.simulator_port = free_port(), free_port()
         ports = {"PORT": str(self.port), "SIMULATOR_PORT": str(self.simulator_port)}
         folder = str(Path(sys.executable).parent)
-        self.environment = environment(home, **QUICK, **ports, **settings)
+        self.environment = environment(home, **{**QUICK, **ports, **settings})
         self.environment["PATH"] = f"{folder}{os.pathsep}{self.environment['PATH']}"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.log = (home / "processes.log").open("ab")
@@ -57,13 +57,13 @@ class System:
         for name in names:
             line = PROCFILE[name.rstrip("0123456789")]
             line = line.replace(f"{name.rstrip('0123456789')}@%h", f"{name}@%h")
-            self._spawn(name, ["sh", "-c", f"exec {line}"])
+            self.spawn(name, ["sh", "-c", f"exec {line}"])
 
     def start_simulator(self, *arguments: str) -> None:
-        self._spawn("simulator", [sys.executable, "-m", "cli.main", "simulator", *arguments])
-        self.wait(lambda: self._listens(self.simulator_port), "simulator")
+        self.spawn("simulator", [sys.executable, "-m", "cli.main", "simulator", *arguments])
+        self.wait(lambda: self.listens(self.simulator_port), "simulator")
 
-    def _spawn(self, name: str, command: list[str]) -> None:
+    def spawn(self, name: str, command: list[str]) -> None:
         self.processes[name] = subprocess.Popen(
             command,
             env=self.environment,
@@ -106,7 +106,7 @@ class System:
         tail = (self.home / "processes.log").read_text()[-4000:]
         raise AssertionError(f"not within {seconds} s: {what}\n{tail}")
 
-    def _listens(self, port: int) -> bool:
+    def listens(self, port: int) -> bool:
         try:
             with socket.create_connection(("127.0.0.1", port), timeout=1):
                 return True
