@@ -14,6 +14,8 @@ AGENT = "91610131MA6TXQ0D1U"
 EXPORTER = "91610000102690233L"
 HEADER = ("证书号", "操作", "空白证单流水号", "核销页数", "库存来源", "作废原因", "客户参考号")
 UPLOAD_LIMIT = 1 << 30
+BLOCK = 1_000_000
+"""Serials issued together at most: the limit of one line of a stock sheet."""
 
 
 def certificate(number: int) -> str:
@@ -51,11 +53,12 @@ def sheet(folder: Path, rows: int) -> Path:
 
 
 def stock_of(rows: int) -> list[IssuedRange]:
-    """Enough for named serials and, in a block behind them, for the page counts."""
-    named, counted = rows * 2, rows
+    """Enough for named serials and, in blocks behind them, for the page counts."""
+    named = [(211000001 + n, min(BLOCK, rows * 2 - n)) for n in range(0, rows * 2, BLOCK)]
+    counted = [(219000001 + n, min(BLOCK, rows - n)) for n in range(0, rows, BLOCK)]
     return [
-        IssuedRange(AGENT, "B", "211000001", f"{211000000 + named}", named, None),
-        IssuedRange(AGENT, "B", "219000001", f"{219000000 + counted}", counted, None),
+        IssuedRange(AGENT, "B", f"{first}", f"{first + count - 1}", count, None)
+        for first, count in named + counted
     ]
 
 

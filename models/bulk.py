@@ -81,9 +81,16 @@ def insert_rows(session: Session, table: type[Base], rows: Sequence[dict[str, An
 
 def insert_new(session: Session, table: type[Any], rows: Sequence[dict[str, Any]]) -> int:
     """Insert rows, leaving out those that a unique key says are there already; gives how many."""
+    return len(insert_new_keys(session, table, rows, table.__table__.primary_key.columns[0].name))
+
+
+def insert_new_keys(
+    session: Session, table: type[Any], rows: Sequence[dict[str, Any]], key: str
+) -> list[Any]:
+    """As `insert_new`; gives the column `key` of those that were new."""
     if not rows:
-        return 0
+        return []
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(table).on_conflict_do_nothing()
-    key = next(iter(table.__table__.primary_key.columns))
-    return len(session.execute(statement.returning(key), rows).all())
+    statement = dialect.insert(table.__table__).on_conflict_do_nothing()
+    returned = statement.returning(table.__table__.c[key])
+    return list(session.connection().execute(returned, rows).scalars())

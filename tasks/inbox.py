@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from config.crash import Point, crash_point
 from config.names import Task
-from models.bulk import insert_new
+from models.bulk import insert_new_keys
 from models.errors import GatewayUnreachable
 from models.links import customs_link
 from models.states import (
@@ -73,8 +73,8 @@ def callback_arrival(callback_id: str, body: bytes) -> Arrival:
         return Arrival(key, "callback", None, body, InboxState.QUARANTINED, reason)
 
 
-def store(session: Session, arrivals: Sequence[Arrival], now: datetime) -> int:
-    """Put into the inbox what is not there yet; gives how much was new."""
+def store(session: Session, arrivals: Sequence[Arrival], now: datetime) -> list[str]:
+    """Put into the inbox what is not there yet; gives the keys of what was new."""
     rows = [
         {
             "key": a.key,
@@ -87,7 +87,7 @@ def store(session: Session, arrivals: Sequence[Arrival], now: datetime) -> int:
         }
         for a in {a.key: a for a in arrivals}.values()
     ]
-    return insert_new(session, InboxMessage, rows)
+    return insert_new_keys(session, InboxMessage, rows, "key")
 
 
 def poll(context: Context) -> int:
@@ -107,7 +107,7 @@ def poll(context: Context) -> int:
         crash_point(Point.RECEIPTS_FETCHED)
         if arrivals or page.next != cursor:
             with context.database.write() as session:
-                new += store(session, arrivals, context.now())
+                new += len(store(session, arrivals, context.now()))
                 customs_link(session, context.now()).cursor = page.next
             cursor = page.next
             crash_point(Point.RECEIPTS_STORED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -19,13 +20,17 @@ from models.errors import BlankformsError
 from net.webhooks import SignatureRefused, verify
 from tasks.app import require_broker
 from tasks.context import Bell
-from tasks.inbox import callback_arrival, store
+from tasks.inbox import Arrival, callback_arrival, store
 from webhook.metrics import exposition
+from webhook.together import SeldomBell, Together
 
 log = structlog.get_logger(__name__)
 
 BODY_LIMIT: Final = 64 * 1024
 """Bytes of a callback (contract section 4)."""
+
+
+_STORED: Final = {True: '{"stored": true}', False: '{"stored": false}'}
 
 
 def create_app(settings: Settings, database: Database, ring: Bell) -> Flask:
@@ -34,8 +39,18 @@ def create_app(settings: Settings, database: Database, ring: Bell) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
     secrets = settings.secrets_of_callbacks
 
+    def write(arrivals: Sequence[Arrival]) -> Sequence[str]:
+        with database.write() as session:
+            new = store(session, arrivals, datetime.now(UTC))
+        if new:
+            bell()
+        return new
+
+    bell = SeldomBell(ring, Task.APPLY)
+    together = Together(write)
+
     @app.post("/callbacks/customs")
-    def receive() -> tuple[Response, int]:
+    def receive() -> Response:
         """Verified over the raw bytes, stored, then acknowledged; applied later by a worker."""
         body = request.get_data()
         headers = request.headers
@@ -51,14 +66,10 @@ def create_app(settings: Settings, database: Database, ring: Bell) -> Flask:
             )
         except SignatureRefused as refused:
             log.warning("callback_refused", reason=str(refused))
-            return jsonify(error="unauthorized"), 401
-        with database.write() as session:
-            arrival = callback_arrival(message_id, body)
-            new = store(session, [arrival], datetime.now(UTC))
+            return _json('{"error": "unauthorized"}', 401)
+        new = together.store(callback_arrival(message_id, body))
         crash_point(Point.CALLBACK_STORED)
-        if new:
-            ring(Task.APPLY)
-        return jsonify(stored=bool(new)), 202
+        return _json(_STORED[new], 202)
 
     @app.get("/healthz")
     def alive() -> tuple[Response, int]:
@@ -95,3 +106,7 @@ def create_app(settings: Settings, database: Database, ring: Bell) -> Flask:
         return jsonify(error=error.code), 503
 
     return app
+
+
+def _json(text: str, status: int) -> Response:
+    return Response(text, status, content_type="application/json")
