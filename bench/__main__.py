@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import platform
 import statistics
@@ -43,8 +44,12 @@ def machine() -> str:
     """What the figures were measured on."""
     cpu = next((line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
                 if line.startswith("model name")), platform.machine())  # fmt: skip
-    revision = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    packages = ", ".join(f"{p} {version(p)}" for p in ("celery", "SQLAlchemy", "psycopg", "aiohttp"))
+    revision = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
+    packages = ", ".join(
+        f"{p} {version(p)}" for p in ("celery", "SQLAlchemy", "psycopg", "aiohttp")
+    )
     return (f"Machine: {os.cpu_count()} x {cpu}, Python {platform.python_version()}, {packages};"
             f" revision {revision.stdout.strip()}")  # fmt: skip
 
@@ -70,7 +75,10 @@ def called_back(bench: Bench, count: int, runs: int) -> None:
         with bench.callback_servers(postgres=postgres) as (ours_at, bare_at):
             for n in range(-1, runs):  # the first is for warming up
                 first = (n + 1) * count
-                one, other = callbacks.load(ours_at, count, first), callbacks.load(bare_at, count, first)
+                one, other = (
+                    callbacks.load(ours_at, count, first),
+                    callbacks.load(bare_at, count, first),
+                )
                 if n >= 0:
                     ours.append(one)
                     bare.append(other)
@@ -92,11 +100,15 @@ def swept(bench: Bench, rows: int) -> None:
 def grown(bench: Bench, sizes: tuple[int, ...]) -> None:
     """Checking and reserving by size."""
     found = [growth.growing(bench.folder, size) for size in sizes]
-    print("\n## Growth (check and reserve, SQLite)\n\n| rows | check s | reserve s | peak MB |\n|---|---|---|---|")
+    print(
+        "\n## Growth (check and reserve, SQLite)\n\n| rows | check s | reserve s | peak MB |\n|---|---|---|---|"
+    )
     for f in found:
         print(f"| {f['rows']:,} | {f['check']:.1f} | {f['reserve']:.1f} | {f['peak']:.0f} |")
-    for a, b in zip(found, found[1:], strict=False):
-        power = log((b["check"] + b["reserve"]) / (a["check"] + a["reserve"])) / log(b["rows"] / a["rows"])
+    for a, b in itertools.pairwise(found):
+        power = log((b["check"] + b["reserve"]) / (a["check"] + a["reserve"])) / log(
+            b["rows"] / a["rows"]
+        )
         print(f"\n{a['rows']:,} to {b['rows']:,}: n^{power:.2f} (goal n^1.1)")
 
 

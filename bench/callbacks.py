@@ -19,9 +19,11 @@ from flask import Flask, Response, request
 
 from net.webhooks import sign, verify
 
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 - of this bench alone
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 CONNECTIONS = 64
-LINE = "gunicorn {app} --worker-class gthread --threads 16 --bind 127.0.0.1:{port} --no-control-socket"
+LINE = (
+    "gunicorn {app} --worker-class gthread --threads 16 --bind 127.0.0.1:{port} --no-control-socket"
+)
 _RECEIPT = "<Package>{n:06d}" + "x" * 1200 + "</Package>"
 
 
@@ -37,7 +39,9 @@ def bare() -> Flask:
 
             if not hasattr(local, "db"):
                 local.db = psycopg.connect(where, autocommit=True)
-            local.db.execute("INSERT INTO bare_inbox VALUES (%s, %s) ON CONFLICT DO NOTHING", [key, body])
+            local.db.execute(
+                "INSERT INTO bare_inbox VALUES (%s, %s) ON CONFLICT DO NOTHING", [key, body]
+            )
             return
         if not hasattr(local, "db"):
             local.db = sqlite3.connect(where, timeout=60, isolation_level=None)
@@ -48,7 +52,14 @@ def bare() -> Flask:
     def receive() -> Response:
         body, headers = request.get_data(), request.headers
         key = headers["webhook-id"]
-        verify([SECRET], key, headers["webhook-timestamp"], headers["webhook-signature"], body, time.time())
+        verify(
+            [SECRET],
+            key,
+            headers["webhook-timestamp"],
+            headers["webhook-signature"],
+            body,
+            time.time(),
+        )
         insert(key, body)
         return Response(status=202)
 
@@ -87,7 +98,7 @@ async def _post(url: str, calls: list[tuple[bytes, dict[str, str]]]) -> tuple[fl
             began = time.perf_counter()
             async with session.post(url, data=body, headers=headers) as answer:
                 await answer.read()
-                if answer.status != 202:  # noqa: PLR2004 - a status code is its own name
+                if answer.status != 202:
                     raise SystemExit(f"callback: {answer.status}")
             times.append(time.perf_counter() - began)
 

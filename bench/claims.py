@@ -51,7 +51,9 @@ def _ours(folder: Path, url: str, batches: list[list[str]], start: Any) -> None:
     with context_in(folder, **settings) as context:
         ids = []
         for certificates in batches:
-            cells = [{"certificate": c, "action": "核销", "page_count": str(PAGES)} for c in certificates]
+            cells = [
+                {"certificate": c, "action": "核销", "page_count": str(PAGES)} for c in certificates
+            ]
             batch = intake.receive_orders(context, "bench", cells, PagesMode.ADDITIONAL)
             planning.check(context, batch)
             ids.append(batch)
@@ -93,10 +95,17 @@ def our_rate(folder: Path, url: str, batches: int, orders: int) -> float:
     ]
     seconds = _together(_ours, work)
     claims = CLAIMANTS * batches * orders
-    with context_in(folder, **({"DATABASE_URL": url} if url else {})) as context, context.database.read() as session:
+    with (
+        context_in(folder, **({"DATABASE_URL": url} if url else {})) as context,
+        context.database.read() as session,
+    ):
         from sqlalchemy import text
 
-        serials = list(session.execute(text("SELECT serial FROM item WHERE state = 'held' ORDER BY serial")).scalars())
+        serials = list(
+            session.execute(
+                text("SELECT serial FROM item WHERE state = 'held' ORDER BY serial")
+            ).scalars()
+        )
     if serials != [f"{211000001 + n}" for n in range(claims * PAGES)]:
         raise SystemExit("claims: doubled, or not the lowest")
     return claims / seconds

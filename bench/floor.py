@@ -54,14 +54,15 @@ def planned(db: sqlite3.Connection, sheet: Path, rows: int) -> list[tuple[str, A
     db.executemany("INSERT INTO line VALUES (?, ?, ?, ?, ?)", orders_in(sheet))
     lines = db.execute("SELECT * FROM line ORDER BY row").fetchall()
     named = {s for line in lines if line[3] for s in _named(line[3])}
-    issued = (s for r in stock_of(rows) for s in serials_between(r.first_serial, r.last_serial, 1 << 20))
+    issued = (
+        s for r in stock_of(rows) for s in serials_between(r.first_serial, r.last_serial, 1 << 20)
+    )
     free = iter([s for s in issued if s not in named])
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
     for _, certificate, action, serials, pages in lines:
         taken = _named(serials) if serials else [next(free) for _ in range(pages)]
         groups[certificate, action] += taken
-    messages = [(c, Action(a), sorted(serials)) for (c, a), serials in groups.items()]
-    return messages
+    return [(c, Action(a), sorted(serials)) for (c, a), serials in groups.items()]
 
 
 def _named(text: str) -> list[str]:
@@ -69,7 +70,9 @@ def _named(text: str) -> list[str]:
     return list(serials_between(first, last or first, 1000))
 
 
-def built(settings: Settings, signer: KeyFileSigner, number: str, order: tuple[str, Action, list[str]]) -> bytes:
+def built(
+    settings: Settings, signer: KeyFileSigner, number: str, order: tuple[str, Action, list[str]]
+) -> bytes:
     certificate, action, serials = order
     void = action is Action.VOID
     message = Message(
@@ -81,7 +84,9 @@ def built(settings: Settings, signer: KeyFileSigner, number: str, order: tuple[s
     return signed_message(message, signer, UNVERIFIED)
 
 
-async def sent(db: sqlite3.Connection, settings: Settings, orders: list[tuple[str, Action, list[str]]]) -> None:
+async def sent(
+    db: sqlite3.Connection, settings: Settings, orders: list[tuple[str, Action, list[str]]]
+) -> None:
     """Sign and send everything, fetching receipts meanwhile, until each message has one."""
     signer = KeyFileSigner(settings.key_folder, settings.sender)
     waiting: asyncio.Queue[bytes] = asyncio.Queue(maxsize=64)
@@ -99,7 +104,7 @@ async def sent(db: sqlite3.Connection, settings: Settings, orders: list[tuple[st
             async with session.post(f"{settings.gateway_url}/messages", data=body,
                                     headers={"Content-Type": "application/xml"}) as answer:  # fmt: skip
                 await answer.read()
-                if answer.status != 200:  # noqa: PLR2004 - a status code is its own name
+                if answer.status != 200:
                     raise SystemExit(f"floor: {answer.status}")
             waiting.task_done()
 
@@ -117,7 +122,7 @@ async def sent(db: sqlite3.Connection, settings: Settings, orders: list[tuple[st
             ]  # fmt: skip
             with db:
                 db.executemany("UPDATE form SET state = ? WHERE serial = ?", states)
-            if len(page["receipts"]) < 500:  # noqa: PLR2004 - the contract's page
+            if len(page["receipts"]) < 500:
                 await asyncio.sleep(0.5)
 
     connector = aiohttp.TCPConnector(limit=settings.send_concurrency + 1)

@@ -41,7 +41,12 @@ def _work(home: Path, rows: int) -> dict[str, float]:
         checked = time.perf_counter()
         allocation.confirm(context, batch, allocation.Confirmation())
         ended = time.perf_counter()
-    return {"rows": rows, "check": checked - began, "reserve": ended - checked, "peak": peak_megabytes()}
+    return {
+        "rows": rows,
+        "check": checked - began,
+        "reserve": ended - checked,
+        "peak": peak_megabytes(),
+    }
 
 
 if __name__ == "__main__":

@@ -109,8 +109,8 @@ def handle(home: str, row_id: int) -> None:
 
 def call(url: str, token: str, body: bytes | None = None) -> bytes:
     """One request, one connection."""
-    asked = urllib.request.Request(url, body, {"Authorization": f"Bearer {token}"})  # noqa: S310
-    with urllib.request.urlopen(asked, timeout=60) as answer:  # noqa: S310 - the simulator's address
+    asked = urllib.request.Request(url, body, {"Authorization": f"Bearer {token}"})
+    with urllib.request.urlopen(asked, timeout=60) as answer:
         return bytes(answer.read())
 
 
@@ -118,14 +118,20 @@ def imported(session: Session, sheet: Path) -> list[int]:
     """One row at a time."""
     ids = []
     cells: Any
-    for number, cells in enumerate(CalamineWorkbook.from_path(str(sheet)).get_sheet_by_index(0).iter_rows()):
+    for number, cells in enumerate(
+        CalamineWorkbook.from_path(str(sheet)).get_sheet_by_index(0).iter_rows()
+    ):
         if number == 0:
             continue
         if cells[2]:
             first, _, last = str(cells[2]).partition("-")
             serials = serials_between(first, last or first, 1000)
         else:
-            free = select(Form.serial).where(Form.state == "issued", Form.serial >= "219").order_by(Form.serial)
+            free = (
+                select(Form.serial)
+                .where(Form.state == "issued", Form.serial >= "219")
+                .order_by(Form.serial)
+            )
             serials = list(session.scalars(free.limit(int(cells[3]))))
         for serial in serials:
             form = session.get_one(Form, serial)
@@ -175,7 +181,11 @@ def main() -> None:
 def prepare(home: Path, rows: int) -> None:
     """The stock."""
     with session_in(home) as session:
-        serials = (s for r in stock_of(rows) for s in serials_between(r.first_serial, r.last_serial, 1 << 20))
+        serials = (
+            s
+            for r in stock_of(rows)
+            for s in serials_between(r.first_serial, r.last_serial, 1 << 20)
+        )
         session.add_all(Form(serial=s, state="issued", row=None) for s in serials)
         session.commit()
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.data import certificate, numbers_of, record, sheet, stock_of, UPLOAD_LIMIT
+from bench.data import UPLOAD_LIMIT, certificate, numbers_of, record, sheet, stock_of
 from config.settings import load_settings
 from models.bulk import chunks
 from models.states import PagesMode
@@ -24,6 +24,7 @@ from tasks import allocation, intake, planning
 from tasks.context import Context
 from tasks.registers import add_ranges, store_certificates
 from workers.bootstrap import build_context, prepare_home
+
 
 @contextmanager
 def timed(parts: dict[str, float], name: str) -> Iterator[None]:

@@ -7,7 +7,6 @@ and the same sheet; the gateway is the same program each time, started anew with
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sqlite3
 import subprocess
@@ -81,13 +80,22 @@ class Bench:
             folder.mkdir()
             ledger = Ledger(folder / "simulator" / "ledger.db")
             for r in data.stock_of(rows):
-                ledger.issue((s, "B", r.owner, None) for s in serials_between(r.first_serial, r.last_serial, 1 << 24))
-            ledger.approve((n, "B", data.EXPORTER, data.AGENT, None, None, "approved") for n in self._certificates(rows))
+                ledger.issue(
+                    (s, "B", r.owner, None)
+                    for s in serials_between(r.first_serial, r.last_serial, 1 << 24)
+                )
+            ledger.approve(
+                (n, "B", data.EXPORTER, data.AGENT, None, None, "approved")
+                for n in self._certificates(rows)
+            )
             with sqlite3.connect(folder / "simulator" / "ledger.db") as db:
                 db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             data.sheet(folder, rows)
             last = int(data.stock_of(rows)[-1].last_serial)
-            _write_sheet(folder / "warm.csv", [(n, "核销", last - i) for i, n in enumerate(_warm_certificates())])
+            _write_sheet(
+                folder / "warm.csv",
+                [(n, "核销", last - i) for i, n in enumerate(_warm_certificates())],
+            )
         return folder
 
     def _certificates(self, rows: int) -> list[str]:
@@ -135,7 +143,9 @@ class Bench:
         template = f"books_{rows}"
         if template not in self._templates:
             self._templates.add(template)
-            with context_in(self.folder / template, DATABASE_URL=self.new_database(template)) as context:
+            with context_in(
+                self.folder / template, DATABASE_URL=self.new_database(template)
+            ) as context:
                 bring_in(context, rows, _warm_certificates())
         return self._create(f"run_{self._runs}", template)
 
@@ -143,7 +153,11 @@ class Bench:
     def callback_servers(self, *, postgres: bool) -> Iterator[tuple[int, int]]:
         """Our web process and the bare view under the same gunicorn line; gives their ports."""
         home = self._home(100)
-        environment = {"PYTHONPATH": str(ROOT), "CALLBACK_SECRETS": callbacks.SECRET, "LOG_LEVEL": "WARNING"}
+        environment = {
+            "PYTHONPATH": str(ROOT),
+            "CALLBACK_SECRETS": callbacks.SECRET,
+            "LOG_LEVEL": "WARNING",
+        }
         bare = str(home / "bare.db")
         table = "CREATE TABLE bare_inbox (key text PRIMARY KEY, body {kind})"
         if postgres:
@@ -160,7 +174,9 @@ class Bench:
         ports = (system.port, system.simulator_port)
         with broker(home / "broker", port=0, unix_socket_path=home / "broker.sock"):
             try:
-                for port, app in zip(ports, ("webhook.wsgi:application", "bench.callbacks:bare()"), strict=True):
+                for port, app in zip(
+                    ports, ("webhook.wsgi:application", "bench.callbacks:bare()"), strict=True
+                ):
                     line = callbacks.LINE.format(app=f"'{app}'", port=port)
                     system.spawn(app, ["sh", "-c", f"exec {line}"])
                     system.wait(lambda p=port: system.listens(p), app)  # type: ignore[misc]
@@ -202,7 +218,15 @@ class Bench:
             sheet = self._books(rows) / f"orders-{rows}.xlsx"
             return _measured(system, rows, ["bench.naive", str(sheet), str(system.home)])
 
-    def ours(self, rows: int, *, postgres: bool = False, workers: int = 2, submitter: str = "", **settings: str) -> Run:
+    def ours(
+        self,
+        rows: int,
+        *,
+        postgres: bool = False,
+        workers: int = 2,
+        submitter: str = "",
+        **settings: str,
+    ) -> Run:
         """One sheet from `blankforms submit` to its result; `submitter`: another program for that line."""
         with self._system(rows, **settings) as system:
             system.environment["WORKER_CONCURRENCY"] = str(workers)
@@ -218,7 +242,15 @@ class Bench:
             books = self._books(rows)
             system.run("submit", str(books / "warm.csv"), "--yes", "--wait")
             sheet = str(books / f"orders-{rows}.xlsx")
-            command_line = ["cli.main", "submit", sheet, "--yes", "--only-valid", "--wait", "--json"]
+            command_line = [
+                "cli.main",
+                "submit",
+                sheet,
+                "--yes",
+                "--only-valid",
+                "--wait",
+                "--json",
+            ]
             run = _measured(system, rows, command_line)
             if submitter:
                 run.parts["busy"] = _card_busy(system.home)
@@ -256,7 +288,9 @@ def _measured(system: System, rows: int, command: list[str]) -> Run:
 
 def _card_busy(home: Path) -> float:
     """Share of the time from its first signature (after those of the warm-up) to its last that the card signed."""
-    times = [tuple(map(float, line.split())) for line in (home / "card-times").read_text().splitlines()][WARM:]
+    times = [
+        tuple(map(float, line.split())) for line in (home / "card-times").read_text().splitlines()
+    ][WARM:]
     return sum(end - began for began, end in times) / (times[-1][1] - times[0][0])
 
 
@@ -268,7 +302,9 @@ def _check(home: Path, rows: int, shown: dict[str, Any], command: list[str]) -> 
         ).fetchone()
     wanted = data.forms_of(rows) + WARM * ("cli.main" in command)
     if (effects, forms) != (wanted, wanted):
-        raise SystemExit(f"{command}: {effects} effects on {forms} forms, {wanted} wanted\n{str(shown)[:2000]}")
+        raise SystemExit(
+            f"{command}: {effects} effects on {forms} forms, {wanted} wanted\n{str(shown)[:2000]}"
+        )
 
 
 def _messages(home: Path) -> int:
@@ -290,7 +326,9 @@ def _peak(pid: int) -> float:
     peaks = []
     for process in _tree(pid):
         status = Path(f"/proc/{process.pid}/status").read_text()
-        peaks += [int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM")]
+        peaks += [
+            int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM")
+        ]
     return max(peaks)
 
 

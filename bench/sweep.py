@@ -17,17 +17,25 @@ _ROWS = {
     "postgresql": "WITH n(g) AS (SELECT generate_series(1, {rows}))",
 }
 _FILL = (
-    "INSERT INTO batch (id, state, file_name, sheet, header, columns, header_row, row_count,"
-    " blank_count, all_or_nothing, created_at, reported_at) VALUES"
-    " (1, 'finished', 'x', '', '[]', '{{}}', 0, 0, 0, false, '2026-01-01', '2026-01-02')",
-    "INSERT INTO submission (id, number, guid, batch_id, certificate, certificate_type, exporter,"
-    " agent, stock_owner, action, form_count, created_at, state, send_count, ask_count)"
-    " {with_n} SELECT g, 'N' || g, 'G', 1, 'C' || g, 'B', 'e', 'a', 'o', 'verify', 1, '2026-01-01',"
-    " 'decided', 1, 0 FROM n",
-    "INSERT INTO item (id, batch_id, row_number, position, serial, action, certificate, named, state)"
-    " {with_n} SELECT g, 1, g, 1, 'S' || g, 'verify', 'C' || g, true, 'decided' FROM n",
-    "INSERT INTO inbox (id, key, source, body, received_at, state) {with_n} SELECT g, 'K' || g, 'poll',"
-    " {blob}, '2026-01-01', 'applied' FROM n",
+    (
+        "INSERT INTO batch (id, state, file_name, sheet, header, columns, header_row, row_count,"
+        " blank_count, all_or_nothing, created_at, reported_at) VALUES"
+        " (1, 'finished', 'x', '', '[]', '{{}}', 0, 0, 0, false, '2026-01-01', '2026-01-02')"
+    ),
+    (
+        "INSERT INTO submission (id, number, guid, batch_id, certificate, certificate_type, exporter,"
+        " agent, stock_owner, action, form_count, created_at, state, send_count, ask_count)"
+        " {with_n} SELECT g, 'N' || g, 'G', 1, 'C' || g, 'B', 'e', 'a', 'o', 'verify', 1, '2026-01-01',"
+        " 'decided', 1, 0 FROM n"
+    ),
+    (
+        "INSERT INTO item (id, batch_id, row_number, position, serial, action, certificate, named, state)"
+        " {with_n} SELECT g, 1, g, 1, 'S' || g, 'verify', 'C' || g, true, 'decided' FROM n"
+    ),
+    (
+        "INSERT INTO inbox (id, key, source, body, received_at, state) {with_n} SELECT g, 'K' || g, 'poll',"
+        " {blob}, '2026-01-01', 'applied' FROM n"
+    ),
 )
 
 
@@ -41,7 +49,9 @@ def sweeping(folder: Path, url: str, rows: int) -> float:
                 session.execute(text(statement.format(
                     with_n=_ROWS[kind].format(rows=rows), blob=blob)))  # fmt: skip
         if kind == "postgresql":
-            with context.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as db:
+            with context.database.engine.connect().execution_options(
+                isolation_level="AUTOCOMMIT"
+            ) as db:
                 db.execute(text("VACUUM ANALYZE"))
         times = []
         for _ in range(20):

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import typer
 
-from cli import batches, discrepancies, lists, night, notify, orders, registers, stock, system
+from cli import (
+    batches,
+    discrepancies,
+    journal,
+    lists,
+    night,
+    notify,
+    orders,
+    registers,
+    stock,
+    system,
+)
 from models.language import t
 
 app = typer.Typer(
@@ -18,5 +29,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-for module in (stock, registers, orders, batches, lists, night, discrepancies, notify, system):
+_MODULES = (
+    *(stock, registers, orders, batches, lists, night, discrepancies, journal, notify, system),
+)
+for module in _MODULES:
     module.register(app)

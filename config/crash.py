@@ -28,6 +28,7 @@ class Point(StrEnum):
     STORED_BEFORE_RING = "stored_before_ring"
     INTENT_BEFORE_COMMIT = "intent_before_commit"
     INTENT_COMMITTED = "intent_committed"
+    JOURNAL_NOTED = "journal_noted"
     REQUEST_HALF_WRITTEN = "request_half_written"
     REQUEST_WRITTEN = "request_written"
     ANSWER_READ = "answer_read"

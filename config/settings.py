@@ -94,6 +94,10 @@ class Settings(BaseModel):
     anchor_folder: Path | None = Field(
         default=None, description="锚文件目录，宜放在另一存储上；默认在数据目录 / anchors"
     )
+    journal_folder: Path | None = Field(
+        default=None,
+        description="发送日志目录，宜放在数据库以外的存储上；默认在数据目录 / send journal",
+    )
     low_stock: int = Field(default=50, ge=0, description="低库存警戒线，张；可按企业和类型另设")
     restock_days: int = Field(default=10, ge=0, description="申领到货所需天数 / lead time")
     cover_days: int = Field(default=60, ge=1, description="一次申领够用多少天")
@@ -123,7 +127,10 @@ class Settings(BaseModel):
     simulator_port: int = Field(default=8700, ge=1, le=65535, description="模拟海关端口")
     simulator_delay_seconds: float = Field(default=1, ge=0, description="模拟海关审核用时，秒")
     simulator_answer_seconds: float = Field(
-        default=0, ge=0, le=60, description="模拟海关答复每次请求前等待，秒 / latency of its answers"
+        default=0,
+        ge=0,
+        le=60,
+        description="模拟海关答复每次请求前等待，秒 / latency of its answers",
     )
     simulator_faults: Path | None = Field(default=None, description="模拟海关故障脚本(JSON)")
 
@@ -243,6 +250,11 @@ class Settings(BaseModel):
     def anchors(self) -> Path:
         """Where the anchors of the history are written each night."""
         return self.anchor_folder or self.blankforms_home / "anchors"
+
+    @property
+    def journal_file(self) -> Path:
+        """Where it is noted what was sent, outside the database."""
+        return (self.journal_folder or self.blankforms_home / "journal") / "sent"
 
     @property
     def key_folder(self) -> Path:

@@ -205,6 +205,31 @@ class DatabaseUnreachable(BlankformsError):
     )
 
 
+class DatabaseRestored(BlankformsError):
+    """The send journal knows of messages that the database does not."""
+
+    code = "database_restored"
+    exit = Exit.PROBLEMS
+    text = Text(
+        "数据库比发送日志旧(可能恢复过备份)，已停止预占和发送；"
+        "先 blankforms reconcile 并处理差异，再 blankforms journal accept --by 姓名",
+        "the database is older than the send journal (was a backup restored?); nothing is reserved or "
+        'sent until "blankforms reconcile", the repair, and "blankforms journal accept --by NAME"',
+    )
+
+
+class NotReconciled(BlankformsError):
+    """The quarantine is not over by saying so: customs has to be looked at first."""
+
+    code = "not_reconciled"
+    exit = Exit.PROBLEMS
+    text = Text(
+        "发送日志的最后一笔({at})之后还没有完成的对账；请先运行 blankforms reconcile 并处理差异(当天已对过账，用 --date 指定明天)",
+        'no reconciliation has finished since the last entry of the journal ({at}); run "blankforms '
+        'reconcile" first (with --date of tomorrow when today already has one)',
+    )
+
+
 class GatewayUnreachable(BlankformsError):
     code = "gateway_unreachable"
     exit = Exit.UNREACHABLE

@@ -26,6 +26,7 @@ from models.errors import (
     BatchNotFound,
     BatchNotOpen,
     BlankformsError,
+    DatabaseRestored,
     FileSubmittedBefore,
     NothingToSubmit,
     PlanMoved,
@@ -71,6 +72,8 @@ def confirm(context: Context, batch_id: int, said: Confirmation) -> None:
     """
     try:
         with context.database.write() as session:
+            if context.journal.behind(session):
+                raise DatabaseRestored
             batch = session.get(Batch, batch_id, with_for_update=True)
             if batch is None:
                 raise BatchNotFound(batch=batch_id)

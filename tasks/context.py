@@ -18,6 +18,7 @@ from customs.gateway import CustomsGateway
 from customs.signing.signer import Signer
 from models.database import Database
 from net.notifier import Notifier
+from tasks.journal import Journal
 
 
 class Bell(Protocol):
@@ -56,6 +57,11 @@ class Context:
     def notifier(self) -> Notifier:
         """The line to those who are told, opened at the first use."""
         return self.open_notifier()
+
+    @cached_property
+    def journal(self) -> Journal:
+        """What was sent, noted outside the database."""
+        return Journal(self.settings.journal_file)
 
     def close(self) -> None:
         """Give back what was opened."""

@@ -33,6 +33,7 @@ from customs.gateway import (
 )
 from models.batches import Batch
 from models.bulk import ids_table, insert_rows
+from models.errors import DatabaseRestored
 from models.links import close_link, customs_link
 from models.progress import finish_batches
 from models.states import (
@@ -53,6 +54,7 @@ from tasks.attempts import (
     wait_after,
 )
 from tasks.context import Context, current
+from tasks.journal import Entry
 
 log = structlog.get_logger(__name__)
 
@@ -65,6 +67,9 @@ CARD_CODES: Final = frozenset({"1001", "1002", "1004", "2301"})
 
 CARD_CHECK: Final = timedelta(minutes=10)
 """How long nothing is sent after such a refusal, so that a person sees it before a batch is spent."""
+
+QUARANTINE_LOOK: Final = timedelta(minutes=1)
+"""How long the line is closed before the journal is looked at again."""
 
 RUN_SECONDS: Final = 60.0
 """A ring's work ends after that and goes on with the next ring, so that questions get their turn."""
@@ -79,6 +84,7 @@ class _Claimed:
     id: int
     batch_id: int
     action: Action
+    certificate: str
     message: SignedMessage
     send_count: int
 
@@ -94,6 +100,8 @@ def send(context: Context) -> int:
     Up to `send_concurrency` calls at once, on kept-alive connections. Stops at once when customs
     asks to wait. Two senders at the same time share the work.
     """
+    if _quarantined(context):
+        return 0
     window = context.settings.send_concurrency * WINDOW_FACTOR
     end = time.monotonic() + RUN_SECONDS
     flying: dict[Hashable, _Claimed] = {}
@@ -105,6 +113,7 @@ def send(context: Context) -> int:
                 context.settings.lease_seconds - context.settings.send_deadline_seconds
             )
             claimed = _claim(context, window - len(flying))
+            _note(context, claimed)
             for one in claimed:
                 flying[one.token] = one
                 context.gateway.start_send(one.token, one.message, start_before)
@@ -134,6 +143,7 @@ def _claim(context: Context, limit: int) -> list[_Claimed]:
                 Submission.id,
                 Submission.batch_id,
                 Submission.action,
+                Submission.certificate,
                 Submission.number,
                 Submission.payload,
                 Submission.payload_sha256,
@@ -154,6 +164,7 @@ def _claim(context: Context, limit: int) -> list[_Claimed]:
                 r.id,
                 r.batch_id,
                 r.action,
+                r.certificate,
                 SignedMessage(r.number, r.payload, r.payload_sha256),
                 r.send_count + 1,
             )
@@ -191,6 +202,28 @@ def _claim(context: Context, limit: int) -> list[_Claimed]:
         crash_point(Point.INTENT_BEFORE_COMMIT)
     crash_point(Point.INTENT_COMMITTED)
     return claimed
+
+
+def _note(context: Context, claimed: Sequence[_Claimed]) -> None:
+    """Note in the journal what is about to leave; on the disk before its first byte does."""
+    if claimed:
+        now = context.now().isoformat(timespec="seconds")
+        context.journal.note(
+            Entry(now, c.message.number, c.send_count, c.action.value, c.certificate)
+            for c in claimed
+        )
+        crash_point(Point.JOURNAL_NOTED)
+
+
+def _quarantined(context: Context) -> bool:
+    """Whether the database is older than what was sent; the line is closed then, for all to see."""
+    with context.database.read() as session:
+        behind = context.journal.behind(session)
+    if behind:
+        log.error("database_restored", journal=str(context.journal.path))
+        with context.database.write() as session:
+            close_link(session, context.now(), QUARANTINE_LOOK, DatabaseRestored.code)
+    return behind
 
 
 def _record_sent(

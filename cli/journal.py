@@ -1,0 +1,71 @@
+"""journal: what was sent that the database does not know, after a backup was restored."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cli.persons import By, by_whom
+from cli.runtime import JSON_HELP, opened, print_json, print_table, tell
+from models.errors import Exit
+from models.language import t
+from models.states import Action, label
+from tasks import quarantine
+from tasks.journal import Entry
+
+Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group `journal`."""
+    group = typer.Typer(
+        help=t("发送日志：恢复备份之后", "send journal: after a restored backup"),
+        invoke_without_command=True,
+    )
+    group.callback()(show)
+    group.command(
+        "accept", help=t("差异已处理，恢复发送", "what differs is dealt with; send again")
+    )(accept)
+    app.add_typer(group, name="journal")
+
+
+def show(context: typer.Context, json: Json = False) -> None:
+    """Every message that was sent and that the database does not know."""
+    if context.invoked_subcommand is not None:
+        return
+    with opened() as opened_context:
+        entries = quarantine.unknown(opened_context)
+    _print(entries, json=json)
+    if entries:
+        raise typer.Exit(Exit.PROBLEMS)
+
+
+def accept(by: By = None, json: Json = False) -> None:
+    """End the quarantine. Needs a finished reconciliation since the last message."""
+    with opened() as context:
+        entries = quarantine.accept(context, by_whom(by))
+    _print(entries, json=json)
+    if not json and entries:
+        tell(t("已恢复预占和发送", "reserving and sending go on"))
+
+
+def _print(entries: list[Entry], *, json: bool) -> None:
+    if json:
+        print_json({"unknown": [
+            {"at": e.at, "number": e.number, "count": e.count, "action": e.action,
+             "certificate": e.certificate} for e in entries
+        ]})  # fmt: skip
+        return
+    if not entries:
+        tell(t("数据库与发送日志一致", "the database knows everything that was sent"))
+        return
+    print_table(
+        (
+            t("发送时间", "sent at"),
+            t("报文编号", "message"),
+            t("操作", "operation"),
+            t("证书号", "certificate"),
+        ),
+        [(e.at, e.number, label(Action(e.action)), e.certificate) for e in entries],
+    )

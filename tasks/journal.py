@@ -1,0 +1,134 @@
+"""The send journal: what left this machine, in a file outside the database.
+
+A database that was restored from before, or a standby that missed the last commits, does not know
+what customs knows. The journal does: a message's number is in it, on the disk, before the message's
+first byte leaves. While the last entry is unknown to the database nothing is reserved and nothing is
+sent (quarantine), until a person has reconciled and accepted (`blankforms journal accept`).
+
+Entries are lines: time, number, count of sendings, operation, certificate. A line that a crash cut
+short was never sent.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Integer, String, select
+from sqlalchemy.orm import Session
+
+from models.bulk import chunks, rows_table
+from models.submissions import Submission
+
+_LINE: Final = re.compile(r"(\S+) ([0-9A-Z]{1,32}) ([0-9]{1,9}) (verify|void) ([0-9A-Z]{1,20})\n")
+_ACCEPTED: Final = "# accepted "
+_TAIL_BYTES: Final = 4096
+"""More than one line and what a crash may have left behind it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One sending, noted before it was made."""
+
+    at: str
+    number: str
+    count: int
+    action: str
+    certificate: str
+
+
+class Journal:
+    """The file. Several processes may write; a line is one write."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def note(self, entries: Iterable[Entry]) -> None:
+        """Append and wait for the disk: when this returns, the entries outlive the machine."""
+        lines = [f"{e.at} {e.number} {e.count} {e.action} {e.certificate}\n" for e in entries]
+        self._append("".join(lines))
+
+    def accept(self, by: str, now: datetime) -> None:
+        """What was noted so far is not compared any more."""
+        self._append(f"{_ACCEPTED}{now.isoformat()} {' '.join(by.split())}\n")
+
+    def behind(self, session: Session) -> bool:
+        """Whether the database does not know the last entry: it is older than the journal."""
+        last = next(iter(reversed(list(_entries(self._tail())))), None)
+        return last is not None and bool(_unknown(session, [last]))
+
+    def unknown(self, session: Session) -> Iterator[Entry]:
+        """Every entry since the last acceptance that the database does not know, oldest first."""
+        for some in chunks(_entries(self._lines())):
+            yield from _unknown(session, some)
+
+    def _append(self, text: str) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        new = not self.path.exists()
+        with open(self.path, "ab+", opener=_private) as file:
+            if file.tell() and not self._tail()[-1].endswith("\n"):
+                text = "\n" + text  # behind what a crash cut short
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        if new:
+            folder = os.open(self.path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)  # a new file's name is on the disk too
+            finally:
+                os.close(folder)
+
+    def _tail(self) -> list[str]:
+        try:
+            with self.path.open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+                return file.read().decode(errors="replace").splitlines(keepends=True)
+        except FileNotFoundError:
+            return []
+
+    def _lines(self) -> Iterator[str]:
+        """The lines behind the last acceptance."""
+        try:
+            with self.path.open(encoding="utf-8", errors="replace") as file:
+                begin = 0
+                while line := file.readline():
+                    if line.startswith(_ACCEPTED):
+                        begin = file.tell()
+                file.seek(begin)
+                yield from iter(file.readline, "")
+        except FileNotFoundError:
+            return
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _entries(lines: Iterable[str]) -> Iterator[Entry]:
+    """The entries among the lines; an acceptance hides what is before it."""
+    found: list[Entry] = []
+    for line in lines:
+        if line.startswith(_ACCEPTED):
+            found.clear()
+        elif match := _LINE.fullmatch(line):
+            at, number, count, action, certificate = match.groups()
+            found.append(Entry(at, number, int(count), action, certificate))
+    return iter(found)
+
+
+def _unknown(session: Session, entries: Sequence[Entry]) -> list[Entry]:
+    given = rows_table(
+        session, {"number": String(), "count": Integer()}, [(e.number, e.count) for e in entries]
+    )
+    found = session.execute(
+        select(given.c.number, given.c.count)
+        .join(Submission, Submission.number == given.c.number)
+        .where(Submission.send_count >= given.c.count)
+    )
+    known = {(r.number, r[1]) for r in found}
+    return [e for e in entries if (e.number, e.count) not in known]

@@ -1,0 +1,130 @@
+"""A backup was restored: customs remembers what the database has forgotten."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import func, select
+
+from models.errors import DatabaseRestored, NotReconciled
+from models.states import FormState, SubmissionState
+from models.stock import Discrepancy, Form
+from models.submissions import Submission
+from tasks import quarantine, reconciliation, repairing, sending, submission
+from tasks.journal import Entry, Journal
+from tasks.repair_actions import Order
+from tests.factories import (
+    SAMPLE_CERTIFICATES,
+    agent_certificate,
+    bring_in,
+    certificate_number,
+    confirm,
+    upload,
+)
+from tests.restoring import backup, restore
+
+CERTIFICATES = [certificate_number("B", n) for n in range(1, 7)]
+
+
+def orders(certificates):
+    return [(c, "核销", "", "2") for c in certificates]
+
+
+def count(world, query):
+    with world.context.database.read() as session:
+        return session.scalar(select(func.count()).select_from(query.subquery()))
+
+
+@pytest.fixture
+def restored(world):
+    """Three certificates were in the backup, three more were verified after it."""
+    bring_in(world, certificates=[*SAMPLE_CERTIFICATES, *map(agent_certificate, range(1, 7))])
+    confirm(world, upload(world, orders(CERTIFICATES[:3])))
+    world.drain()
+    world.clock.forward(seconds=5)
+    taken = backup(world.context.database)
+    confirm(world, upload(world, orders(CERTIFICATES[3:])))
+    world.drain()
+    restore(world.context.database, taken)
+    return world
+
+
+def test_nothing_is_reserved_and_nothing_sent(restored):
+    before = len(restored.customs.messages())
+    batch = upload(restored, orders(CERTIFICATES[3:]))
+    with pytest.raises(DatabaseRestored):
+        confirm(restored, batch)
+    assert sending.send(restored.context) == 0
+    assert len(restored.customs.messages()) == before
+
+
+def test_every_message_that_the_database_forgot_is_listed(restored):
+    assert [e.certificate for e in quarantine.unknown(restored.context)] == CERTIFICATES[3:]
+
+
+def test_what_was_signed_in_the_backup_is_not_sent_before_a_person_says_so(world):
+    bring_in(world, certificates=[*SAMPLE_CERTIFICATES, *map(agent_certificate, range(1, 7))])
+    batch = upload(world, orders(CERTIFICATES[:2]))
+    confirm(world, batch)
+    submission.prepare(world.context, batch)
+    submission.sign(world.context)
+    taken = backup(world.context.database)
+    world.drain()
+    restore(world.context.database, taken)
+    world.clock.forward(hours=1)
+    posts = len(world.customs.messages())
+    assert sending.send(world.context) == 0
+    assert (
+        count(world, select(Submission.id).where(Submission.state == SubmissionState.SIGNED)) == 2
+    )
+    world.clock.forward(hours=1)
+    reconciled(world)
+    quarantine.accept(world.context, "值班")
+    world.drain()
+    world.assert_sound()
+    assert len(world.customs.messages()) == posts
+
+
+def reconciled(world):
+    run = reconciliation.open_run(world.context)
+    reconciliation.reconcile(world.context, run, 60)
+    repairing.repair(world.context, run, [], Order("值班", "恢复备份"))
+
+
+def test_it_ends_after_a_reconciliation_and_customs_is_believed(restored):
+    with pytest.raises(NotReconciled):
+        quarantine.accept(restored.context, "值班")
+    restored.clock.forward(hours=1)
+    reconciled(restored)
+    forgotten = quarantine.accept(restored.context, "值班")
+    assert len(forgotten) == 3
+    assert quarantine.unknown(restored.context) == []
+    assert quarantine.accept(restored.context, "值班") == []
+    assert count(restored, select(Form.id).where(Form.state == FormState.VERIFIED)) == 12
+    assert count(restored, select(Form.id).where(Form.outside)) == 6
+    listed = select(Discrepancy.id).where(Discrepancy.kind == "sent_before_restore")
+    assert count(restored, listed) == 3
+    confirm(restored, upload(restored, [(CERTIFICATES[0], "核销", "", "1")]))
+    restored.drain()
+    effects = restored.customs.effects()
+    assert len(effects) == 13
+
+
+def test_the_journal_survives_a_line_that_a_crash_cut_short(database, tmp_path):
+    journal = Journal(tmp_path / "j" / "sent")
+    journal.note([Entry("2026-01-01T00:00:00+00:00", "A1", 1, "verify", "B1")])
+    with journal.path.open("ab") as file:
+        file.write(b"2026-01-01T00:00:01+00:00 A2 1 ver")
+    with database.read() as session:
+        assert [e.number for e in journal.unknown(session)] == ["A1"]
+    journal.note([Entry("2026-01-01T00:00:02+00:00", "A3", 1, "void", "B1")])
+    with database.read() as session:
+        assert [e.number for e in journal.unknown(session)] == ["A1", "A3"]
+        assert journal.behind(session)
+
+
+def test_a_database_that_knows_everything_is_not_restored(world):
+    bring_in(world, certificates=[*SAMPLE_CERTIFICATES, *map(agent_certificate, range(1, 7))])
+    confirm(world, upload(world, orders(CERTIFICATES)))
+    world.drain()
+    assert quarantine.unknown(world.context) == []
+    assert world.context.journal.path.stat().st_mode & 0o077 == 0
