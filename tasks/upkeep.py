@@ -6,20 +6,24 @@ The sweep is the guarantee: a lost message, a killed worker, an emptied broker c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy.orm import Session
 
 from config.names import Task
+from config.settings import Settings
+from models.base import Base
 from models.batches import Batch, BatchRow, Item
 from models.links import customs_link
 from models.low_stock import stocks_to_count, watch_stock
 from models.notifications import Delivery
 from models.runs import plan_next_run
-from models.states import BatchState, DeliveryState
+from models.states import BatchState, DeliveryState, SubmissionState
 from models.stock import Stock
+from models.submissions import CustomsLink, Submission
 from tasks import pipeline
 from tasks.app import app
 from tasks.context import Context, current
@@ -32,6 +36,9 @@ UNCONFIRMED_KEPT: Final = timedelta(days=7)
 TOLD_KEPT: Final = timedelta(days=90)
 """How long deliveries are kept: as long as customs keeps receipts."""
 
+LONGEST_PAUSE: Final = timedelta(hours=1)
+"""No step waits longer: it is the most that customs' Retry-After is heeded."""
+
 CLEARED_TOGETHER: Final = 20
 _UNCONFIRMED: Final = (BatchState.RECEIVED, BatchState.CHECKED, BatchState.UNREADABLE)
 
@@ -41,11 +48,43 @@ def sweep(context: Context) -> list[tuple[Task, tuple[int, ...]]]:
     with context.database.write() as session:
         customs_link(session, context.now())  # polling is due from the first sweep on
         plan_next_run(session, context.now(), context.settings.reconcile_hour)
+        _bring_near(session, context.settings, context.now())
     with context.database.read() as session:
         rings = list(pipeline.due(session, context.now()))
     for task, ids in rings:
         context.ring(task, *ids)
     return rings
+
+
+def _bring_near(session: Session, settings: Settings, now: datetime) -> None:
+    """What a clock that ran ahead left for later than anything ever waits is due now.
+
+    A lease brought near still outlasts the call that it guards: the call counts its time itself.
+    """
+    waits = (
+        (CustomsLink, CustomsLink.poll_at, timedelta(seconds=settings.poll_seconds)),
+        (CustomsLink, CustomsLink.closed_until, LONGEST_PAUSE),
+        (Submission, Submission.next_attempt_at, LONGEST_PAUSE),
+    )
+    for table, column, most in waits:
+        session.execute(
+            update(table)
+            .where(column > now + most, *_open(table))
+            .values({column: now})
+            .execution_options(synchronize_session=False)
+        )
+    lease = timedelta(seconds=settings.lease_seconds)
+    session.execute(
+        update(Submission)
+        .where(Submission.state == SubmissionState.SENDING, Submission.lease_until > now + lease)
+        .values(lease_until=now + lease)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _open(table: type[Base]) -> tuple[ColumnElement[bool], ...]:
+    waiting = (SubmissionState.PREPARED, SubmissionState.SIGNED, SubmissionState.IN_DOUBT)
+    return (Submission.state.in_(waiting),) if table is Submission else ()
 
 
 def clear_unconfirmed(context: Context) -> Sequence[int]:

@@ -12,11 +12,12 @@ import random
 import shutil
 import sys
 import tempfile
+import threading
 import time
 import uuid
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from tests.conftest import admin
 from tests.faults.bugs import BUGS
 from tests.faults.campaign import FAULTS
 from tests.faults.rig import Trial, Verdict, Zygote
+from tests.faults.systems import SYSTEM_FAULTS, system_trial
 
 BUG_TRIALS = 6
 """A seeded bug is caught by one of so many trials of each of its faults, or it is not caught."""
@@ -82,15 +84,21 @@ class Campaign:
         home = self.folder / f"t{uuid.uuid4().hex[:8]}"
         began = time.monotonic()
         with self.databases.fresh(kind, home) as url:
-            trial = Trial(self.zygote, home, url, seed, bug)
             try:
-                verdict = FAULTS[fault](trial)
-            except AssertionError as error:
-                verdict = Verdict([str(error)])
-            finally:
-                trial.close()
+                verdict = self._judged(fault, home, url, seed, bug)
+            except Exception as error:
+                verdict = Verdict([f"{type(error).__name__}: {error}"])
         verdict.seconds = time.monotonic() - began
         return verdict
+
+    def _judged(self, fault: str, home: Path, url: str, seed: int, bug: str) -> Verdict:
+        if fault in SYSTEM_FAULTS:
+            return system_trial(fault, home, url, seed)
+        trial = Trial(self.zygote, home, url, seed, bug)
+        try:
+            return FAULTS[fault](trial)
+        finally:
+            trial.close()
 
     def close(self) -> None:
         self.zygote.close()
@@ -104,6 +112,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int)
     parser.add_argument("--trials", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=1e9)
+    parser.add_argument("--jobs", type=int, default=1, help="trials at the same time")
     parser.add_argument("--no-bugs", action="store_true")
     chosen = parser.parse_args()
     seed = chosen.seed if chosen.seed is not None else random.SystemRandom().randrange(10**6)
@@ -111,36 +120,75 @@ def main() -> int:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     folder = Path(tempfile.mkdtemp(prefix="bf-faults-"))
     folder.chmod(0o755)
-    campaign = Campaign(folder)
+    campaigns = []
     try:
-        failed = _faults(campaign, chosen, seed)
-        missed = 0 if chosen.no_bugs or chosen.only else _bugs(campaign, seed)
+        for n in range(chosen.jobs):
+            (folder / f"j{n}").mkdir(mode=0o755)
+            campaigns.append(Campaign(folder / f"j{n}"))
+        failed = _faults(campaigns, chosen, seed)
+        missed = 0 if chosen.no_bugs or chosen.only else _bugs(campaigns[0], seed)
     finally:
-        campaign.close()
+        for campaign in campaigns:
+            campaign.close()
         shutil.rmtree(folder, ignore_errors=True)
     return 1 if failed or missed else 0
 
 
-def _faults(campaign: Campaign, chosen: argparse.Namespace, seed: int) -> int:
+def _plan(chosen: argparse.Namespace, seed: int) -> list[tuple[str, str, int]]:
+    """Fault, database and seed of every trial. A whole system takes ten times as long as the other
+    trials, so it gets a tenth of the rounds, on one database after the other."""
     kinds = chosen.database or ["sqlite", "postgresql"]
-    names = [n for n in FAULTS if not chosen.only or n in chosen.only]
-    score: dict[str, list[Verdict]] = defaultdict(list)
-    end = time.monotonic() + chosen.minutes * 60
+    plan = []
     for round_ in range(chosen.trials):
-        for name in names:
-            for kind in kinds:
-                if time.monotonic() > end:
-                    break
-                verdict = campaign.trial(name, kind, seed + round_)
+        plan += [
+            (name, kind, seed + round_)
+            for name in FAULTS
+            if not chosen.only or name in chosen.only
+            for kind in kinds
+        ]
+        if round_ % 10 == 0:
+            plan += [
+                (name, kinds[(round_ // 10 + n) % len(kinds)], seed + round_)
+                for n, name in enumerate(SYSTEM_FAULTS)
+                if not chosen.only or name in chosen.only
+            ]
+    return plan
+
+
+def _faults(campaigns: Sequence[Campaign], chosen: argparse.Namespace, seed: int) -> int:
+    """Every trial of the plan, some at the same time; gives how many failed."""
+    score: dict[str, list[Verdict]] = defaultdict(list)
+    plan = iter(_plan(chosen, seed))
+    end = time.monotonic() + chosen.minutes * 60
+    lock = threading.Lock()
+
+    def work(campaign: Campaign) -> None:
+        while time.monotonic() < end:
+            with lock:
+                name, kind, its_seed = next(plan, ("", "", 0))
+            if not name:
+                return
+            verdict = campaign.trial(name, kind, its_seed)
+            with lock:
                 score[name].append(verdict)
                 if not verdict.well:
                     print(f"FAILED {name} {kind}: " + "; ".join(verdict.wrong)[:1500])
-                    print(f"  repeat: python -m tests.faults --only {name} --database {kind}"
-                          f" --seed {seed + round_}", flush=True)  # fmt: skip
+                    print(f"  repeat: python -m tests.faults --only '{name}' --database {kind}"
+                          f" --seed {its_seed} --no-bugs", flush=True)  # fmt: skip
+
+    threads = [threading.Thread(target=work, args=(campaign,)) for campaign in campaigns]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return _print_score(score)
+
+
+def _print_score(score: dict[str, list[Verdict]]) -> int:
     total = sum(map(len, score.values()))
     failed = sum(not v.well for verdicts in score.values() for v in verdicts)
     print(f"{'fault':32} trials failed parked   died  slowest")
-    for name, verdicts in score.items():
+    for name, verdicts in sorted(score.items()):
         bad = sum(not v.well for v in verdicts)
         print(f"{name:32} {len(verdicts):6} {bad:6} {sum(v.parked for v in verdicts):6}"
               f" {sum(v.died for v in verdicts):6}"

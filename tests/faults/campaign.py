@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from config.crash import Point
 from customs.simulator.faults import FaultScript
+from tests.faults import surroundings
 from tests.faults.rig import Trial, Verdict
 
 CLIENT_POINTS = (
@@ -161,6 +162,16 @@ FAULTS: dict[str, Callable[[Trial], Verdict]] = {
     "kill": kill_at_random(signal.SIGKILL),
     "stop": kill_at_random(signal.SIGSTOP),
     "database": database_locked,
+    "clock:ahead": surroundings.clock(7200),
+    "clock:behind": surroundings.clock(-7200),
+    "redelivery": surroundings.redelivery,
+    "callback storm": surroundings.storm,
+    "restored": surroundings.restored,
+    "disk full": surroundings.disk_full,
+    "killed in commit": surroundings.server_killed,
+    "commit lost": surroundings.commit_lost,
+    "card away": surroundings.card_away,
+    **{f"crash:{p}": surroundings.delivery(p) for p in DELIVERY_POINTS},
     **{f"crash:{p}": crash(p) for p in (*CLIENT_POINTS, *WORKER_POINTS, Point.CALLBACK_STORED)},
     **{f"crash:{p}": night_crash(p) for p in NIGHT_POINTS},
     **{

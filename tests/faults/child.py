@@ -7,13 +7,16 @@ out, so that everything rests on the table of due work, as after an emptied brok
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import sys
 import time
 import traceback
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from sqlalchemy import event
 from werkzeug.serving import make_server
 
 from config.crash import arm
@@ -30,7 +33,7 @@ from tests.use_cases import USE_CASES
 from webhook.app import create_app
 from workers.bootstrap import build_context, prepare_home
 
-IDLE_SECONDS = 0.02
+IDLE_SECONDS = 0.05
 
 
 def client(context: Context, home: Path, sheet: str = "orders.csv", go: str = "") -> None:
@@ -52,13 +55,35 @@ def client(context: Context, home: Path, sheet: str = "orders.csv", go: str = ""
             raise
 
 
-def worker(context: Context, home: Path) -> None:
-    """Do what is due until told to stop by the file `stop`; what fails is due again."""
+def worker(
+    context: Context,
+    home: Path,
+    repeat: int = 1,
+    shift: float = 0,
+    kill_in_sync: int = 0,
+    full: bool = False,
+) -> None:
+    """Do what is due until told to stop by the file `stop`; what fails is due again.
+
+    `repeat`: every ring comes so often; `shift`: this machine's clock goes so many seconds wrong;
+    `kill_in_sync`: dies inside that call of fsync; `full`: the database file may not grow.
+    """
+    if kill_in_sync:
+        ctypes.CDLL(None).sync_kill_arm(kill_in_sync)
+    if full:
+        event.listen(
+            context.database.engine,
+            "connect",
+            lambda connection, _: connection.execute("PRAGMA max_page_count = 1"),
+        )
+        context.database.engine.dispose()
+    if shift:
+        context.now = lambda: datetime.now(UTC) + timedelta(seconds=shift)
     while not (home / "stop").exists():
         upkeep.sweep(context)
         with context.database.read() as session:
             due = list(pipeline.due(session, context.now()))
-        for task, ids in due:
+        for task, ids in due * repeat:
             try:
                 USE_CASES[task](context, *ids)
             except (BlankformsError, GatewayUnreachable) as error:
@@ -97,7 +122,7 @@ def run(order: dict) -> None:
     prepare_home(settings)
     context = build_context(settings)
     context.ring = lambda *_: None
-    ROLES[order["role"]](context, home, **{k: order[k] for k in ("sheet", "go") if k in order})
+    ROLES[order["role"]](context, home, **order.get("more", {}))
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -29,8 +30,10 @@ from customs.simulator.faults import FaultScript
 from models.database import Database
 from models.invariants import LedgerEffect, LedgerMessage, broken_against_ledger, broken_invariants
 from tasks import audit
+from tasks.context import Context
 from tests.acceptance.system import free_port
 from tests.factories import EXPORTER, HEADER, SENDER, certificate_number
+from workers.bootstrap import build_context
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 HEAL_SECONDS = 40.0
@@ -50,6 +53,7 @@ QUICK = {
     "CALLBACK_SECRETS": SECRET,
     "NOTIFICATION_KEY": "k" * 40,
     "RECONCILE_HOUR": "23",
+    "NOTIFY_NETWORKS": "127.0.0.0/8",
 }
 
 
@@ -58,10 +62,17 @@ class Zygote:
 
     def __init__(self) -> None:
         reader, writer = os.pipe()
+        self._preload = tempfile.TemporaryDirectory(prefix="bf-preload-")
+        self.card = Path(self._preload.name) / "card"
+        ensure_key_file(self.card, SENDER)
+        library = Path(self._preload.name) / "sync_kill.so"
+        source = Path(__file__).parent / "sync_kill.c"
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.child", str(writer)],
             stdin=subprocess.PIPE,
             pass_fds=(writer,),
+            env={**os.environ, "LD_PRELOAD": str(library)},
         )
         os.close(writer)
         self._started: queue.Queue[int] = queue.Queue()
@@ -82,9 +93,9 @@ class Zygote:
                         self._news.notify_all()
 
     def start(
-        self, role: str, environ: dict[str, str], crash: str = "", bug: str = "", **more: str
+        self, role: str, environ: dict[str, str], crash: str = "", bug: str = "", **more: object
     ) -> int:
-        order = {"role": role, "environ": environ, "crash": crash, "bug": bug, **more}
+        order = {"role": role, "environ": environ, "crash": crash, "bug": bug, "more": more}
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
         self._process.stdin.flush()
         return self._started.get(timeout=60)
@@ -114,6 +125,7 @@ class Zygote:
     def close(self) -> None:
         self._process.stdin.close()
         self._process.wait()
+        self._preload.cleanup()
 
 
 class WatchedCustoms(SimulatedCustoms):
@@ -159,7 +171,7 @@ class Trial:
         self.random = random.Random(seed)
         self.database_url = database_url
         home.mkdir(parents=True)
-        ensure_key_file(home / "card", SENDER)
+        shutil.copytree(zygote.card, home / "card")
         self.port = free_port()
         self._customs()
         self.environ = {
@@ -168,6 +180,7 @@ class Trial:
         }  # fmt: skip
         self.database = Database(load_settings(self.environ).sqlalchemy_url)
         self.pids: list[int] = []
+        self._context: Context | None = None
         self.allow_refusals = False
         self.allow_repeats = False
         self._books()
@@ -196,7 +209,7 @@ class Trial:
     def _tick(self, work) -> None:
         while not self._over.is_set():
             if work() == 0:
-                self._over.wait(0.03)
+                self._over.wait(0.06)
 
     def _books(self) -> None:
         from datetime import UTC, datetime
@@ -233,7 +246,7 @@ class Trial:
 
     # -- processes ------------------------------------------------------------------------------
 
-    def start(self, role: str, crash: str = "", **more: str) -> int:
+    def start(self, role: str, crash: str = "", **more: object) -> int:
         pid = self.zygote.start(role, self.environ, crash, self.bug, **more)
         self.pids.append(pid)
         return pid
@@ -248,6 +261,13 @@ class Trial:
             crash = ""
         raise AssertionError(f"{role} ended with {status}")
 
+    @property
+    def sqlite(self) -> bool:
+        return self.database.engine.dialect.name == "sqlite"
+
+    def ledger(self, sql: str) -> list[tuple]:
+        return [tuple(row) for row in self.customs.ledger.read(sql)]
+
     def one(self, sql: str) -> object:
         with self.database.read() as session:
             return session.execute(text(sql)).scalar()
@@ -259,18 +279,18 @@ class Trial:
             " OR (state IN ('finished', 'cancelled') AND reported_at IS NULL)"
         ) and not self.one("SELECT COUNT(*) FROM inbox WHERE state = 'received'")
 
-    def heal(self, seconds: float = HEAL_SECONDS) -> bool:
+    def heal(self, seconds: float = HEAL_SECONDS, **more: object) -> bool:
         """Keep a worker alive until everything has come to rest."""
         end = time.monotonic() + seconds
         worker = None
         while time.monotonic() < end:
             if worker is None or self.zygote.status(worker) is not None:
-                worker = self.start("worker")
+                worker = self.start("worker", **more)
             if self.settled():
                 time.sleep(0.3)  # receipts that come twice, or late, come now
                 if self.settled():
                     return True
-            time.sleep(0.05)
+            time.sleep(0.1)
         return False
 
     # -- the referee ----------------------------------------------------------------------------
@@ -304,14 +324,16 @@ class Trial:
             for pid in self.pids
             if pid not in self.zygote.killed
         )
-        findings = list(audit.verify(self._context(), audit.Verified(), every_anchor=False))
+        findings = list(audit.verify(self.context(), audit.Verified(), every_anchor=False))
         verdict.wrong += [f"history: {f}" for f in findings[:3]]
         return verdict
 
-    def _context(self):
-        from types import SimpleNamespace
-
-        return SimpleNamespace(database=self.database, settings=load_settings(self.environ))
+    def context(self) -> Context:
+        """A context of the referee's own, on the trial's database."""
+        if self._context is None:
+            self._context = build_context(load_settings(self.environ))
+            self._context.ring = lambda *_: None
+        return self._context
 
     def _states(self) -> dict[str, int]:
         with self.database.read() as session:
@@ -386,4 +408,6 @@ class Trial:
             thread.join()
         self.server.server_close()
         self.database.close()
+        if self._context is not None:
+            self._context.close()
         shutil.rmtree(self.home, ignore_errors=True)

@@ -1,0 +1,279 @@
+"""Faults of what surrounds the processes: clocks, callbacks, the disk, the database server, the card."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+
+from config.crash import Point
+from models.states import NotificationType
+from net.webhooks import sign
+from tasks import endpoints, quarantine
+from tests.faults.proxy import proxy
+from tests.faults.rig import SECRET, Trial, Verdict
+from tests.receiver import receiver
+from tests.restoring import backup, restore
+
+
+def clock(seconds: float) -> Callable[[Trial], Verdict]:
+    """A worker whose clock is wrong is killed; one whose clock is right goes on.
+
+    Less than an hour ahead cannot be told from customs asking to wait: it costs that long. A sending
+    that a fast clock dated into the future is believed lost only when that time has come: the trial
+    lets it come.
+    """
+
+    def run(trial: Trial) -> Verdict:
+        trial.to_the_end("client")
+        wrong = trial.start("worker", shift=seconds)
+        time.sleep(trial.random.uniform(0.1, 1.0))
+        trial.zygote.kill(wrong)
+        if seconds > 0 and not trial.heal(4):
+            for pid in trial.pids:
+                trial.zygote.kill(pid)
+            return trial.verdict(rested=trial.heal(shift=seconds + 60))
+        return trial.verdict(rested=trial.heal())
+
+    return run
+
+
+def redelivery(trial: Trial) -> Verdict:
+    """Every ring comes five times, to each of two workers."""
+    trial.start("web")
+    trial.to_the_end("client")
+    for _ in range(2):
+        trial.start("worker", repeat=5)
+    return trial.verdict(rested=trial.heal())
+
+
+def storm(trial: Trial) -> Verdict:
+    """Callbacks twice, in the wrong order, a day old, forged, contradictory, about nothing of ours."""
+    web = trial.start("web")
+    trial.to_the_end("client")
+    trial.start("worker")
+    refused: list[str] = []
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        rows = trial.customs.ledger.read("SELECT receipt_id, xml FROM receipt ORDER BY id")
+        for row in trial.random.sample(rows, len(rows)):
+            _call(trial, row["receipt_id"], row["xml"], refused)
+        if trial.settled():
+            break
+        time.sleep(0.1)
+    verdict = trial.verdict(rested=trial.heal())
+    verdict.wrong += refused
+    if trial.zygote.status(web) is not None:
+        verdict.wrong.append("the web process ended")
+    return verdict
+
+
+def _call(trial: Trial, receipt_id: str, xml: str, refused: list[str]) -> None:
+    """One receipt in every way that a stranger or a confused customs would tell it."""
+    now = int(time.time())
+    opposite = re.sub(r"<FormState>\d<", "<FormState>1<", xml).replace(
+        "<RepCode>0000<", "<RepCode>2103<"
+    )
+    unknown = re.sub(r"<EtpsPreentNo>\w+<", "<EtpsPreentNo>NOBODYS<", xml)
+    for name, at, body_xml, secret, wanted in (
+        ("once", now, xml, SECRET, 202),
+        ("again", now, xml, SECRET, 202),
+        ("a day old", now - 86400, xml, SECRET, 401),
+        ("forged", now, xml, "whsec_" + "AAAA" * 8, 401),
+        ("contradictory", now, opposite, SECRET, 202),
+        ("unknown", now, unknown, SECRET, 202),
+        ("unreadable", now, xml[: len(xml) // 2], SECRET, 202),
+    ):
+        data = {"receiptId": receipt_id, "xml": body_xml}
+        body = json.dumps({"type": "receipt.created", "data": data}).encode()
+        headers = {
+            "webhook-id": f"msg_{receipt_id}_{name.split()[0]}",
+            "webhook-timestamp": str(at),
+            "webhook-signature": sign(secret, f"msg_{receipt_id}_{name.split()[0]}", at, body),
+        }
+        line = http.client.HTTPConnection("127.0.0.1", trial.port, timeout=10)
+        try:
+            line.request("POST", "/callbacks/customs", body, headers)
+            status = line.getresponse().status
+        except OSError:
+            continue  # the web process is not up yet: customs calls again
+        finally:
+            line.close()
+        if status != wanted:
+            refused.append(f"callback {name}: {status}, not {wanted}")
+
+
+def restored(trial: Trial) -> Verdict:
+    """An older database comes back: nothing is sent, everything is listed, then customs is believed."""
+    taken = backup(trial.database)
+    trial.to_the_end("client")
+    rested = trial.heal()
+    verdict = trial.verdict(rested=rested)
+    for pid in trial.pids:
+        trial.zygote.kill(pid)
+    sent = {n for (n,) in trial.ledger("SELECT number FROM message")}
+    restore(trial.database, taken)
+    posts = len(trial.customs.posts)
+    if trial.zygote.wait(trial.start("client"), 30) == 0:
+        verdict.wrong.append("a clerk could confirm on a database that was restored")
+    worker = trial.start("worker")
+    time.sleep(1.0)
+    trial.zygote.kill(worker)
+    listed = {e.number for e in quarantine.unknown(trial.context())}
+    if listed != sent:
+        verdict.wrong.append(f"listed {len(listed)} messages, {len(sent)} were sent")
+    time.sleep(1.1)  # the journal counts in seconds
+    trial.to_the_end("night")
+    quarantine.accept(trial.context(), "值班")
+    trial.heal(5)
+    if len(trial.customs.posts) != posts:
+        verdict.wrong.append(f"{len(trial.customs.posts) - posts} messages sent in quarantine")
+    theirs = dict(trial.ledger("SELECT serial, state FROM form"))
+    states = {"2": "verified", "3": "voided", "1": "issued"}
+    with trial.database.read() as session:
+        for serial, state in session.execute(text("SELECT serial, state FROM form")):
+            if states[theirs[serial]] != state:
+                verdict.wrong.append(f"{serial}: {state} here, {theirs[serial]} at customs")
+    return verdict
+
+
+def disk_full(trial: Trial) -> Verdict:
+    """No page more, or no row more, for a while."""
+    trial.to_the_end("client")
+    if trial.sqlite:
+        worker = trial.start("worker", full=True)
+        time.sleep(trial.random.uniform(0.5, 1.5))
+        trial.zygote.kill(worker)
+        return trial.verdict(rested=trial.heal())
+    table = trial.random.choice(["attempt", "inbox", "form_event", "receipt_line"])
+    with trial.database.write() as session:
+        session.execute(text(
+            "CREATE FUNCTION no_space() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " RAISE EXCEPTION 'no space left on device' USING ERRCODE = '53100'; END $$"))  # fmt: skip
+        session.execute(
+            text(f"CREATE TRIGGER full_disk BEFORE INSERT ON {table} EXECUTE FUNCTION no_space()")
+        )
+    trial.start("worker")
+    time.sleep(trial.random.uniform(0.5, 1.5))
+    with trial.database.write() as session:
+        session.execute(text(f"DROP TRIGGER full_disk ON {table}"))
+    return trial.verdict(rested=trial.heal())
+
+
+def server_killed(trial: Trial) -> Verdict:
+    """PostgreSQL loses a backend to SIGKILL: it ends every connection at once and recovers from its WAL."""
+    if trial.sqlite:
+        return killed_in_commit(trial)
+    trial.to_the_end("client")
+    trial.start("worker")
+    time.sleep(trial.random.uniform(0.05, 0.8))
+    with trial.database.engine.connect() as other:
+        pid = other.execute(text(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+            " AND pid <> pg_backend_pid() AND backend_type = 'client backend' LIMIT 1")).scalar()  # fmt: skip
+    if pid is not None:
+        os.kill(int(pid), signal.SIGKILL)
+    trial.database.engine.dispose()
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        try:
+            with trial.database.engine.connect() as other:
+                other.execute(text("SELECT 1"))
+            break
+        except OperationalError:
+            time.sleep(0.1)  # it is recovering
+    return trial.verdict(rested=trial.heal())
+
+
+def killed_in_commit(trial: Trial) -> Verdict:
+    """SQLite: killed between the frames of the log and the end of the commit, in `fdatasync`."""
+    trial.to_the_end("client")
+    for _ in range(3):
+        worker = trial.start("worker", kill_in_sync=trial.random.randint(2, 25))
+        trial.zygote.wait(worker, 6)
+        trial.zygote.kill(worker)
+    return trial.verdict(rested=trial.heal())
+
+
+def commit_lost(trial: Trial) -> Verdict:
+    """The answers to some COMMITs are lost, with their connections. SQLite has no such answer."""
+    if trial.sqlite:
+        return killed_in_commit(trial)
+    url = trial.environ["DATABASE_URL"]
+    parts = urlsplit(url)
+    folder = parse_qs(parts.query)["host"][0]
+    port = parse_qs(parts.query).get("port", ["5432"])[0]
+    trial.to_the_end("client")
+    with proxy(Path(folder) / f".s.PGSQL.{port}") as line:
+        through = parts._replace(
+            netloc=f"{parts.username or 'postgres'}:@127.0.0.1:{line.port}", query=""
+        )
+        trial.environ["DATABASE_URL"] = through.geturl()
+        line.lose_commits = 3
+        worker = trial.start("worker")
+        end = time.monotonic() + 6
+        while line.lose_commits and time.monotonic() < end and trial.zygote.status(worker) is None:
+            time.sleep(0.02)
+        if not line.lost:
+            return Verdict(["no COMMIT went through the proxy"])
+        trial.zygote.kill(worker)
+    trial.environ["DATABASE_URL"] = url
+    return trial.verdict(rested=trial.heal())
+
+
+def card_away(trial: Trial) -> Verdict:
+    """The key is not there for a while, and comes back."""
+    trial.to_the_end("client")
+    card, away = trial.home / "card" / "test-key.pem", trial.home / "away.pem"
+    card.rename(away)
+    worker = trial.start("worker")
+    time.sleep(0.5)
+    trial.zygote.kill(worker)
+    away.rename(card)
+    unsigned = trial.one("SELECT COUNT(*) FROM submission WHERE state = 'prepared'")
+    verdict = trial.verdict(rested=trial.heal())
+    if not unsigned or trial.one("SELECT state FROM card") != "ready":
+        verdict.wrong.append("nothing waited for the card, or it is not said to be back")
+    return verdict
+
+
+def delivery(point: Point) -> Callable[[Trial], Verdict]:
+    """SIGKILL while an endpoint is told; it hears of everything, perhaps twice, under the same id."""
+
+    def run(trial: Trial) -> Verdict:
+        with receiver() as ear:
+            added = endpoints.add(trial.context(), ear.url, [NotificationType.BATCH_FINISHED])
+            ear.secrets.append(added.secret)
+            trial.to_the_end("client")
+            armed = trial.start("worker", f"{point}:1")
+            trial.zygote.wait(armed, 20)
+            trial.zygote.kill(armed)
+            with trial.database.write() as session:  # the lease of the try that was killed runs out
+                session.execute(
+                    text("UPDATE delivery SET next_attempt_at = NULL WHERE state = 'x'")
+                )
+                session.execute(text("UPDATE delivery SET next_attempt_at = created_at FROM notification"
+                                     " WHERE notification.id = notification_id AND delivery.state = 'pending'"))  # fmt: skip
+            rested = trial.heal()
+            end = time.monotonic() + 10
+            pending = "SELECT COUNT(*) FROM delivery WHERE state = 'pending'"
+            while trial.one(pending) and time.monotonic() < end:
+                time.sleep(0.05)
+            verdict = trial.verdict(rested=rested)
+            if not verdict.died:
+                verdict.wrong.append("the point was never reached")
+            ids = {told["id"] for told in ear.got}
+            if trial.one(pending) or len(ids) != 1 or ear.bad:
+                verdict.wrong.append(f"told {len(ids)} notifications, badly signed {ear.bad[:1]}")
+        return verdict
+
+    return run

