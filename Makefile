@@ -23,8 +23,9 @@ lint: $(VENV)/installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/installed-dev
-	$(BIN)/python -m bench
+# QUICK=1: every part once and small, to see that it runs
+bench: $(VENV)/installed-dev system-packages
+	$(BIN)/python -m bench $(if $(QUICK),--quick)
 
 # FULL=1: many trials of every fault; else one of each on both databases. Then the seeded bugs.
 faults: $(VENV)/installed-dev

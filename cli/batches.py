@@ -22,6 +22,7 @@ from cli.runtime import (
     print_json,
     print_json_with_rows,
     print_table,
+    printable,
     shown_time,
     tell,
 )
@@ -199,7 +200,9 @@ def _print(
 ) -> None:
     console = out()
     title = t("批次", "batch")
-    console.print(f"{title} {batch.id}  {label(batch.state)}  {batch.file_name}", markup=False)
+    console.print(
+        f"{title} {batch.id}  {label(batch.state)}  {printable(batch.file_name)}", markup=False
+    )
     parts = [f"{label(o)} {outcomes[o]}" for o in RowOutcome if outcomes[o]]
     console.print(t("行: ", "rows: ") + ", ".join(parts), markup=False)
     forms = [f"{label(s)} {counts.forms[s]}" for s in FormState if counts.forms.get(s)]

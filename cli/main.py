@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from pathlib import Path
-from tempfile import gettempdir
+from tempfile import mkstemp
 
 from config.settings import ConfigurationError, load_settings
 from models.errors import BlankformsError, Exit
@@ -32,8 +31,9 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:  # noqa: BLE001 - the last resort: no traceback in front of a person
-        path = Path(gettempdir()) / f"blankforms-error-{os.getpid()}.txt"
-        path.write_text(traceback.format_exc(), encoding="utf-8")
+        handle, path = mkstemp(prefix="blankforms-error-", suffix=".txt")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(traceback.format_exc())
         text = t(
             f"程序内部错误({type(error).__name__})，数据未丢失；详情在 {path}，请反馈给开发者",
             f"internal error ({type(error).__name__}), no data lost; details in {path}",

@@ -18,6 +18,7 @@ from cli.runtime import (
     out,
     print_json_with_rows,
     print_table,
+    printable,
     tell,
 )
 from models.batches import Batch
@@ -301,7 +302,7 @@ def _print_plan(batch: Batch, counts: BatchCounts, rows: Iterator[RowResult]) ->
     problems = counts.rows.get(RowStatus.PROBLEM, 0)
     console = out()
     title = t("预检", "check")
-    console.print(f"{title}: {batch.file_name}  {batch.sheet}", markup=False)
+    console.print(f"{title}: {printable(batch.file_name)}  {printable(batch.sheet)}", markup=False)
     console.print(
         t(
             f"共 {batch.row_count} 行：可提交 {counts.rows.get(RowStatus.OK, 0)}，有问题 {problems}，"

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from config.log import set_up_logging
 from config.settings import Settings, load_settings
@@ -72,19 +73,24 @@ def print_json_with_rows(document: dict[str, Any], rows: Iterable[dict[str, Any]
     sys.stdout.write("\n  ]\n}\n")
 
 
+def printable(text: str) -> str:
+    """Text that only shows: what a sheet or customs sent must not steer the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 def print_table(titles: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
     """A plain table on stdout."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in titles:
         table.add_column(title, overflow="fold")
     for row in rows:
-        table.add_row(*("" if cell is None else str(cell) for cell in row))
+        table.add_row(*(Text("" if cell is None else printable(str(cell))) for cell in row))
     out().print(table)
 
 
 def tell(text: str) -> None:
     """A message for the person, on stderr."""
-    err().print(text, markup=False)
+    err().print(printable(text), markup=False)
 
 
 def interactive() -> bool:

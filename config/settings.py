@@ -13,10 +13,11 @@ from base64 import b64decode
 from collections.abc import Mapping
 from functools import cached_property
 from hashlib import sha256
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dotenv import dotenv_values
@@ -324,6 +325,17 @@ def _is_callback_secret(secret: str) -> bool:
     return secret.startswith("whsec_") and len(key) in range(24, 65)
 
 
+def _is_sealed(url: str) -> bool:
+    """Whether the token travels unseen: over TLS, or to an address inside (a front-end machine)."""
+    parts = urlsplit(url)
+    if parts.scheme == "https":
+        return True
+    try:
+        return ip_address(parts.hostname or "").is_private
+    except ValueError:
+        return parts.hostname == "localhost"
+
+
 def _check_together(settings: Settings) -> None:
     """Rules over several settings; each error names the settings concerned."""
     wrong: list[str] = []
@@ -334,6 +346,8 @@ def _check_together(settings: Settings) -> None:
     if settings.customs_url is not None:
         if not settings.customs_url.startswith(("http://", "https://")):
             wrong.append("CUSTOMS_URL: must begin with http:// or https://")
+        if urlsplit(settings.customs_url).username is not None:
+            wrong.append("CUSTOMS_URL: no user or password in it; the token is CUSTOMS_TOKEN_FILE")
         if not settings.enterprise_code:
             wrong.append("ENTERPRISE_CODE: needed with CUSTOMS_URL")
         if settings.customs_token is None:
@@ -354,6 +368,8 @@ def _check_together(settings: Settings) -> None:
     if settings.blankforms_env == "production":
         if settings.simulated:
             wrong.append("CUSTOMS_URL: needed in production, the simulator is refused")
+        elif not _is_sealed(settings.gateway_url):
+            wrong.append("CUSTOMS_URL: https:// in production, but for a private address")
         if settings.pkcs11_module is None:
             wrong.append("PKCS11_MODULE: needed in production, the key file is refused")
     if wrong:

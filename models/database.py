@@ -15,7 +15,8 @@ from typing import Any, Final
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import Connection, make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.orm import Session, sessionmaker
 
 from models.errors import DatabaseUnreachable
@@ -59,7 +60,9 @@ class Database:
 def _understandable_errors() -> Iterator[None]:
     try:
         yield
-    except OperationalError as error:
+    except NoConnectionFree as error:
+        raise DatabaseUnreachable(detail="no connection is free") from error
+    except (OperationalError, InterfaceError) as error:
         detail = str(error.orig).strip().splitlines()[0]
         raise DatabaseUnreachable(detail=detail) from error
 

@@ -33,6 +33,8 @@ ZIP_BYTES: Final = 1024**3
 ZIP_RATIO: Final = 150
 """Unpacked to packed, for parts over 1 MB: honest sheets are at 7-20."""
 ZIP_RATIO_FROM: Final = 1024**2
+PROLOGUE: Final = 4096
+"""Bytes at the beginning of a part in which a DTD would be."""
 COLUMNS: Final = 256
 HEADER_WITHIN: Final = 50
 """Rows in which the header row is looked for."""
@@ -156,9 +158,19 @@ def _check_archive(archive: zipfile.ZipFile) -> None:
         raise Refused("file_unreadable", "不是 xlsx 工作簿 / not an xlsx workbook")
     if any(name.endswith("vbaProject.bin") for name in names):
         raise Refused("file_unreadable", "含宏的工作簿不接受 / workbooks with macros are refused")
+    for part in parts:
+        if part.filename.endswith((".xml", ".rels")) and _declares(archive, part):
+            raise Refused("file_unreadable", "DTD")
     broken = archive.testzip()
     if broken is not None:
         raise Refused("file_unreadable", f"{broken}: CRC")
+
+
+def _declares(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> bool:
+    """Whether a part begins with a DTD: no spreadsheet program writes one."""
+    with archive.open(part) as stream:
+        start = stream.read(PROLOGUE).replace(b"\0", b"")  # UTF-16 too
+    return b"<!DOCTYPE" in start or b"<!ENTITY" in start
 
 
 def _xlsx_rows(book: Any, archive: zipfile.ZipFile, name: str) -> Rows:

@@ -92,6 +92,7 @@ def _child_lines(content: bytes, file_name: str, arguments: list[str]) -> Iterat
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         pipesize=PIPE_BYTES,
+        env={},  # no secret of ours is near a stranger's file
     )
     if child.stdin is None or child.stdout is None:
         raise FileUnreadable(file=file_name, detail="no pipe")
@@ -102,6 +103,8 @@ def _child_lines(content: bytes, file_name: str, arguments: list[str]) -> Iterat
     try:
         ended = False
         for text in child.stdout:
+            if not text.endswith(b"\n"):
+                break  # killed in the middle of a line
             line = json.loads(text)
             if isinstance(line, dict) and "error" in line:
                 raise _file_error(file_name, line["error"], line["detail"])

@@ -30,7 +30,7 @@ RESULT_HEADERS: Final = (
 comes back is recognised."""
 
 _OWN: Final = {header_key(h) for t in RESULT_HEADERS for h in (t.zh, t.en)}
-_INJECTION: Final = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
+_INJECTION: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "＠")
 _CELL_LIMIT: Final = 32767
 _SHEET_ROWS: Final = 1_048_576
 

@@ -64,6 +64,7 @@ def configure(settings: Settings) -> Celery:
         worker_prefetch_multiplier=1,
         worker_hijack_root_logger=False,
         worker_send_task_events=False,
+        worker_enable_remote_control=False,  # whoever reaches the broker may ring, not command
         worker_proc_alive_timeout=60,  # a slow card must not get its process killed (signing.md)
         # A bell must not hold up the person or the request that rings it.
         task_publish_retry=True,

@@ -36,7 +36,7 @@ _STORED: Final = {True: '{"stored": true}', False: '{"stored": false}'}
 def create_app(settings: Settings, database: Database, ring: Bell) -> Flask:
     """The WSGI application."""
     app = Flask("blankforms-webhook")
-    app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
+    app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT + 1
     secrets = settings.secrets_of_callbacks
 
     def write(arrivals: Sequence[Arrival]) -> Sequence[str]:
@@ -53,6 +53,8 @@ def create_app(settings: Settings, database: Database, ring: Bell) -> Flask:
     def receive() -> Response:
         """Verified over the raw bytes, stored, then acknowledged; applied later by a worker."""
         body = request.get_data()
+        if len(body) > BODY_LIMIT:  # a chunked one is cut there, not refused
+            raise RequestEntityTooLarge
         headers = request.headers
         message_id = headers.get("webhook-id", "")
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gc
 import os
+import resource
 import warnings
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,9 @@ def open_database(settings: Settings) -> Database:
         return Database(settings.sqlalchemy_url)
     except (ArgumentError, ImportError) as error:
         raise ConfigurationError(f"DATABASE_URL: {error}") from None
+    except ValueError:  # its text may hold a part of the password
+        text = "DATABASE_URL: @ : / in the password must be written as %40 %3A %2F"
+        raise ConfigurationError(text) from None
 
 
 def open_signer(settings: Settings) -> Signer:
@@ -99,13 +103,26 @@ def prepare_home(settings: Settings) -> None:
 
 def _make_folders(settings: Settings) -> None:
     settings.blankforms_home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if settings.database_url is None:  # in a folder that was there before, others might read it
+        database = settings.blankforms_home / "blankforms.db"
+        os.close(os.open(database, os.O_RDWR | os.O_CREAT, 0o600))
     settings.broker_socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _own_folder(settings)
     if settings.simulated and not settings.simulator_secret_file.exists():
         settings.simulator_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         secret = "whsec_" + base64.b64encode(os.urandom(32)).decode()
         _keep_secret(settings.simulator_secret_file, secret.encode())
     if settings.database_url is None and settings.notification_key is None:
         _keep_secret(settings.notification_key_file, base64.b64encode(os.urandom(48)))
+
+
+def _own_folder(settings: Settings) -> None:
+    """The folder of the socket in the temporary folder is ours alone, or we do not use it."""
+    folder = settings.broker_socket.parent
+    found = folder.stat()
+    shared = found.st_uid != os.getuid() or found.st_mode & 0o077
+    if folder != settings.blankforms_home and shared:
+        raise ConfigurationError(f"{folder}: belongs to another, or others may write there")
 
 
 def _keep_secret(path: Path, secret: bytes) -> None:
@@ -132,6 +149,7 @@ def celery_process(name: str, queue: Queue | None = None) -> Any:
     # Celery warns of root because of pickle, which is not accepted here.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     settings = load_settings()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core may hold the PIN
     prepare_home(settings)
     configure(settings)
 

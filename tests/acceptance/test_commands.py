@@ -66,6 +66,18 @@ def test_check_json_has_what_programs_rely_on(alone):
     assert (twin["counts"]["blank"], twin["plan"]) == (1, shown["plan"])
 
 
+def test_what_a_cell_says_is_shown_and_steers_no_terminal(alone, tmp_path):
+    sheet = tmp_path / "[bold]harm.csv"
+    hostile = "\x1b[2J\x1b]0;title\x07\u202e"
+    sheet.write_text(
+        f"证书号,操作,空白证单流水号\nB201026902331597,[/x],{hostile}211013209\n", "utf-8"
+    )
+    shown = alone.run("check", str(sheet), expect=3)
+    assert "[/x]" in shown
+    assert "[bold]harm.csv" in shown
+    assert not {"\x1b", "\x07", "\u202e"} & set(shown + alone.stderr)
+
+
 def test_importing_twice_changes_nothing(alone):
     done = alone.json("stock", "import", str(SAMPLES / "领用登记.xlsx"))
     assert done == {"new": 0, "known": 61}

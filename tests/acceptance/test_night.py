@@ -23,6 +23,7 @@ from models.database import Database
 from tasks.app import configure
 from tests.acceptance.system import PROCFILE, broker, flush, referee, system
 from tests.acceptance.test_processes import bring_in, write_sheets
+from tests.conftest import ROOT
 from tests.factories import EXPORTER, HEADER, SENDER, certificate_number
 from tests.receiver import receiver
 
@@ -252,7 +253,10 @@ def test_a_worker_that_consumes_nothing_is_ended_and_started_anew(short_tmp):
             running.start_simulator()
             running.run("doctor", expect=0)
             running.start("scheduler")
-            line = kept_alive(PROCFILE["worker"].replace("${WORKER_CONCURRENCY:-2}", "1"))
+            # the product takes no commands from the broker; this worker does, to be told to stop consuming
+            command = PROCFILE["worker"].replace("${WORKER_CONCURRENCY:-2}", "1")
+            line = kept_alive(command.replace("workers.worker", "tests.commanded_worker"))
+            running.environment["PYTHONPATH"] = str(ROOT)
             shell = subprocess.Popen(
                 line, shell=True, env=running.environment, stdout=running.log, stderr=running.log,
                 start_new_session=True,
@@ -262,6 +266,7 @@ def test_a_worker_that_consumes_nothing_is_ended_and_started_anew(short_tmp):
                 polled = "SELECT poll_at FROM customs_link"
                 running.wait(lambda: one(database, polled), "the worker works")
                 app = configure(settings)
+                app.conf.worker_enable_remote_control = True
 
                 def consumers():
                     found = app.control.inspect(timeout=1).active_queues() or {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import pickle
 import re
 import tomllib
 from importlib import import_module
@@ -11,13 +12,18 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from kombu.exceptions import ContentDisallowed
+from kombu.serialization import loads
 
+from config.crash import SWITCH
 from config.names import Queue, Task
 from config.settings import ConfigurationError, Settings, load_settings
 from models.schema import HEAD, current_version
 from models.tables import metadata
-from tasks.app import MODULES, QUEUES, app
+from tasks.app import MODULES, QUEUES, app, configure
 from tests.conftest import ROOT
+from tests.factories import SENDER
+from workers.bootstrap import open_database, prepare_home
 
 PACKAGES = ("config", "models", "net", "customs", "sheets", "tasks", "workers", "webhook", "cli")
 PYTHON = [p for package in PACKAGES for p in (ROOT / package).rglob("*.py")]
@@ -100,6 +106,19 @@ def test_lock_files_pin_by_hash_and_carry_no_addresses():
         assert text.count("--hash=sha256:") >= len(pins)
 
 
+PRODUCTION = {"BLANKFORMS_ENV": "production", "ENTERPRISE_CODE": SENDER}
+
+
+def test_the_broker_can_ring_and_nothing_else():
+    configure(load_settings({}))
+    assert app.conf.accept_content == ["json"]
+    assert app.conf.worker_enable_remote_control is False
+    assert app.conf.task_create_missing_queues is False
+    with pytest.raises(ContentDisallowed):
+        loads(pickle.dumps(1), "application/x-python-serialize", "binary",
+              accept=app.conf.accept_content)  # fmt: skip
+
+
 class TestSettings:
     def load(self, **environ):
         return load_settings(environ)
@@ -125,11 +144,44 @@ class TestSettings:
             ({"BLANKFORMS_ENV": "production"}, "CUSTOMS_URL"),
             ({"BLANKFORMS_ENV": "production"}, "PKCS11_MODULE"),
             ({"SIGNATURE_PROFILE": "md5"}, "SIGNATURE_PROFILE"),
+            ({"CALLBACK_SECRETS": "whsec_QUFB"}, "CALLBACK_SECRETS"),
+            ({"CALLBACK_SECRETS": "QUFB" * 8}, "CALLBACK_SECRETS"),
+            ({"CALLBACK_SECRETS": "whsec_" + "QUFB" * 22}, "CALLBACK_SECRETS"),
+            ({"NOTIFICATION_KEY": "k" * 31}, "NOTIFICATION_KEY"),
+            ({"BLANKFORMS_CRASH": "confirmed:1", "BLANKFORMS_ENV": "production"}, SWITCH),
+            ({**PRODUCTION, "CUSTOMS_URL": "http://customs.example"}, "https://"),
+            ({**PRODUCTION, "CUSTOMS_URL": "https://u:p@customs.example"}, "no user or password"),
         ],
     )
     def test_what_is_wrong_is_said_by_its_name(self, environ, named):
         with pytest.raises(ConfigurationError, match=named):
             self.load(**environ)
+
+    def test_a_token_may_travel_in_clear_to_a_machine_inside_alone(self):
+        inside = {**PRODUCTION, "CUSTOMS_URL": "http://10.1.2.3:8080"}
+        with pytest.raises(ConfigurationError) as said:
+            self.load(**inside)
+        assert "https://" not in str(said.value)  # what else is missing is said, not that
+
+    def test_a_part_of_a_password_is_not_said(self):
+        chosen = self.load(DATABASE_URL="postgresql://u:pa55:w0rd@h@host/db")
+        with pytest.raises(ConfigurationError) as said:
+            open_database(chosen)
+        assert "w0rd" not in str(said.value)
+
+    def test_the_embedded_database_is_for_its_account_alone(self, tmp_path):
+        tmp_path.chmod(0o755)
+        prepare_home(self.load(BLANKFORMS_HOME=str(tmp_path)))
+        assert (tmp_path / "blankforms.db").stat().st_mode & 0o077 == 0
+
+    def test_a_folder_of_the_socket_that_others_may_write_is_refused(self, tmp_path, monkeypatch):
+        chosen = self.load(BLANKFORMS_HOME=str(tmp_path / ("deep" * 30)))
+        folder = tmp_path / "shared"
+        folder.mkdir(mode=0o777)
+        folder.chmod(0o777)
+        object.__setattr__(chosen, "broker_socket", folder / "broker.sock")
+        with pytest.raises(ConfigurationError, match="others may write"):
+            prepare_home(chosen)
 
     def test_secrets_come_from_files_and_are_never_shown(self, tmp_path):
         path = tmp_path / "secret"

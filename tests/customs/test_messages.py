@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import time
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import signxml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
 from standardwebhooks import Webhook
@@ -146,6 +147,31 @@ def test_no_bytes_make_the_parsers_fail_otherwise(body):
             parse(body)
         except bcm1.NotReadable:
             pass
+
+
+SAMPLE_RECEIPT = (DATA / "contract" / "BCM201.xml").read_bytes()
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, len(SAMPLE_RECEIPT) - 1), st.binary(min_size=1, max_size=12)),
+        min_size=1, max_size=6,
+    )
+)  # fmt: skip
+def test_a_bent_receipt_is_read_or_refused_and_says_no_other_kind_of_thing(bends):
+    """Whatever is accepted has serials, codes and states of the contract's form."""
+    content = bytearray(SAMPLE_RECEIPT)
+    for at, put in bends:
+        content[at : at + len(put)] = put
+    try:
+        receipt = bcm1.parse_receipt(bytes(content))
+    except bcm1.NotReadable:
+        return
+    for line in receipt.forms:
+        assert re.fullmatch("[0-9A-Z]{6,12}", line.serial)
+        assert re.fullmatch("[0-9]{4}", line.rep_code)
+        assert line.form_state in "0123"
 
 
 def test_a_dtd_is_refused():

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
+import time
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from aiohttp.abc import AbstractResolver
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
+from customs.gateway import NotTaken, SignedMessage
+from customs.http import HttpGateway
 from models.errors import BadArgument
-from net.addresses import is_allowed, read_networks
+from net.addresses import is_allowed, is_within, read_networks
 from net.notifier import Letter, NotTold, Told
 from net.notifier_http import HttpNotifier
 from tasks.endpoints import _check_url
@@ -112,12 +121,13 @@ def tell(notifier, urls):
     return ended
 
 
-def test_no_hostile_url_reaches_the_canary(canary):
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_no_hostile_url_reaches_the_canary(canary, scheme):
     port, hits = canary
     hosts = [h for h in (*NUMERIC, *NAMES) if h != "rebind.test"]
-    urls = [f"http://{h}:{port}/x" for h in hosts]
-    urls += [f"http://user:pass@127.0.0.1:{port}/", f"http://{PUBLIC}@127.0.0.1:{port}/",
-             f"http://localhost:{port}\\@example.com/", f"HTTP://LOCALHOST:{port}/"]  # fmt: skip
+    urls = [f"{scheme}://{h}:{port}/x" for h in hosts]
+    urls += [f"{scheme}://user:pass@127.0.0.1:{port}/", f"{scheme}://{PUBLIC}@127.0.0.1:{port}/",
+             f"{scheme}://localhost:{port}\\@example.com/", f"{scheme.upper()}://LOCALHOST:{port}/"]  # fmt: skip
     assert len(urls) >= 60
     notifier = HttpNotifier([], timeout_seconds=2, resolver=Resolver())
     ended = tell(notifier, urls)
@@ -172,6 +182,120 @@ def test_an_allowed_network_is_reached_and_only_it(canary):
     assert isinstance(ended[here], Told)
     assert "not allowed" in ended[there].detail
     assert len(hits) == 1
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1", "::1", "::", "::ffff:127.0.0.1", "::127.0.0.1", "64:ff9b::7f00:1",
+        "64:ff9b:1::7f00:1", "2002:7f00:1::", "2001:0:53aa:64c:0:0:80ff:fffe", "fe80::1%eth0",
+        "fc00::1", "fec0::1", "10.0.0.1", "169.254.169.254", "192.0.0.192", "192.88.99.1",
+        "100.64.0.1", "198.18.0.1", "224.0.0.1", "239.255.255.250", "255.255.255.255", "240.0.0.1",
+        "192.0.2.1", "ff0e::1", "5f00::1", "3fff::1", "not an address", "",
+    ],
+)  # fmt: skip
+def test_no_address_inside_is_allowed(address):
+    assert not is_allowed(address, [])
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["::ffff:10.1.2.3", "::10.1.2.3", "64:ff9b::a01:203", "2002:a01:203::",
+     "2001:0:53aa:64c:0:0:f5fe:fdfc"],
+)  # fmt: skip
+def test_an_ipv4_address_inside_an_ipv6_one_counts_as_itself(address):
+    assert is_within(address, read_networks("10.1.2.3/32"))
+    assert not is_within(address, read_networks("10.1.2.4/32"))
+
+
+def test_plain_http_goes_to_the_allowed_networks_alone():
+    notifier = HttpNotifier(read_networks("10.0.0.0/8"))
+    public = (socket.AF_INET, socket.SOCK_STREAM, 6, "", (PUBLIC, 80))
+    with pytest.raises(PermissionError):
+        notifier._private(public)
+    notifier._public(public).close()
+    notifier.close()
+
+
+def test_no_proxy_of_the_environment_is_used(canary, monkeypatch):
+    port, hits = canary
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    notifier = HttpNotifier(read_networks("127.0.0.0/8"), timeout_seconds=2)
+    url = "http://127.0.0.1:9/"
+    assert isinstance(tell(notifier, [url])[url], NotTold)
+    notifier.close()
+    assert hits == []
+
+
+@pytest.fixture
+def impostor(tmp_path):
+    """Speaks TLS with a certificate that nobody vouches for."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(1))
+        .not_valid_after(now + timedelta(1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = tmp_path / "impostor.pem"
+    pem.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        + certificate.public_bytes(serialization.Encoding.PEM)
+    )
+    hits = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            hits.append(self.path)
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    class Quiet(ThreadingHTTPServer):
+        def handle_error(self, *_):
+            pass
+
+    server = Quiet(("127.0.0.1", 0), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    yield server.server_port, hits
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_an_impostor_hears_neither_notifications_nor_messages_nor_the_token(impostor):
+    port, hits = impostor
+    notifier = HttpNotifier(read_networks("127.0.0.0/8"), timeout_seconds=2)
+    url = f"https://localhost:{port}/"
+    assert "ertificate" in tell(notifier, [url])[url].detail
+    notifier.close()
+    gateway = HttpGateway(f"https://localhost:{port}", "token", 2, 5)
+    message = SignedMessage("BC7F3A9C2E", b"ours", "0" * 64)
+    gateway.start_send("one", message, time.monotonic() + 60)
+    ((_, outcome),) = gateway.completed(1)
+    gateway.close()
+    assert isinstance(outcome, NotTaken)
+    assert hits == []
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from models.chain import GENESIS, EventFacts, Tamper, event_hash
 from models.runs import business_date
-from tasks import audit, custody
+from tasks import audit, custody, reconciliation
 from tests.factories import SENDER, bring_in, issued
 
 SERIAL = "211014003"
@@ -170,6 +170,44 @@ def test_a_tail_cut_with_the_forms_memory_of_it_differs_from_the_anchor(history)
         s=SERIAL,
     )
     assert findings(history) == [(Tamper.ANCHOR, "211014001..211014020", None)]
+
+
+@pytest.fixture
+def two_nights(history):
+    """Two reconciliations of two nights, each with its anchor noted in the run."""
+    for _ in range(2):
+        run = reconciliation.open_run(history.context)
+        reconciliation.reconcile(history.context, run, 60)
+        history.clock.forward(days=1)
+    return history, audit.anchor_files(history.context.settings.anchors)
+
+
+def test_an_anchor_that_is_gone_is_missed(two_nights):
+    world, files = two_nights
+    files[-1].unlink()
+    assert Tamper.ANCHOR_FILE in {tamper for tamper, *_ in findings(world)}
+
+
+def test_an_anchor_that_was_changed_is_found(two_nights):
+    world, files = two_nights
+    files[-1].write_text(files[-1].read_text() + "1 0\n")
+    assert Tamper.ANCHOR_FILE in {tamper for tamper, *_ in findings(world)}
+
+
+def test_an_anchor_exchanged_for_another_breaks_the_line_of_anchors(two_nights):
+    world, files = two_nights
+    sql(world, "UPDATE reconciliation SET anchor = NULL")
+    text_of = files[0].read_text()
+    files[0].write_text(text_of.replace(text_of.split()[-1], "0" * 64))
+    assert findings(world)
+
+
+def test_forms_that_are_gone_altogether_are_missed_by_the_anchor(two_nights):
+    world, _ = two_nights
+    for table in ("form_event", "receipt_line", "item"):
+        sql(world, f"DELETE FROM {table}")
+    sql(world, "DELETE FROM form")
+    assert Tamper.ANCHOR in {tamper for tamper, *_ in findings(world)}
 
 
 def test_what_happens_after_an_anchor_does_not_disturb_it(history):

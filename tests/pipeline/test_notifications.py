@@ -353,3 +353,25 @@ def test_what_was_told_long_ago_is_cleared_away(told):
         told.clock.forward(days=91)
         assert upkeep.clear_told(told.context) == 1
         assert deliveries(told) == []
+
+
+def test_tries_to_many_endpoints_do_not_come_at_the_same_moment():
+    assert len({notifications._wait(1) for _ in range(20)}) > 1
+
+
+def test_an_endpoint_that_fails_is_left_alone_longer_each_time_and_not_for_ever(told):
+    bring_in(told)
+    pauses = []
+    with receiver() as made:
+        made.answer = 500
+        subscribe(told, made)
+        for n in range(10):
+            announce_now(told, kind=NotificationType.STOCK_LOW)
+            told.clock.forward(hours=6)
+            notifications.deliver(told.context)
+            with told.context.database.read() as session:
+                until = session.scalars(select(Endpoint.paused_until)).one()
+            pauses.append(until - told.clock())
+            assert n < 10
+    assert all(timedelta(0) < pause <= notifications.PAUSE_MOST for pause in pauses)
+    assert pauses[-1] > pauses[0]

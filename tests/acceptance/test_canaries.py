@@ -1,0 +1,139 @@
+"""Secrets are planted everywhere and looked for everywhere: in no log, table, queue, process or report."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from base64 import b64encode
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from sqlalchemy import text
+
+from models.base import Base
+from models.database import Database
+from tests.acceptance.system import broker, system
+from tests.acceptance.test_processes import bring_in, write_sheets
+from tests.customs.test_signing import LABEL, MODULE, PIN, make_token
+from tests.factories import SENDER
+
+TOKEN = "canary-token-5d1c8f"
+CALLBACK = "whsec_" + b64encode(b"canary-callback-secret-000").decode()
+ROOT_KEY = "canary-notification-key-0123456789abcdef"
+PASSWORD = "canary-password-77aa"
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Everything the system wrote, but for where its secrets live."""
+    given = {"pin", "token", "callback", "notification"}
+    return [
+        p for p in folder.rglob("*")
+        if p.is_file() and not p.is_socket() and p.name not in given and "hsm" not in p.parts
+    ]  # fmt: skip
+
+
+def processes_of(running) -> list[Path]:
+    found = []
+    groups = {p.pid for p in running.processes.values()}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if os.getpgid(int(entry.name)) in groups:
+                    found.append(entry)
+            except ProcessLookupError:
+                continue
+    return found
+
+
+@pytest.mark.timeout(240)
+def test_no_secret_is_found_where_none_belongs(short_tmp, postgres_url):
+    home, customs_home = short_tmp / "canary", short_tmp / "canary-customs"
+    home.mkdir()
+    write_sheets(home, 12)
+    config = make_token(home / "hsm")
+    secrets = {"pin": PIN, "token": TOKEN, "callback": CALLBACK, "notification": ROOT_KEY}
+    for name, secret in secrets.items():
+        (home / name).write_text(secret)
+    with broker(home / "broker") as server, system(customs_home) as customs:
+        customs.environment |= {
+            "CUSTOMS_TOKEN_FILE": str(home / "token"),
+            "CUSTOMS_URL": "http://unused.invalid",
+            "ENTERPRISE_CODE": SENDER,
+            "CALLBACK_SECRETS_FILE": str(home / "callback"),
+        }
+        with system(
+            home,
+            DATABASE_URL=postgres_url,
+            BROKER_URL=f"redis://127.0.0.1:{server.port}/0",
+            CUSTOMS_URL=f"http://127.0.0.1:{customs.simulator_port}",
+            CUSTOMS_TOKEN_FILE=str(home / "token"),
+            CALLBACK_SECRETS_FILE=str(home / "callback"),
+            NOTIFICATION_KEY_FILE=str(home / "notification"),
+            NOTIFY_NETWORKS="127.0.0.0/8",
+            ENTERPRISE_CODE=SENDER,
+            PKCS11_MODULE=str(MODULE),
+            PKCS11_TOKEN_LABEL=LABEL,
+            PKCS11_KEY_LABEL="sign",
+            PKCS11_PIN_FILE=str(home / "pin"),
+            SOFTHSM2_CONF=str(config),
+            LOG_LEVEL="DEBUG",
+            PYTHONFAULTHANDLER="1",
+        ) as running:
+            customs.environment["PORT"] = str(running.port)
+            customs.start_simulator(
+                *("--stock", str(home / "stock.csv")),
+                *("--certificates", str(home / "certificates.csv")),
+                *("--trust", str(home / "hsm" / "certificate.pem")),
+            )
+            bring_in(running, home)
+            running.start("worker", "submitter", "sender", "scheduler", "web")
+            url = "http://127.0.0.1:9/hook"
+            added = running.json("notify", "add", url, "--events", "batch.finished")
+            secrets["endpoint"] = added["secret"]
+            running.json("submit", str(home / "orders.csv"), "--yes", "--wait")
+            everything = {
+                "config": running.run("config"),
+                "doctor": running.run("doctor", "--deep") + running.stderr,
+                "deliveries": running.run("notify", "deliveries"),
+            }
+            for process in processes_of(running):
+                for what in ("cmdline", "environ"):
+                    everything[f"{process}/{what}"] = (process / what).read_bytes()
+            everything["broker"] = dump(Redis(port=server.port))
+            running.kill("submitter", how=signal.SIGABRT)  # it dies with the card open
+            running.wait(lambda: "Abort" in log(home) or "Fatal" in log(home), "the crash is said")
+            everything |= {str(p): p.read_bytes() for p in files_in(home)}
+            everything |= tables(postgres_url)
+    found = [
+        (where, name)
+        for where, content in everything.items()
+        for name, secret in secrets.items()
+        if secret.encode() in (content if isinstance(content, bytes) else content.encode())
+    ]
+    assert found == []
+    assert len(everything) > 30
+
+
+def log(home: Path) -> str:
+    return (home / "processes.log").read_text(errors="replace")
+
+
+def dump(client: Redis) -> bytes:
+    """Every key, and every value it has."""
+    content = b""
+    for key in client.keys("*"):
+        content += key + (client.dump(key) or b"")
+    return content
+
+
+def tables(url: str) -> dict[str, str]:
+    database = Database("postgresql+psycopg://" + url.removeprefix("postgresql://"))
+    shown = {}
+    with database.read() as session:
+        for table in Base.metadata.sorted_tables:
+            rows = session.execute(text(f"SELECT t::text FROM {table.name} t")).scalars()
+            shown[f"table {table.name}"] = re.sub(r"\\\\x", "", "\n".join(rows))
+    database.close()
+    return shown

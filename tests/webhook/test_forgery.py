@@ -1,0 +1,187 @@
+"""Nobody but customs is believed: not a byte of a signed callback may differ."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+import time
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from models.errors import DatabaseUnreachable
+from models.states import InboxState
+from net.webhooks import SignatureRefused, sign, verify
+from tasks.inbox import Arrival
+from tests.webhook.test_webhook import SECRET, call, client, inbox, rings, told  # noqa: F401
+from webhook.app import BODY_LIMIT
+from webhook.together import Together
+
+
+def changed_messages(signature, message_id, stamp, body):
+    """Every bit of the body, every character of the headers, every cut."""
+    for i in range(len(body)):
+        for bit in range(8):
+            other = body[:i] + bytes([body[i] ^ 1 << bit]) + body[i + 1 :]
+            yield signature, message_id, stamp, other
+    for field, text in (("id", message_id), ("time", stamp), ("signature", signature)):
+        for i, old in enumerate(text):
+            for new in sorted(set("0123456789abcXYZ+/=._ ,") - {old}):
+                other = text[:i] + new + text[i + 1 :]
+                yield (
+                    other if field == "signature" else signature,
+                    other if field == "id" else message_id,
+                    other if field == "time" else stamp,
+                    body,
+                )
+    for cut in range(len(signature)):
+        yield signature[:cut], message_id, stamp, body
+        yield signature + signature[3 : 4 + cut], message_id, stamp, body
+    yield signature.swapcase(), message_id, stamp, body
+    yield "v1," + signature[3:].lower(), message_id, stamp, body
+    yield signature.removeprefix("v1,"), message_id, stamp, body
+    yield signature.replace("v1,", "v1a,"), message_id, stamp, body
+    for cut in range(len(body)):
+        yield signature, message_id, stamp, body[:cut]
+    yield signature, message_id, stamp, body + b"x"
+
+
+def test_of_thousands_of_changed_messages_none_is_accepted():
+    body = json.dumps(told("R1", "<x>核销</x>" + "y" * 1500), ensure_ascii=False).encode()
+    signature = sign(SECRET, "msg_1", 1000, body)
+    verify([SECRET], "msg_1", "1000", signature, body, 1000)
+    count = 0
+    for changed, message_id, stamp, other in changed_messages(signature, "msg_1", "1000", body):
+        count += 1
+        with pytest.raises(SignatureRefused):
+            verify([SECRET], message_id, stamp, changed, other, 1000)
+    assert count > 10_000
+
+
+@pytest.mark.parametrize(
+    ("moment", "good"), [(699, False), (700, True), (1300, True), (1301, False)]
+)
+def test_a_rightly_signed_message_is_good_for_five_minutes_either_way(moment, good):
+    signature = sign(SECRET, "m", moment, b"{}")
+    try:
+        verify([SECRET], "m", str(moment), signature, b"{}", 1000)
+    except SignatureRefused:
+        assert not good
+    else:
+        assert good
+
+
+def test_an_id_that_is_too_long_is_refused_though_rightly_signed(client):  # noqa: F811
+    assert call(client, told(), "m" * 255).status_code == 202
+    assert call(client, told("R2"), "m" * 256).status_code == 401
+
+
+def chunked(client, body):  # noqa: F811
+    stamp = int(time.time())
+    return client.post(
+        "/callbacks/customs",
+        input_stream=io.BytesIO(body),
+        content_length=None,
+        environ_overrides={
+            "wsgi.input_terminated": True,
+            "HTTP_TRANSFER_ENCODING": "chunked",
+            "CONTENT_LENGTH": "",
+        },
+        headers={
+            "webhook-id": "c",
+            "webhook-timestamp": str(stamp),
+            "webhook-signature": sign(SECRET, "c", stamp, body),
+        },
+    )
+
+
+def test_a_chunked_body_has_the_same_limit(client):  # noqa: F811
+    assert chunked(client, json.dumps(told()).encode()).status_code == 202
+    assert chunked(client, b"x" * (BODY_LIMIT + 1)).status_code == 413
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 60000,
+        b'{"type":"receipt.created","data":{"receiptId":"a\\u0000b","xml":"x"}}',
+        b'{"type":"receipt.created","data":{"receiptId":"\\ud800","xml":"x"}}',
+        b'{"type":"receipt.created","data":{"receiptId":"a","xml":"\\ud800"}}',
+    ],
+)
+def test_what_customs_signed_and_nobody_can_read_is_kept_aside(client, database, body):  # noqa: F811
+    assert call(client, body).status_code == 202
+    assert inbox(database)[0].state == InboxState.QUARANTINED
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=40),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+CALLBACK = st.fixed_dictionaries(
+    {"type": st.just("receipt.created") | JSON,
+     "data": st.fixed_dictionaries({"receiptId": st.text(max_size=300) | JSON, "xml": st.text() | JSON}) | JSON}
+)  # fmt: skip
+
+
+@settings(
+    max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
+@given(CALLBACK | JSON)
+def test_whatever_customs_signs_is_taken_and_never_a_failure(client, value):  # noqa: F811
+    try:
+        body = json.dumps(value).encode()
+    except UnicodeEncodeError:
+        return
+    assert call(client, body, f"msg_{hash(body)}").status_code == 202
+
+
+def arrival(key):
+    return Arrival(key, "callback", None, b"x")
+
+
+def test_what_comes_together_is_written_together_and_each_hears_of_its_own():
+    """Forty at once: none is told before it is written, of two that are the same one is new."""
+    written, lock, begin = [], threading.Lock(), threading.Barrier(40)
+
+    def write(arrivals):
+        with lock:
+            known = {key for keys in written for key in keys}
+            keys = [a.key for a in arrivals]
+            written.append(keys)
+            return set(keys) - known
+
+    together, told_new = Together(write), []
+
+    def one(number):
+        begin.wait()
+        if together.store(arrival(f"k{number % 30}")):
+            told_new.append(number % 30)
+        assert any(f"k{number % 30}" in keys for keys in written)
+
+    threads = [threading.Thread(target=one, args=(n,)) for n in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(told_new) == list(range(30))
+    assert len(written) < 40
+
+
+def test_what_could_not_be_written_is_said_to_everyone_who_waited():
+    failing = [DatabaseUnreachable(detail="away")]
+
+    def write(arrivals):
+        if failing:
+            raise failing.pop()
+        return {a.key for a in arrivals}
+
+    together = Together(write)
+    with pytest.raises(DatabaseUnreachable):
+        together.store(arrival("a"))
+    assert together.store(arrival("a"))
