@@ -35,6 +35,8 @@ ZIP_RATIO: Final = 150
 ZIP_RATIO_FROM: Final = 1024**2
 PROLOGUE: Final = 4096
 """Bytes at the beginning of a part in which a DTD would be."""
+LINE_LENGTH: Final = 1024**2
+"""Characters of a line of text: 256 cells of 4,000."""
 COLUMNS: Final = 256
 HEADER_WITHIN: Final = 50
 """Rows in which the header row is looked for."""
@@ -274,10 +276,15 @@ def _text_rows(content: bytes) -> Rows:
     csv.field_size_limit(100_000)
     first = text[:4096]
     delimiter = max("\t,;", key=first.count)
-    for number, cells in enumerate(
-        csv.reader(io.StringIO(text), delimiter=delimiter, strict=True), start=1
-    ):
+    short = map(_checked_line, io.StringIO(text, newline=""))
+    for number, cells in enumerate(csv.reader(short, delimiter=delimiter, strict=True), start=1):
         yield number, [cell or None for cell in cells]
+
+
+def _checked_line(line: str) -> str:
+    if len(line) > LINE_LENGTH:
+        raise Refused("file_too_large", f"{len(line)} > {LINE_LENGTH} characters in a line")
+    return line
 
 
 def decode(content: bytes) -> str:

@@ -164,7 +164,7 @@ class TestSettings:
         assert "https://" not in str(said.value)  # what else is missing is said, not that
 
     def test_a_part_of_a_password_is_not_said(self):
-        chosen = self.load(DATABASE_URL="postgresql://u:pa55:w0rd@h@host/db")
+        chosen = self.load(DATABASE_URL="postgresql://u:p@ss:w0rd@h/db")
         with pytest.raises(ConfigurationError) as said:
             open_database(chosen)
         assert "w0rd" not in str(said.value)

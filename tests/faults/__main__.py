@@ -79,6 +79,12 @@ class Campaign:
         self.folder = folder
         self.databases = Databases(folder)
         self.zygote = Zygote()
+        for kind in ("sqlite", "postgresql"):
+            home = folder / f"warm-{kind}"
+            with self.databases.fresh(kind, home) as url:
+                trial = Trial(self.zygote, home, url, 0)
+                self.zygote.warm(trial)
+                trial.close()
 
     def trial(self, fault: str, kind: str, seed: int, bug: str = "") -> Verdict:
         home = self.folder / f"t{uuid.uuid4().hex[:8]}"

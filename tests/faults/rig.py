@@ -33,6 +33,7 @@ from tasks import audit
 from tasks.context import Context
 from tests.acceptance.system import free_port
 from tests.factories import EXPORTER, HEADER, SENDER, certificate_number
+from tests.faults.child import share_compiled
 from workers.bootstrap import build_context
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -99,6 +100,19 @@ class Zygote:
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
         self._process.stdin.flush()
         return self._started.get(timeout=60)
+
+    def warm(self, trial: Trial) -> None:
+        """Let the parent compile what its children will need: see `child.warm`."""
+        order = {"role": "warm", "environ": trial.environ}
+        self._process.stdin.write(json.dumps(order).encode() + b"\n")
+        self._process.stdin.flush()
+        end = time.monotonic() + HEAL_SECONDS
+        while time.monotonic() < end and not (
+            trial.one("SELECT COUNT(*) FROM batch WHERE state = 'finished'") and trial.settled()
+        ):
+            time.sleep(0.05)
+        (trial.home / "stop").touch()
+        self._started.get(timeout=60)
 
     def status(self, pid: int) -> int | None:
         """Its exit code, when it has ended."""
@@ -179,6 +193,7 @@ class Trial:
             "SIMULATOR_PORT": str(self.server.server_port), "PORT": str(self.port),
         }  # fmt: skip
         self.database = Database(load_settings(self.environ).sqlalchemy_url)
+        share_compiled(self.database)
         self.pids: list[int] = []
         self._context: Context | None = None
         self.allow_refusals = False
@@ -332,6 +347,7 @@ class Trial:
         """A context of the referee's own, on the trial's database."""
         if self._context is None:
             self._context = build_context(load_settings(self.environ))
+            share_compiled(self._context.database)
             self._context.ring = lambda *_: None
         return self._context
 
