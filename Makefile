@@ -2,6 +2,7 @@
 # make test   lint, types, import contracts and all tests; installs what it needs
 # make bench  figures of this machine, printed
 # make faults processes killed at every point, customs and databases failing: a referee judges
+# make audit  known weaknesses of the dependencies
 # make lock   resolve the dependencies anew
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint bench faults lock system-packages clean
+.PHONY: demo test lint bench faults audit lock system-packages clean
 
 demo: $(VENV)/installed
 	$(BIN)/blankforms demo
@@ -47,6 +48,12 @@ $(VENV)/installed-dev: requirements-dev.lock $(VENV)/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	touch $@
 
+# Known weaknesses of what is locked. Needs PyPI itself: mirrors do not answer this question.
+audit:
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	.venv-audit/bin/pip-audit --disable-pip --require-hashes -r requirements.lock
+
 # uv is only needed here. No download addresses in the lock files.
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
@@ -55,4 +62,4 @@ lock:
 	  --no-header pyproject.toml --extra build --extra dev -c requirements.lock -o requirements-dev.lock
 
 clean:
-	rm -rf $(VENV) var
+	rm -rf $(VENV) .venv-audit var

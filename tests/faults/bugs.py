@@ -16,7 +16,7 @@ from models import page_planner
 from models.plan import AvailableForm
 from models.states import ItemState
 from models.stock import Form, Stock
-from tasks import allocation, asking, inbox, pipeline, receipts, sending
+from tasks import allocation, asking, inbox, journal, pipeline, receipts, sending
 
 
 @dataclass(frozen=True)
@@ -171,6 +171,10 @@ def _an_early_not_found_is_believed() -> None:
     asking._claim_doubts = believed
 
 
+def _a_restored_database_is_not_noticed() -> None:
+    journal.Journal.behind = lambda self, session: False
+
+
 BUGS = {
     "no unique index on live items, no lock": Bug(_no_index_and_no_lock, ("contend",)),
     "intent after send": Bug(_intent_after_send, ("crash:request_written", "crash:answer_read")),
@@ -186,5 +190,6 @@ BUGS = {
     "bytes rebuilt on a resend": Bug(_bytes_rebuilt_on_a_resend, ("gateway:error_before",)),
     "no inbox uniqueness": Bug(_no_inbox_uniqueness, ("gateway:receipt_twice",)),
     "transport retries on": Bug(_transport_retries, ("gateway:answer_lost", "gateway:error_after")),
+    "a restored database is not noticed": Bug(_a_restored_database_is_not_noticed, ("restored",)),
     "an early not-found is believed": Bug(_an_early_not_found_is_believed, ("gateway:very_late",)),
 }
