@@ -9,8 +9,11 @@ from pathlib import Path
 
 from sqlalchemy import text
 
+from bench.data import AGENT
 from bench.parts import context_in
+from sheets.registers import IssuedRange
 from tasks.pipeline import due
+from tasks.registers import add_ranges
 
 _ROWS = {
     "sqlite": "WITH RECURSIVE n(g) AS (SELECT 1 UNION ALL SELECT g + 1 FROM n WHERE g < {rows})",
@@ -36,6 +39,11 @@ _FILL = (
         "INSERT INTO inbox (id, key, source, body, received_at, state) {with_n} SELECT g, 'K' || g, 'poll',"
         " {blob}, '2026-01-01', 'applied' FROM n"
     ),
+    (
+        "INSERT INTO receipt_line (id, inbox_id, item_id, form_id, rep_code, rep_text, form_state,"
+        " managed_at, verdict, open) {with_n} SELECT g, g, g, (SELECT MIN(id) FROM form), '0000', '',"
+        " '2', '2026-01-01', 'decided', false FROM n"
+    ),
 )
 
 
@@ -44,6 +52,7 @@ def sweeping(folder: Path, url: str, rows: int) -> float:
     with context_in(folder, **({"DATABASE_URL": url} if url else {})) as context:
         kind = context.database.engine.dialect.name
         blob = "'x'::bytea" if kind == "postgresql" else "x'78'"
+        add_ranges(context, [IssuedRange(AGENT, "B", "211000001", "211000001", 1, None)], "sheet")
         with context.database.write() as session:
             for statement in _FILL:
                 session.execute(text(statement.format(

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, String, UniqueConstraint, text
+from sqlalchemy import (
+    ColumnElement,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    String,
+    UniqueConstraint,
+    literal_column,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, Id, Json, JsonDict, Serial, UTCDateTime, When, state_column
@@ -17,6 +26,13 @@ from models.states import (
     RowStatus,
     StockSource,
 )
+
+_OPEN = "state IN ('confirmed', 'working')"
+_ENDED = "state IN ('finished', 'cancelled')"
+
+OPEN_BATCH: Final[ColumnElement[bool]] = literal_column(f"batch.{_OPEN}")
+ENDED_BATCH: Final[ColumnElement[bool]] = literal_column(f"batch.{_ENDED}")
+"""In the words of the partial indexes: see `models.submissions.MAY_BE_DUE`."""
 
 
 class Upload(Base):
@@ -64,14 +80,14 @@ class Batch(Base):
         Index(
             "ix_batch_open",
             "state",
-            sqlite_where=text("state IN ('confirmed', 'working')"),
-            postgresql_where=text("state IN ('confirmed', 'working')"),
+            sqlite_where=text(_OPEN),
+            postgresql_where=text(_OPEN),
         ),
         Index(
             "ix_batch_unreported",
             "id",
-            sqlite_where=text("state IN ('finished', 'cancelled') AND reported_at IS NULL"),
-            postgresql_where=text("state IN ('finished', 'cancelled') AND reported_at IS NULL"),
+            sqlite_where=text(f"{_ENDED} AND reported_at IS NULL"),
+            postgresql_where=text(f"{_ENDED} AND reported_at IS NULL"),
         ),
     )
 

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, String, UniqueConstraint, text
+from sqlalchemy import (
+    ColumnElement,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    String,
+    UniqueConstraint,
+    literal_column,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, Code, Id, UTCDateTime, When, state_column
@@ -17,6 +27,16 @@ from models.states import (
 )
 
 _DUE = "state IN ('prepared', 'signed', 'sending', 'in_doubt')"
+_ASK = "open AND verdict = 'ask'"
+
+MAY_BE_DUE: Final[ColumnElement[bool]] = literal_column(f"submission.{_DUE}")
+"""A message that something is still to be done about. In the very words of the partial index: SQLite
+uses one only for a query that repeats its condition, and compares the words, not the values."""
+
+MAY_BE_ASKED: Final[ColumnElement[bool]] = literal_column(
+    "receipt_line.open AND receipt_line.verdict = 'ask'"
+)
+"""A line of a receipt that customs has to be asked about; the words of its index again."""
 
 
 class Submission(Base):
@@ -143,8 +163,8 @@ class ReceiptLine(Base):
         Index(
             "ix_receipt_line_ask",
             "id",
-            sqlite_where=text("open AND verdict = 'ask'"),
-            postgresql_where=text("open AND verdict = 'ask'"),
+            sqlite_where=text(_ASK),
+            postgresql_where=text(_ASK),
         ),
     )
 

@@ -22,7 +22,7 @@ from models.errors import GatewayUnreachable
 from models.serials import predecessor
 from models.states import AT_CUSTOMS, ItemState
 from models.stock import Discrepancy, Form, Stock
-from models.submissions import ReceiptLine, Submission
+from models.submissions import MAY_BE_ASKED, ReceiptLine, Submission
 from models.verdicts import WANTED_STATE, Verdict
 from tasks.app import app
 from tasks.context import Context, current
@@ -50,7 +50,7 @@ def adopt(context: Context) -> int:
             select(ReceiptLine.id, ReceiptLine.item_id, Form.serial, Form.form_type, Stock.owner)
             .join(Form, Form.id == ReceiptLine.form_id)
             .join(Stock, Stock.id == Form.stock_id)
-            .where(ReceiptLine.open, ReceiptLine.verdict == Verdict.ASK.value)
+            .where(MAY_BE_ASKED)
             .order_by(ReceiptLine.id)
             .limit(ASKED_TOGETHER)
         ).all()

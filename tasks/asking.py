@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
-from sqlalchemy import func, select, update
+from sqlalchemy import and_, func, select, update
 
 from config.crash import Point, crash_point
 from config.names import Task
@@ -30,7 +30,7 @@ from models.states import (
     AttemptKind,
     SubmissionState,
 )
-from models.submissions import Attempt, Submission
+from models.submissions import MAY_BE_DUE, Attempt, Submission
 from tasks.app import app
 from tasks.attempts import (
     finish_attempts,
@@ -98,13 +98,14 @@ def _claim_doubts(context: Context, certificate: str | None) -> list[_Doubt]:
         session.execute(
             update(Submission)
             .where(
+                MAY_BE_DUE,
                 Submission.state == SubmissionState.SENDING,
                 Submission.lease_until <= now,
             )
             .values(state=SubmissionState.IN_DOUBT, next_attempt_at=now)
             .execution_options(synchronize_session=False)
         )
-        due = Submission.next_attempt_at <= now
+        due = and_(MAY_BE_DUE, Submission.next_attempt_at <= now)
         if certificate is not None:
             due = Submission.certificate == certificate
         last_deadline = (

@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import QueryableAttribute, Session
 
 from config.names import Task
-from models.batches import Batch, Item
+from models.batches import ENDED_BATCH, OPEN_BATCH, Batch, Item
 from models.low_stock import stocks_to_count
 from models.notifications import Delivery, deliveries_due
 from models.reconciliation import Run
@@ -36,20 +36,27 @@ from models.states import (
     SubmissionState,
 )
 from models.stock import Stock
-from models.submissions import CustomsLink, InboxMessage, ReceiptLine, Submission
-from models.verdicts import Verdict
+from models.submissions import (
+    MAY_BE_ASKED,
+    MAY_BE_DUE,
+    CustomsLink,
+    InboxMessage,
+    ReceiptLine,
+    Submission,
+)
 
 RINGS_TOGETHER: Final = 1000
 """Batches rung in one sweep; the next sweep rings the others."""
 
 
 def _submission_due(now: datetime, *states: SubmissionState) -> Select[int]:
-    due = and_(Submission.state.in_(states), Submission.next_attempt_at <= now)
+    due = and_(MAY_BE_DUE, Submission.state.in_(states), Submission.next_attempt_at <= now)
     return select(Submission.id).where(due)
 
 
 def _sending_lost(now: datetime) -> Select[int]:
-    lost = and_(Submission.state == SubmissionState.SENDING, Submission.lease_until <= now)
+    sending = Submission.state == SubmissionState.SENDING
+    lost = and_(MAY_BE_DUE, sending, Submission.lease_until <= now)
     return select(Submission.id).where(lost)
 
 
@@ -61,7 +68,7 @@ def _unprepared() -> Select[int]:
     waiting = exists().where(
         Item.batch_id == Batch.id, Item.state == ItemState.HELD, Item.submission_id.is_(None)
     )
-    return select(Batch.id).where(Batch.state == BatchState.WORKING, waiting)
+    return select(Batch.id).where(OPEN_BATCH, Batch.state == BatchState.WORKING, waiting)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +85,7 @@ class Stage:
 PER_BATCH: Final = (
     Stage(
         Task.RESERVE,
-        lambda _now: select(Batch.id).where(Batch.state == BatchState.CONFIRMED),
+        lambda _now: select(Batch.id).where(OPEN_BATCH, Batch.state == BatchState.CONFIRMED),
         Batch.confirmed_at,
     ),
     Stage(Task.PREPARE, lambda _now: _unprepared(), Batch.confirmed_at),
@@ -86,12 +93,9 @@ PER_BATCH: Final = (
         Task.REPORT,
         lambda _now: select(Batch.id).where(
             or_(
-                and_(
-                    Batch.state.in_([BatchState.FINISHED, BatchState.CANCELLED]),
-                    Batch.reported_at.is_(None),
-                ),
+                and_(ENDED_BATCH, Batch.reported_at.is_(None)),
                 # two transactions that decide the last two forms do not see each other's
-                and_(Batch.state == BatchState.WORKING, ~_holds_anything()),
+                and_(OPEN_BATCH, Batch.state == BatchState.WORKING, ~_holds_anything()),
             )
         ),
         Batch.finished_at,
@@ -99,7 +103,7 @@ PER_BATCH: Final = (
     Stage(
         Task.EXPIRE,
         lambda now: select(Batch.id).where(
-            Batch.state == BatchState.WORKING, Batch.expires_at <= now
+            OPEN_BATCH, Batch.state == BatchState.WORKING, Batch.expires_at <= now
         ),
         Batch.expires_at,
     ),
@@ -130,9 +134,7 @@ AT_ALL: Final = (
     ),
     Stage(
         Task.ADOPT,
-        lambda _now: select(ReceiptLine.id).where(
-            ReceiptLine.open, ReceiptLine.verdict == Verdict.ASK.value
-        ),
+        lambda _now: select(ReceiptLine.id).where(MAY_BE_ASKED),
         ReceiptLine.managed_at,
     ),
     Stage(

@@ -41,7 +41,7 @@ from models.states import (
     AttemptKind,
     SubmissionState,
 )
-from models.submissions import Attempt, Submission
+from models.submissions import MAY_BE_DUE, Attempt, Submission
 from tasks.app import app
 from tasks.attempts import (
     RETRY_FIRST,
@@ -151,6 +151,7 @@ def _claim(context: Context, limit: int) -> list[_Claimed]:
             )
             .join(Batch, Batch.id == Submission.batch_id)
             .where(
+                MAY_BE_DUE,
                 Submission.state == SubmissionState.SIGNED,
                 Submission.next_attempt_at <= now,
                 Batch.expires_at > now,  # expired or cancelled: to be given back, not sent

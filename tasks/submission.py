@@ -31,7 +31,7 @@ from models.card import note_card
 from models.errors import PinRefused, SigningError
 from models.states import Action, BatchState, CardState, ItemState, SubmissionState
 from models.stock import Certificate, Form, Stock
-from models.submissions import Submission
+from models.submissions import MAY_BE_DUE, Submission
 from tasks.app import app
 from tasks.context import Context, current
 
@@ -228,6 +228,7 @@ def _waiting_messages(session: Session, context: Context) -> Iterator[tuple[int,
     waiting = session.execute(
         select(Submission)
         .where(
+            MAY_BE_DUE,
             Submission.state == SubmissionState.PREPARED,
             Submission.next_attempt_at <= context.now(),
         )
@@ -306,6 +307,7 @@ def _note_card(
     session.execute(
         update(Submission)
         .where(
+            MAY_BE_DUE,
             Submission.state == SubmissionState.PREPARED,
             Submission.next_attempt_at <= context.now(),
         )

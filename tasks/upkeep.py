@@ -23,7 +23,7 @@ from models.notifications import Delivery
 from models.runs import plan_next_run
 from models.states import BatchState, DeliveryState, SubmissionState
 from models.stock import Stock
-from models.submissions import CustomsLink, Submission
+from models.submissions import MAY_BE_DUE, CustomsLink, Submission
 from tasks import pipeline
 from tasks.app import app
 from tasks.context import Context, current
@@ -76,7 +76,11 @@ def _bring_near(session: Session, settings: Settings, now: datetime) -> None:
     lease = timedelta(seconds=settings.lease_seconds)
     session.execute(
         update(Submission)
-        .where(Submission.state == SubmissionState.SENDING, Submission.lease_until > now + lease)
+        .where(
+            MAY_BE_DUE,
+            Submission.state == SubmissionState.SENDING,
+            Submission.lease_until > now + lease,
+        )
         .values(lease_until=now + lease)
         .execution_options(synchronize_session=False)
     )
@@ -84,7 +88,7 @@ def _bring_near(session: Session, settings: Settings, now: datetime) -> None:
 
 def _open(table: type[Base]) -> tuple[ColumnElement[bool], ...]:
     waiting = (SubmissionState.PREPARED, SubmissionState.SIGNED, SubmissionState.IN_DOUBT)
-    return (Submission.state.in_(waiting),) if table is Submission else ()
+    return (MAY_BE_DUE, Submission.state.in_(waiting)) if table is Submission else ()
 
 
 def clear_unconfirmed(context: Context) -> Sequence[int]:
