@@ -157,6 +157,7 @@ class Item(Base):
         Index(
             "ix_item_held_batch",
             "batch_id",
+            "form_id",
             sqlite_where=text("state = 'held'"),
             postgresql_where=text("state = 'held'"),
         ),

@@ -13,7 +13,7 @@ from models.errors import DatabaseUnreachable
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD: Final = "0002"
+HEAD: Final = "0003"
 """Newest migration; a test compares it with `migrations/versions/`."""
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"

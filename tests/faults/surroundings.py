@@ -236,13 +236,15 @@ def card_away(trial: Trial) -> Verdict:
     card, away = trial.home / "card" / "test-key.pem", trial.home / "away.pem"
     card.rename(away)
     worker = trial.start("worker")
-    time.sleep(0.5)
+    end = time.monotonic() + 15
+    while trial.one("SELECT COUNT(*) FROM card") == 0 and time.monotonic() < end:
+        time.sleep(0.05)
+    said = trial.one("SELECT state FROM card")
     trial.zygote.kill(worker)
     away.rename(card)
-    unsigned = trial.one("SELECT COUNT(*) FROM submission WHERE state = 'prepared'")
     verdict = trial.verdict(rested=trial.heal())
-    if not unsigned or trial.one("SELECT state FROM card") != "ready":
-        verdict.wrong.append("nothing waited for the card, or it is not said to be back")
+    if (said, trial.one("SELECT state FROM card")) != ("absent", "ready"):
+        verdict.wrong.append(f"the card was said to be {said}, and is not said to be back")
     return verdict
 
 
