@@ -11,6 +11,9 @@ from customs.simulator.faults import FaultScript
 from tests.faults import surroundings
 from tests.faults.rig import Trial, Verdict
 
+ARMED_SECONDS = 10.0
+"""How long a process that is to die may take to get there."""
+
 CLIENT_POINTS = (
     Point.UPLOAD_KEPT, Point.ROWS_WRITTEN, Point.CHECK_BEFORE_COMMIT, Point.CONFIRMED,
     Point.RESERVE_BEFORE_COMMIT, Point.RESERVED_BEFORE_RING,
@@ -41,11 +44,11 @@ def crash(point: Point) -> Callable[[Trial], Verdict]:
             trial.start("web", passes)
         if point in WORKER_POINTS:
             armed = trial.start("worker", passes)
-            trial.zygote.wait(armed, 6)
+            trial.zygote.wait(armed, ARMED_SECONDS)
             trial.zygote.kill(armed)
         verdict = trial.verdict(rested=trial.heal())
         if passes.endswith(":1") and not verdict.died:
-            verdict.wrong.append("the point was never reached")
+            verdict.slow.append("the point was never reached")
         return verdict
 
     return run

@@ -37,7 +37,7 @@ from tests.faults.child import share_compiled
 from workers.bootstrap import build_context
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-HEAL_SECONDS = 40.0
+HEAL_SECONDS = 60.0
 """How long a trial may take to come to rest after its fault."""
 
 CERTIFICATES = 8
@@ -165,6 +165,8 @@ class Verdict:
     """What the referee says: nothing, when all is well."""
 
     wrong: list[str] = field(default_factory=list)
+    slow: list[str] = field(default_factory=list)
+    """What did not happen in time, and nothing else: on a busy machine it says nothing of the product."""
     seconds: float = 0.0
     parked: int = 0
     died: int = 0
@@ -172,7 +174,7 @@ class Verdict:
 
     @property
     def well(self) -> bool:
-        return not self.wrong
+        return not self.wrong and not self.slow
 
 
 class Trial:
@@ -314,7 +316,7 @@ class Trial:
         verdict = Verdict()
         if not rested:
             states = self._states()
-            verdict.wrong.append(f"did not come to rest: {states}")
+            verdict.slow.append(f"did not come to rest: {states}")
         with self.database.read() as session:
             for promise, rows in broken_invariants(session).items():
                 verdict.wrong.append(f"invariant {promise}: {rows[:3]}")
@@ -329,7 +331,7 @@ class Trial:
                 [LedgerMessage(m["number"], m["sha256"]) for m in messages],
                 [LedgerEffect(e["number"], e["serial"], e["form_type"]) for e in effects],
             )
-        verdict.wrong += self._history(effects)
+        verdict.wrong += self._history(effects, rested=rested)
         verdict.wrong += self._receipts_once()
         verdict.parked = int(
             self.one("SELECT COUNT(*) FROM submission WHERE state = 'parked'") or 0
@@ -357,7 +359,7 @@ class Trial:
                 session.execute(text("SELECT state, COUNT(*) FROM submission GROUP BY state")).all()
             )
 
-    def _history(self, effects) -> list[str]:
+    def _history(self, effects, *, rested: bool) -> list[str]:
         """What was asked and what customs did: nothing lost, nothing twice, nothing unasked."""
         wrong = []
         asked: Counter[tuple[str, str]] = Counter()
@@ -379,11 +381,11 @@ class Trial:
             done[certificate, "verify" if effect["operation"] == "V" else "void"] += 1
         if lost := asked - done:
             wrong.append(f"lost: acknowledged, not done at customs: {dict(lost)}")
-        if unexpected := done - asked:
+        if rested and (unexpected := done - asked):
             wrong.append(f"unexpected: done at customs, not acknowledged: {dict(unexpected)}")
         wanted = Counter((row[0], "void" if row[1] == "作废" else "verify") for row in self.rows)
         confirmed = self.one("SELECT COUNT(*) FROM batch WHERE confirmed_at IS NOT NULL")
-        if confirmed and not self.allow_refusals:
+        if rested and confirmed and not self.allow_refusals:
             for key in wanted:
                 pages = sum(
                     int(r[3] or 1) for r in self.rows

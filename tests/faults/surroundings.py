@@ -272,7 +272,7 @@ def delivery(point: Point) -> Callable[[Trial], Verdict]:
                 time.sleep(0.05)
             verdict = trial.verdict(rested=rested)
             if not verdict.died:
-                verdict.wrong.append("the point was never reached")
+                verdict.slow.append("the point was never reached")
             ids = {told["id"] for told in ear.got}
             if trial.one(pending) or len(ids) != 1 or ear.bad:
                 verdict.wrong.append(f"told {len(ids)} notifications, badly signed {ear.bad[:1]}")

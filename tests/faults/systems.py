@@ -180,7 +180,7 @@ def system_trial(name: str, home: Path, database_url: str, seed: int) -> Verdict
             system.wait(lambda: system.json("batch", "show", batch)["state"] == "finished",
                         "finished", REST_SECONDS)  # fmt: skip
         except AssertionError as error:
-            verdict.wrong.append(str(error)[:600])
+            verdict.slow.append(str(error)[:600])
     _judge(verdict, home, database_url)
     shutil.rmtree(home, ignore_errors=True)
     return verdict
@@ -216,5 +216,5 @@ def _judge(verdict: Verdict, home: Path, database_url: str) -> None:
             "SELECT serial FROM decision WHERE effect = 1 GROUP BY serial HAVING COUNT(*) > 1"
         ).fetchall()
         done = db.execute("SELECT COUNT(*) FROM decision WHERE effect = 1").fetchone()[0]
-    if twice or done != CERTIFICATES:
+    if twice or (done != CERTIFICATES and not verdict.slow):
         verdict.wrong.append(f"{done} effects for {CERTIFICATES} orders, twice: {twice[:3]}")
