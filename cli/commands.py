@@ -29,8 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-_MODULES = (
-    *(stock, registers, orders, batches, lists, night, discrepancies, journal, notify, system),
-)
-for module in _MODULES:
+_ORDERS = (stock, registers, orders, batches, lists)
+_UPKEEP = (night, discrepancies, journal, notify, system)
+for module in (*_ORDERS, *_UPKEEP):
     module.register(app)

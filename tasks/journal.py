@@ -59,11 +59,16 @@ class Journal:
 
     def behind(self, session: Session) -> bool:
         """Whether the database does not know the last entry: it is older than the journal."""
-        last = next(iter(reversed(list(_entries(self._tail())))), None)
-        return last is not None and bool(_unknown(session, [last]))
+        tail = self._tail()
+        accepted = max((i for i, line in enumerate(tail) if line.startswith(_ACCEPTED)), default=-1)
+        entries = list(_entries(tail[accepted + 1 :]))
+        return bool(_unknown(session, entries[-1:]))
 
     def unknown(self, session: Session) -> Iterator[Entry]:
-        """Every entry since the last acceptance that the database does not know, oldest first."""
+        """Every entry since the last acceptance that the database does not know, oldest first.
+
+        Memory: one chunk, however long the journal is.
+        """
         for some in chunks(_entries(self._lines())):
             yield from _unknown(session, some)
 
@@ -110,15 +115,11 @@ def _private(path: str, flags: int) -> int:
 
 
 def _entries(lines: Iterable[str]) -> Iterator[Entry]:
-    """The entries among the lines; an acceptance hides what is before it."""
-    found: list[Entry] = []
+    """The entries among the lines; what a crash cut short is none."""
     for line in lines:
-        if line.startswith(_ACCEPTED):
-            found.clear()
-        elif match := _LINE.fullmatch(line):
+        if match := _LINE.fullmatch(line):
             at, number, count, action, certificate = match.groups()
-            found.append(Entry(at, number, int(count), action, certificate))
-    return iter(found)
+            yield Entry(at, number, int(count), action, certificate)
 
 
 def _unknown(session: Session, entries: Sequence[Entry]) -> list[Entry]:

@@ -5,11 +5,13 @@ A person ends it, and only when a reconciliation has finished since the last ent
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 import structlog
 from sqlalchemy import select
 
+from models.bulk import insert_rows
 from models.errors import NotReconciled
 from models.links import close_link
 from models.reconciliation import Run
@@ -17,6 +19,9 @@ from models.states import RunState
 from models.stock import Discrepancy
 from tasks.context import Context
 from tasks.journal import Entry
+
+KIND: Final = "sent_before_restore"
+"""The discrepancy of a message that the database has forgotten."""
 
 log = structlog.get_logger(__name__)
 
@@ -30,7 +35,8 @@ def unknown(context: Context) -> list[Entry]:
 def accept(context: Context, by: str) -> list[Entry]:
     """End the quarantine: a discrepancy for each unknown message, then the mark in the journal.
 
-    Gives the messages; run twice, the second time there are none. Raises `NotReconciled`.
+    Gives the messages; run twice, the second time there are none; killed in between, none is raised
+    twice. Raises `NotReconciled`.
     """
     entries = unknown(context)
     if not entries:
@@ -42,12 +48,19 @@ def accept(context: Context, by: str) -> list[Entry]:
         ).first()
         if looked is None:
             raise NotReconciled(at=entries[-1].at)
-        for e in entries:
-            detail = f"{e.number} {e.certificate} {e.action}, {e.at}"
-            session.add(
-                Discrepancy(kind="sent_before_restore", detail=detail, raised_at=context.now())
-            )
-        close_link(session, context.now(), context.now() - context.now(), "")
+        # a run that died before the mark was written has raised them already
+        raised = set(session.scalars(select(Discrepancy.detail).where(Discrepancy.kind == KIND)))
+        details = [f"{e.number} {e.certificate} {e.action}, {e.at}" for e in entries]
+        insert_rows(
+            session,
+            Discrepancy,
+            [
+                {"kind": KIND, "detail": detail, "raised_at": context.now()}
+                for detail in details
+                if detail not in raised
+            ],
+        )
+        close_link(session, context.now(), timedelta(0), "")
     context.journal.accept(by, context.now())
     log.warning("quarantine_ended", by=by, messages=len(entries))
     return entries

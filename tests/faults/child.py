@@ -40,7 +40,7 @@ _compiled: dict[str, object] = {}
 
 
 def share_compiled(database: Database) -> None:
-    """Every engine of a dialect finds what another has compiled: a third of a trial's work."""
+    """Every engine of a dialect finds what another has compiled."""
     engine = database.engine
     engine._compiled_cache = _compiled.setdefault(engine.dialect.name, engine._compiled_cache)
 

@@ -12,12 +12,16 @@ from tasks import submission, upkeep
 from tests.factories import AGENT_HANDLED, bring_in, confirm, upload
 
 
-def test_what_a_fast_clock_put_off_is_due_again(world):
+def sign_one(world):
     bring_in(world)
     batch = upload(world, [(AGENT_HANDLED, "核销", "", 1)])
     confirm(world, batch)
     submission.prepare(world.context, batch)
     submission.sign(world.context)
+
+
+def test_what_a_fast_clock_put_off_is_due_again(world):
+    sign_one(world)
     far = world.clock() + timedelta(hours=5)
     with world.context.database.write() as session:
         session.execute(update(Submission).values(next_attempt_at=far))
@@ -33,11 +37,7 @@ def test_what_a_fast_clock_put_off_is_due_again(world):
 
 
 def test_a_lease_from_the_future_ends_within_its_length(world):
-    bring_in(world)
-    batch = upload(world, [(AGENT_HANDLED, "核销", "", 1)])
-    confirm(world, batch)
-    submission.prepare(world.context, batch)
-    submission.sign(world.context)
+    sign_one(world)
     far = world.clock() + timedelta(days=1)
     with world.context.database.write() as session:
         session.execute(update(Submission).values(state=SubmissionState.SENDING, lease_until=far))

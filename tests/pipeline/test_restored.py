@@ -109,6 +109,17 @@ def test_it_ends_after_a_reconciliation_and_customs_is_believed(restored):
     assert len(effects) == 13
 
 
+def test_an_accept_that_died_before_its_mark_raises_nothing_twice(restored, monkeypatch):
+    restored.clock.forward(hours=1)
+    reconciled(restored)
+    with monkeypatch.context() as dying:
+        dying.setattr(Journal, "accept", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            quarantine.accept(restored.context, "值班")
+    assert len(quarantine.accept(restored.context, "值班")) == 3
+    assert count(restored, select(Discrepancy.id).where(Discrepancy.kind == quarantine.KIND)) == 3
+
+
 def test_the_journal_survives_a_line_that_a_crash_cut_short(database, tmp_path):
     journal = Journal(tmp_path / "j" / "sent")
     journal.note([Entry("2026-01-01T00:00:00+00:00", "A1", 1, "verify", "B1")])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import random
 import resource
@@ -10,7 +9,6 @@ import struct
 import subprocess
 import sys
 import time
-import zipfile
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -26,7 +24,6 @@ from tests.sheets.test_reading import (
     read,
     sparse,
     text,
-    workbook,
     zipped,
 )
 
@@ -63,7 +60,7 @@ def encrypted_part() -> bytes:
     return bytes(content)
 
 
-def quoted() -> bytes:
+def nested() -> bytes:
     """A zip in a zip in a zip is one part like any other."""
     inner = zipped({"a": b"0" * (1 << 20)})
     for _ in range(8):
@@ -97,11 +94,11 @@ CORPUS = {
     "many parts": zipped({**parts_of(GOOD), **{f"x/{n}": b"" for n in range(child.ZIP_PARTS)}}),
     "lying sizes": lying_sizes(),
     "encrypted part": encrypted_part(),
-    "zip in zip": quoted(),
+    "zip in zip": nested(),
     "external link": external_links(),
     "dtd in the sheet": dtd(SHEET),
     "dtd in the book": dtd("xl/workbook.xml"),
-    "dtd in the strings": dtd("xl/sharedStrings.xml") if "xl/sharedStrings.xml" in parts_of(GOOD) else dtd(SHEET),
+    "dtd in the strings": dtd("xl/sharedStrings.xml"),
     "billion laughs": with_sheet(
         b"<!DOCTYPE x [" + b"".join(
             b'<!ENTITY e%d "%s">' % (n, b"&e%d;" % (n - 1) * 10 if n else b"lol") for n in range(10)
@@ -228,12 +225,3 @@ def test_the_reader_of_a_strangers_file_has_no_secret_near_it(monkeypatch):
     monkeypatch.setattr(reader.subprocess, "Popen", watched)
     read(GOOD)
     assert seen["env"] == {}
-
-
-def test_a_workbook_with_every_kind_of_cell_survives_the_zip_being_rewritten():
-    content = workbook([ROW])
-    stored = io.BytesIO()
-    with zipfile.ZipFile(stored, "w", zipfile.ZIP_STORED) as archive:
-        for name, part in parts_of(content).items():
-            archive.writestr(name, part)
-    assert read(stored.getvalue())[1][0].serials == read(content)[1][0].serials
