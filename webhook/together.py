@@ -88,10 +88,10 @@ class SeldomBell:
                 self._again = True
                 return
             self._quiet = True
-        self._ring(self._task)
         timer = Timer(RING_SECONDS, self._end)
         timer.daemon = True
-        timer.start()
+        timer.start()  # before ringing: a ring that fails must not silence the later ones
+        self._ring(self._task)
 
     def _end(self) -> None:
         with self._lock:
