@@ -14,6 +14,7 @@ from threading import Lock, Thread, Timer
 from typing import Final
 
 from config.names import Task
+from models.errors import DatabaseUnreachable
 from tasks.context import Bell
 from tasks.inbox import Arrival
 
@@ -27,12 +28,15 @@ RING_SECONDS: Final = 0.1
 """Rings are at least so far apart; the last one is never left out."""
 
 
+_Asked = tuple[Arrival, Future[bool]]
+
+
 class Together:
     """`write` stores arrivals in one transaction and gives the keys that were new."""
 
     def __init__(self, write: Callable[[Sequence[Arrival]], Collection[str]]) -> None:
         self._write = write
-        self._waiting: SimpleQueue[tuple[Arrival, Future[bool]]] = SimpleQueue()
+        self._waiting: SimpleQueue[_Asked] = SimpleQueue()
         self._starting = Lock()
         self._writer: Thread | None = None
 
@@ -59,12 +63,16 @@ class Together:
                     break
             self._write_these(taken)
 
-    def _write_these(self, taken: Sequence[tuple[Arrival, Future[bool]]]) -> None:
+    def _write_these(self, taken: Sequence[_Asked]) -> None:
         try:
             new = set(self._write([arrival for arrival, _ in taken]))
-        except BaseException as error:  # noqa: BLE001 - raised again by everyone who waits for it
-            for _, told in taken:
-                told.set_exception(error)
+        except Exception as error:  # noqa: BLE001 - raised again by everyone who waits for it
+            if len(taken) == 1 or isinstance(error, DatabaseUnreachable):
+                for _, told in taken:
+                    told.set_exception(error)
+                return
+            for one in taken:  # what the database refuses must not cost the others their place
+                self._write_these([one])
             return
         for arrival, told in taken:
             told.set_result(arrival.key in new)

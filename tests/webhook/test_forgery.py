@@ -185,3 +185,39 @@ def test_what_could_not_be_written_is_said_to_everyone_who_waited():
     with pytest.raises(DatabaseUnreachable):
         together.store(arrival("a"))
     assert together.store(arrival("a"))
+
+
+def test_one_that_the_database_refuses_does_not_cost_the_others_of_its_moment():
+    first_is_in, go_on, stored, told = threading.Event(), threading.Event(), [], {}
+
+    def write(arrivals):
+        keys = [a.key for a in arrivals]
+        if keys == ["first"]:
+            first_is_in.set()
+            go_on.wait(10)
+        if "refused" in keys:
+            raise ValueError("refused")
+        stored.append(keys)
+        return keys
+
+    together = Together(write)
+
+    def one(key):
+        try:
+            told[key] = together.store(arrival(key))
+        except ValueError as error:
+            told[key] = str(error)
+
+    threads = [threading.Thread(target=one, args=("first",))]
+    threads[0].start()
+    assert first_is_in.wait(10)
+    for key in ("a", "refused", "b"):  # they wait while the first is being written
+        threads.append(threading.Thread(target=one, args=(key,)))
+        threads[-1].start()
+    end = time.monotonic() + 10
+    while together._waiting.qsize() < 3 and time.monotonic() < end:
+        time.sleep(0.001)
+    go_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert told == {"first": True, "a": True, "refused": "refused", "b": True}
