@@ -9,7 +9,7 @@ and a finished one is frozen.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock_time
@@ -21,7 +21,6 @@ from sqlalchemy.orm import Session
 
 from config.crash import Point, crash_point
 from config.names import Task
-from models.bulk import chunks, insert_new, insert_rows
 from models.comparison import (
     Found,
     Judgement,
@@ -36,7 +35,7 @@ from models.comparison import (
 )
 from models.errors import BadArgument, GatewayUnreachable, RunNotFound
 from models.language import t
-from models.leases import LEASE, first_free, give_back, this_host
+from models.leases import give_back, this_host
 from models.notifications import announce
 from models.overdue import (
     expired_reservations,
@@ -45,7 +44,7 @@ from models.overdue import (
     unaccounted,
     unmatched_receipts,
 )
-from models.reconciliation import Difference, PastUse, Run
+from models.reconciliation import Difference, Run
 from models.runs import BEIJING, business_date, new_run
 from models.states import NotificationType, RunState
 from models.usage import day_in_numbers
@@ -53,6 +52,7 @@ from tasks.app import app
 from tasks.audit import take_anchor
 from tasks.context import Context, current
 from tasks.registers import CUSTOMS_PAGE, known_owners, sync_certificates
+from tasks.run_place import Place, RunLost, claim_run, move, put_off
 
 log = structlog.get_logger(__name__)
 
@@ -61,25 +61,6 @@ RUN_SECONDS: Final = 60.0
 
 PAGES_TOGETHER: Final = 5
 """Pages of customs' list between two commits: a run that is killed reads at most so many again."""
-
-CUSTOMS_AWAY: Final = timedelta(minutes=5)
-"""How long a run waits when customs does not answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """How far a run has come, as this process holds it."""
-
-    run_id: int
-    lease: str
-    day: date
-    stage: str
-    holder: str
-    after: str
-
-
-class _Lost(Exception):
-    """Another process has the run now."""
 
 
 def open_run(context: Context, day: date | None = None) -> int:
@@ -123,18 +104,18 @@ def reconcile(
     None: there is none to go on with, or another process is at it. Raises `GatewayUnreachable`; the
     run keeps its place and is due again after a while.
     """
-    place = _claim(context, run_id)
+    place = claim_run(context, run_id)
     if place is None:
         return None
     end = time.monotonic() + seconds
     try:
         while place.stage != _DONE and time.monotonic() < end:
             place = STAGES[place.stage](context, place)
-    except _Lost:
+    except RunLost:
         log.info("run_taken_over", run_id=place.run_id)
         return None
     except GatewayUnreachable:
-        _wait(context, place)
+        put_off(context, place)
         raise
     finally:
         with context.database.write() as session:
@@ -155,114 +136,10 @@ def run_state(context: Context, run_id: int) -> RunState:
     return state
 
 
-# -- the lease ----------------------------------------------------------------------------------
-
-
-def _claim(context: Context, run_id: int | None) -> _Place | None:
-    """Take the oldest run that is due, or the one that is named, due or not."""
-    now = context.now()
-    with context.database.write() as session:
-        wanted = select(Run).where(Run.state.in_([RunState.PLANNED, RunState.COMPARING]))
-        wanted = wanted.where(Run.due_at <= now if run_id is None else Run.id == run_id)
-        wanted = wanted.order_by(Run.business_date).with_for_update(skip_locked=True)
-        run = first_free(session.scalars(wanted).all(), now)
-        if run is None or run.lease is None:
-            return None
-        run.state = RunState.COMPARING
-        run.started_at = run.started_at or now
-        return _Place(run.id, run.lease, run.business_date, run.stage, run.holder, run.after)
-
-
-def _wait(context: Context, place: _Place) -> None:
-    """Customs does not answer: the run is due again after a while."""
-    with context.database.write() as session:
-        session.execute(
-            update(Run)
-            .where(Run.id == place.run_id, Run.lease == place.lease)
-            .values(due_at=context.now() + CUSTOMS_AWAY)
-        )
-
-
-def _move(
-    session: Session,
-    context: Context,
-    place: _Place,
-    to: _Place,
-    differences: Iterable[dict[str, Any]] = (),
-    past: Iterable[Listed] = (),
-    **counted: Any,
-) -> _Place:
-    """Store what was found and the new place together. Raises `_Lost` when the lease is another's."""
-    moved = session.execute(
-        update(Run)
-        .where(
-            Run.id == place.run_id,
-            Run.lease == place.lease,
-            Run.stage == place.stage,
-            Run.holder == place.holder,
-            Run.after == place.after,
-        )
-        .values(
-            stage=to.stage,
-            holder=to.holder,
-            after=to.after,
-            lease_until=context.now() + LEASE,
-            **counted,
-        )
-        .execution_options(synchronize_session=False)
-        .returning(Run.id)
-    ).all()
-    if not moved:
-        raise _Lost
-    for chunk in chunks(differences):
-        insert_rows(session, Difference, [_stored(context, place, values) for values in chunk])
-    for listed in chunks(past):
-        insert_new(
-            session,
-            PastUse,
-            [
-                {
-                    "serial": f.serial,
-                    "form_type": f.form_type,
-                    "certificate": f.certificate or "",
-                    "customs_state": f.state,
-                }
-                for f in listed
-            ],
-        )
-    return to
-
-
-_BLANK: Final = {
-    "owner": "",
-    "form_type": "",
-    "first_serial": None,
-    "last_serial": None,
-    "form_count": 1,
-    "state": None,
-    "certificate": None,
-    "customs_state": None,
-    "customs_certificate": None,
-    "issued_on": None,
-    "reference": None,
-    "detail": "",
-    "since": None,
-}
-
-
-def _stored(context: Context, place: _Place, values: dict[str, Any]) -> dict[str, Any]:
-    """A difference as a row, with its age in whole days of customs' calendar."""
-    row = {**_BLANK, **values, "run_id": place.run_id}
-    since, issued_on = row["since"], row["issued_on"]
-    began = since.astimezone(BEIJING).date() if since else issued_on
-    row["age_days"] = max(0, (business_date(context.now()) - began).days) if began else 0
-    return row
-
-
 # -- the stages ---------------------------------------------------------------------------------
 
 
-def _certificates(context: Context, place: _Place) -> _Place:
+def _certificates(context: Context, place: Place) -> Place:
     """Bring the certificates of the next enterprise up to date."""
     following = _next_holder(context, place.holder)
     if following is None:
@@ -271,14 +148,14 @@ def _certificates(context: Context, place: _Place) -> _Place:
         sync_certificates(context, [following])
         to = replace(place, holder=following)
     with context.database.write() as session:
-        return _move(session, context, place, to)
+        return move(session, context, place, to)
 
 
-def _forms(context: Context, place: _Place) -> _Place:
+def _forms(context: Context, place: Place) -> Place:
     """Compare the next pages of a holder's forms; `holder` is the one under way, "" before the first."""
     if not place.holder:
         with context.database.write() as session:
-            return _move(session, context, place, _to_next_holder(context, place))
+            return move(session, context, place, _to_next_holder(context, place))
     pages = _Pages(context.now())
     to = place
     for _ in range(PAGES_TOGETHER):
@@ -290,7 +167,7 @@ def _forms(context: Context, place: _Place) -> _Place:
     crash_point(Point.PAGE_COMPARED)
     judgement = _judge(context, place.holder, pages)
     with context.database.write() as session:
-        return _move(
+        return move(
             session,
             context,
             place,
@@ -304,7 +181,7 @@ def _forms(context: Context, place: _Place) -> _Place:
         )
 
 
-def _to_next_holder(context: Context, place: _Place) -> _Place:
+def _to_next_holder(context: Context, place: Place) -> Place:
     holder = _next_holder(context, place.holder)
     return replace(place, holder=holder or "", after="", stage="forms" if holder else "open")
 
@@ -320,7 +197,7 @@ class _Pages:
     listed: int = 0
 
 
-def _compare(context: Context, place: _Place, pages: _Pages) -> str | None:
+def _compare(context: Context, place: Place, pages: _Pages) -> str | None:
     """Compare one page; gives up to which serial, None at the end. Raises `GatewayUnreachable`."""
     page, following = context.gateway.forms(place.holder, place.after, CUSTOMS_PAGE)
     try:
@@ -364,7 +241,7 @@ def _as_row(holder: str, found: Found) -> dict[str, Any]:
     }
 
 
-def _open(context: Context, place: _Place) -> _Place:
+def _open(context: Context, place: Place) -> Place:
     """What waits too long, the anchor of the history, and the end: one transaction, frozen after it."""
     now = context.now()
     overdue = now - timedelta(hours=context.settings.no_answer_hours)
@@ -381,7 +258,7 @@ def _open(context: Context, place: _Place) -> _Place:
             *printed_not_verified(session, business_date(now)),
             *unaccounted(session),
         )
-        to = _move(session, context, place, to, found)
+        to = move(session, context, place, to, found)
         counts = _counts(session, place.run_id)
         session.execute(
             update(Run)
@@ -432,7 +309,7 @@ def _next_holder(context: Context, after: str) -> str | None:
 
 
 _DONE: Final = "done"
-STAGES: Final[dict[str, Callable[[Context, _Place], _Place]]] = {
+STAGES: Final[dict[str, Callable[[Context, Place], Place]]] = {
     "certificates": _certificates,
     "forms": _forms,
     "open": _open,
