@@ -115,10 +115,10 @@ def grown(bench: Bench, sizes: tuple[int, ...]) -> None:
 Part = Callable[[Bench], None]
 PARTS: dict[str, Part] = {
     "compare": lambda b: side_by_side(b, 10_000, 1_000, 5),
-    "variants": lambda b: variants(b, 5_000, 1),
+    "variants": lambda b: variants(b, 3_000, 5),
     "card": lambda b: real_card(b, 390),
     "check": lambda b: checking(b.folder, 100_000),
-    "growth": lambda b: grown(b, (1_000, 10_000, 100_000, 300_000)),
+    "growth": lambda b: grown(b, (1_000, 10_000, 100_000, 1_000_000)),
     "claims": lambda b: (claiming(b, 20, 1, 1), claiming(b, 2, 100, 3))[0],
     "callbacks": lambda b: called_back(b, 3_000, 5),
     "sweep": lambda b: swept(b, 1_000_000),

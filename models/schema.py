@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 HEAD: Final = "0003"
 """Newest migration; a test compares it with `migrations/versions/`."""
 
+SCHEMA_LOCK: Final = 4270202201
+"""Of PostgreSQL's advisory locks: who holds it changes the schema. Any number that is no other's."""
+
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
 
@@ -41,7 +44,7 @@ def upgrade(database: Database) -> None:
     with database.write() as session:
         connection = session.connection()
         if connection.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(4270202201)"))
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({SCHEMA_LOCK})"))
         from alembic import command  # heavy, and seldom needed
 
         config = migration_config()

@@ -58,8 +58,10 @@ def import_stock(
 def add_ranges(context: Context, ranges: Iterable[IssuedRange], source: str) -> Imported:
     """Issue the forms of these ranges to their owners; serials that are known stay as they are."""
     new = total = 0
+    # in one order for everybody: two imports would wait for each other's stocks in a circle
+    ordered = sorted(ranges, key=lambda r: (r.owner, r.form_type, r.first_serial))
     with context.database.write() as session:
-        for issued in ranges:
+        for issued in ordered:
             serials = serials_between(issued.first_serial, issued.last_serial, ISSUED_TOGETHER)
             stock_id = _stock(session, issued.owner, issued.form_type)
             missing = list(_unknown(session, issued.form_type, serials))
@@ -169,11 +171,12 @@ def import_certificates(
 
 def store_certificates(context: Context, records: Sequence[CertificateRecord]) -> Imported:
     """Add certificates, or bring those that are known up to date."""
-    new = 0
+    by_number = {r.number: r for r in records}
+    ordered = [by_number[number] for number in sorted(by_number)]  # see `add_ranges`
     with context.database.write() as session:
         dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
         before = session.scalar(select(func.count()).select_from(Certificate)) or 0
-        for chunk in chunks({r.number: r for r in records}.values()):
+        for chunk in chunks(ordered):
             statement = dialect.insert(Certificate)
             changing = ("exporter", "agent", "approved_on", "pages", "status", "updated_at")
             session.execute(

@@ -224,7 +224,7 @@ def _note(context: Context, outcomes: dict[int, Outcome], order: Order) -> None:
             "outcome": outcome[:400],
             "at": now,
         }
-        for difference_id, (state, outcome) in outcomes.items()
+        for difference_id, (state, outcome) in sorted(outcomes.items())
     ]
     with context.database.write() as session:
         dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite

@@ -29,6 +29,9 @@ from tests.faults.campaign import FAULTS
 from tests.faults.rig import Trial, Verdict, Zygote
 from tests.faults.systems import SYSTEM_FAULTS, system_trial
 
+PROGRESS = 100
+"""Trials between two lines that say how far it has come."""
+
 BUG_TRIALS = 6
 """A seeded bug is caught by one of so many trials of each of its faults, or it is not caught."""
 
@@ -164,12 +167,15 @@ def _plan(chosen: argparse.Namespace, seed: int) -> list[tuple[str, str, int]]:
 def _faults(campaigns: Sequence[Campaign], chosen: argparse.Namespace, seed: int) -> int:
     """Every trial of the plan, some at the same time; gives how many failed."""
     score: dict[str, list[Verdict]] = defaultdict(list)
-    plan = iter(_plan(chosen, seed))
+    planned = _plan(chosen, seed)
+    plan = iter(planned)
+    made = 0
     end = time.monotonic() + chosen.minutes * 60
     lock = threading.Lock()
     slow: list[tuple[str, str, int]] = []
 
     def work(campaign: Campaign) -> None:
+        nonlocal made
         while time.monotonic() < end:
             with lock:
                 name, kind, its_seed = next(plan, ("", "", 0))
@@ -177,6 +183,9 @@ def _faults(campaigns: Sequence[Campaign], chosen: argparse.Namespace, seed: int
                 return
             verdict = campaign.trial(name, kind, its_seed)
             with lock:
+                made += 1
+                if made % PROGRESS == 0:
+                    print(f"{made} of {len(planned)} trials", flush=True)
                 if verdict.slow and not verdict.wrong:
                     slow.append((name, kind, its_seed))
                 else:

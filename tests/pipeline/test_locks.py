@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 import pytest
 from sqlalchemy import select
@@ -17,13 +18,14 @@ from tasks import (
     inbox,
     notifications,
     receipts,
+    registers,
     repair_actions,
     repairing,
     sending,
     submission,
 )
 from tests.conftest import settings_for
-from tests.factories import AGENT_HANDLED, agent_certificate, bring_in, confirm, upload
+from tests.factories import AGENT_HANDLED, agent_certificate, bring_in, confirm, issued, upload
 from tests.pipeline.test_reconciliation import FIRST, form, night
 from tests.receiver import receiver
 
@@ -113,6 +115,43 @@ def test_announcing_and_recording_deliveries_do_not_deadlock(world):
         with world.context.database.read() as session:
             states = session.scalars(select(Delivery.state)).all()
         assert states == [DeliveryState.DELIVERED] * 4
+
+
+def test_the_same_receipts_by_callback_and_by_polling_at_once_do_not_deadlock(world):
+    def storing(arrivals, new):
+        with world.context.database.write() as session:
+            new += inbox.store(session, arrivals, world.clock())
+
+    for page in range(20):
+        arrivals = [inbox.receipt_arrival(f"R{page}-{n}", b"<x/>", "poll") for n in range(200)]
+        new: list[str] = []
+        raised = together(partial(storing, arrivals, new), partial(storing, arrivals[::-1], new))
+        assert raised == [None, None]
+        assert sorted(new) == sorted(a.key for a in arrivals)
+
+
+def test_two_imports_of_the_same_certificates_at_once_do_not_deadlock(world):
+    records = [agent_certificate(n) for n in range(1000)]
+
+    def storing(order):
+        registers.store_certificates(world.context, order)
+
+    for _ in range(10):
+        both = together(partial(storing, records), partial(storing, records[::-1]))
+        assert both == [None, None]
+
+
+def test_two_imports_into_the_same_stocks_at_once_do_not_deadlock(world):
+    for round_ in range(10):
+        ranges = [
+            issued(f"91610131MA6TXQ{n:04d}", "B", f"{300 + round_}{n:03d}000", 20)
+            for n in range(10)
+        ]
+        both = together(
+            partial(registers.add_ranges, world.context, ranges, "sheet"),
+            partial(registers.add_ranges, world.context, ranges[::-1], "sheet"),
+        )
+        assert both == [None, None]
 
 
 def test_a_form_reserved_meanwhile_is_not_reported_lost(world, monkeypatch):
