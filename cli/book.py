@@ -91,7 +91,8 @@ def period(context: Context, first: date | None, last: date | None) -> tuple[dat
     if first > last:
         raise BadArgument(detail=t("起始日期晚于截止日期", "the first day is after the last"))
     if first.year < _FIRST_YEAR or last.year > _LAST_YEAR:
-        raise BadArgument(detail=f"{_FIRST_YEAR}-{_LAST_YEAR}")
+        years = f"{_FIRST_YEAR}-{_LAST_YEAR}"
+        raise BadArgument(detail=t(f"日期须在 {years} 年之间", f"the days must be in {years}"))
     return first, last
 
 

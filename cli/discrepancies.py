@@ -8,7 +8,7 @@ import typer
 
 from cli.persons import LARGEST_NUMBER, By, by_whom, said
 from cli.runtime import JSON_HELP, opened, print_json, print_table, shown_time, tell
-from models.discrepancies import close_discrepancies, open_discrepancies
+from models.discrepancies import close_discrepancies, kind_text, open_discrepancies
 from models.errors import NotFound
 from models.language import t
 
@@ -38,7 +38,7 @@ def list_(context: typer.Context, json: Json = False) -> None:
     print_table(
         (t("号", "no."), t("类别", "kind"), t("流水号", "serial"), t("情况", "detail"), t("起", "since")),
         (
-            (d["number"], d["kind"], d["serial"], d["detail"], shown_time(d["raised_at"], zone))
+            (d["number"], kind_text(d["kind"]), d["serial"], d["detail"], shown_time(d["raised_at"], zone))
             for d in found
         ),
     )  # fmt: skip

@@ -13,8 +13,9 @@ from cli.runtime import JSON_HELP, opened, out, print_json, print_table, shown_t
 from models.errors import BadArgument, NotFound
 from models.language import Text, t
 from models.numbers import NotACertificateNumber, clean, parse_certificate_number
+from models.problems import Problem
 from models.queries import FormFilter, form_passport, list_forms
-from models.states import FormState, label
+from models.states import FormState, SubmissionState, label
 from tasks import adopting, asking, inbox, receipts
 
 Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
@@ -122,6 +123,22 @@ def form(
                 for e in passport["history"]
             ),
         )
+        if passport["messages"]:
+            print_table(
+                (
+                    t("报文号", "message"),
+                    t("状态", "state"),
+                    t("批次", "batch"),
+                    t("发送次数", "sent"),
+                    t("海关统一编号", "customs no."),
+                    t("海关答复", "answer"),
+                ),
+                (
+                    (m["number"], label(SubmissionState(m["state"])), m["batch"], m["sent"],
+                     m["customs_number"], m["answer"])
+                    for m in passport["messages"]
+                ),
+            )  # fmt: skip
         if passport["receipts"]:
             print_table(
                 (
@@ -181,7 +198,8 @@ def refresh(
         try:
             certificate = str(parse_certificate_number(certificate))
         except NotACertificateNumber as error:
-            raise BadArgument(detail=f"{error.code}: {certificate}") from None
+            problem = Problem(error.code, values={"value": certificate})
+            raise BadArgument(detail=problem.message) from None
     with opened() as context:
         new = inbox.poll(context)
         applied = 0

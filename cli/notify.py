@@ -92,8 +92,15 @@ def _events(text: str) -> list[NotificationType]:
         return list(endpoints.SUBSCRIBABLE)
     known = {kind.value: kind for kind in endpoints.SUBSCRIBABLE}
     wanted = [name.strip() for name in text.split(",") if name.strip()]
-    if unknown := [name for name in wanted if name not in known] or not wanted:
-        raise BadArgument(detail=f"--events: {unknown or text} ({', '.join(known)})")
+    unknown = [name for name in wanted if name not in known]
+    if unknown or not wanted:
+        said, usable = ", ".join(unknown) or text, ", ".join(known)
+        raise BadArgument(
+            detail=t(
+                f"--events 不认识“{said}”，可用: {usable}",
+                f'--events does not know "{said}"; use {usable}',
+            )
+        )
     return [known[name] for name in wanted]
 
 

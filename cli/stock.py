@@ -23,6 +23,7 @@ from models.errors import BadArgument, Exit
 from models.forecast import working_day_after
 from models.language import t
 from models.numbers import clean
+from models.problems import Problem
 from models.runs import business_date
 from models.serials import NotSerials, parse_serials, serials_between, show_serials
 from models.states import label
@@ -252,4 +253,5 @@ def parsed(text: str) -> list[str]:
     try:
         return parse_serials(text, ISSUED_TOGETHER)
     except NotSerials as error:
-        raise BadArgument(detail=f"{error.code}: {error.text}") from None
+        problem = Problem(error.code, values={"value": error.text, "limit": ISSUED_TOGETHER})
+        raise BadArgument(detail=problem.message) from None

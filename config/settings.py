@@ -104,7 +104,7 @@ class Settings(BaseModel):
     cover_days: int = Field(default=60, ge=1, description="一次申领够用多少天")
     notification_key: Secret | None = Field(
         default=None,
-        description="通知密钥的根，任意长字符串；各进程须相同 / root of endpoint secrets",
+        description="通知密钥的根，至少 32 个字符；各进程须相同 / root of endpoint secrets",
     )
     notify_networks: str = Field(
         default="", description="通知可发往的内网网段，以空格分隔 / private networks allowed"

@@ -146,14 +146,13 @@ class HttpGateway:
             try:
                 async with self._session.post(
                     f"{self._url}/messages",
-                    data=_dying_half_way(message.payload) or message.payload,
+                    data=_dying(message.payload) or message.payload,
                     headers={
                         "Content-Type": "application/xml",
                         "Content-Length": str(len(message.payload)),
                     },
                     allow_redirects=False,
                 ) as response:
-                    crash_point(Point.REQUEST_WRITTEN)
                     body = await _body(response)
                     return _send_outcome(message, response.status, response.headers, body)
             except _NOTHING_SENT as error:
@@ -192,16 +191,24 @@ class HttpGateway:
         return found
 
 
-def _dying_half_way(payload: bytes) -> AsyncIterator[bytes] | None:
-    """The payload in two halves with a crash point between, when this process is to die there."""
-    if not is_armed(Point.REQUEST_HALF_WRITTEN):
+_LEAVES_SECONDS: Final = 0.05
+"""How long a process that is to die waits for what it wrote to leave."""
+
+
+def _dying(payload: bytes) -> AsyncIterator[bytes] | None:
+    """The payload in two halves with a crash point behind each, when this process is to die there."""
+    if not (is_armed(Point.REQUEST_HALF_WRITTEN) or is_armed(Point.REQUEST_WRITTEN)):
         return None
 
     async def halves() -> AsyncIterator[bytes]:
-        yield payload[: len(payload) // 2]
-        await asyncio.sleep(0.05)  # the first half leaves
-        crash_point(Point.REQUEST_HALF_WRITTEN)
-        yield payload[len(payload) // 2 :]
+        middle = len(payload) // 2
+        for half, point in (
+            (payload[:middle], Point.REQUEST_HALF_WRITTEN),
+            (payload[middle:], Point.REQUEST_WRITTEN),
+        ):
+            yield half
+            await asyncio.sleep(_LEAVES_SECONDS)
+            crash_point(point)
 
     return halves()
 

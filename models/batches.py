@@ -34,6 +34,9 @@ OPEN_BATCH: Final[ColumnElement[bool]] = literal_column(f"batch.{_OPEN}")
 ENDED_BATCH: Final[ColumnElement[bool]] = literal_column(f"batch.{_ENDED}")
 """In the words of the partial indexes: see `models.submissions.MAY_BE_DUE`."""
 
+GIVEN_BACK_BY_TIME: Final = "expired"
+"""`Item.rep_code` of a serial that was given back because its reservation had expired."""
+
 
 class Upload(Base):
     """The bytes of a sheet as they came, by content. Kept for the result sheet and the auditor."""

@@ -4,12 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from models.language import Text, t
 from models.stock import Discrepancy
+
+_KINDS: Final = {
+    "receipt": Text("回执未能处理", "receipt not applied"),
+    "sent_before_restore": Text("恢复前已发送", "sent before the restore"),
+    "unaccounted": Text("去向不明", "unaccounted for"),
+}
+_OF_CUSTOMS: Final = "customs_"
+
+
+def kind_text(kind: str) -> str:
+    """The kind of a discrepancy in the language of the moment; customs' codes as they are."""
+    if kind.startswith(_OF_CUSTOMS):
+        return t("海关代码 {code}", "customs code {code}").format(
+            code=kind.removeprefix(_OF_CUSTOMS)
+        )
+    return str(_KINDS.get(kind, kind))
 
 
 def open_discrepancies(session: Session) -> Iterator[dict[str, Any]]:

@@ -54,6 +54,14 @@ class FileUnreadable(FileError):
     )
 
 
+class CellsRefused(FileError):
+    code = "cells_refused"
+    text = Text(
+        "“{file}”未导入任何内容，请更正以下单元格后重新导入: {detail}",
+        'nothing of "{file}" was imported; correct these cells and import it again: {detail}',
+    )
+
+
 class FileEncrypted(FileError):
     code = "file_encrypted"
     text = Text(
@@ -109,7 +117,10 @@ class RowsRefused(BlankformsError):
 class NothingToSubmit(BlankformsError):
     code = "nothing_to_submit"
     exit = Exit.PROBLEMS
-    text = Text("没有可提交的行", "no row can be submitted")
+    text = Text(
+        "没有可提交的行；请按预检结果更正后重试",
+        "no row can be submitted; correct what the check lists",
+    )
 
 
 class BatchNotFound(BlankformsError):
@@ -122,8 +133,8 @@ class BatchNotOpen(BlankformsError):
     code = "batch_not_open"
     exit = Exit.PROBLEMS
     text = Text(
-        "批次 {batch} 当前为“{state}”，不能执行此操作",
-        "batch {batch} is {state}; this cannot be done now",
+        "批次 {batch} 当前为“{state}”，不能执行此操作；运行 blankforms status {batch} 查看",
+        'batch {batch} is {state}; this cannot be done now (see "blankforms status {batch}")',
     )
 
 
@@ -234,8 +245,9 @@ class GatewayUnreachable(BlankformsError):
     code = "gateway_unreachable"
     exit = Exit.UNREACHABLE
     text = Text(
-        "海关网关无法连接或答复异常({detail})",
-        "the customs gateway cannot be reached or answers oddly ({detail})",
+        "海关网关无法连接或答复异常({detail})；数据未丢失，恢复后自动继续，可运行 blankforms doctor 检查",
+        "the customs gateway cannot be reached or answers oddly ({detail}); nothing is lost, work goes "
+        'on when it is back; see "blankforms doctor"',
     )
 
 
@@ -244,7 +256,11 @@ class SigningError(BlankformsError):
 
     code = "card_unavailable"
     exit = Exit.UNREACHABLE
-    text = Text("签名卡不可用: {detail}", "the card is not available: {detail}")
+    text = Text(
+        "签名卡不可用({detail})；请检查卡与驱动，插回后自动继续，数据未丢失",
+        "the card is not available ({detail}); check the card and its driver: nothing is lost, "
+        "signing goes on when it is back",
+    )
 
 
 class PinRefused(SigningError):

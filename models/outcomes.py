@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from models.batches import Batch, BatchRow, Item
+from models.batches import GIVEN_BACK_BY_TIME, Batch, BatchRow, Item
 from models.bulk import CHUNK
 from models.problems import Problem, load_problem
 from models.serials import show_serials
@@ -170,8 +170,11 @@ def _later_problems(items: Sequence[_ItemFacts]) -> list[Problem]:
         )
         for (code, text), serials in refused.items()
     ]
-    if any(i.state is ItemState.RELEASED for i in items):
-        problems.append(Problem("cancelled"))
+    given_back = {i.rep_code for i in items if i.state is ItemState.RELEASED}
+    problems += [
+        Problem("reservation_expired" if code == GIVEN_BACK_BY_TIME else "cancelled")
+        for code in sorted(given_back, key=str)
+    ]
     return problems
 
 

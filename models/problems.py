@@ -91,6 +91,10 @@ PROBLEM_TEXTS: Final[dict[str, Text]] = {
         "证书 {certificate} 不能使用“{source}”的库存",
         'certificate {certificate} cannot use the stock of "{source}"',
     ),
+    "stock_source_unknown": Text(
+        "不认识的库存来源“{source}”；可填 出口商、代录入企业",
+        'unknown stock source "{source}"; use 出口商 (exporter) or 代录入企业 (agent)',
+    ),
     "stock_of_another": Text(
         "流水号 {serials} 属于 {owner} 的库存，不能用于本行",
         "serial {serials} is in the stock of {owner}; the row cannot use it",
@@ -109,15 +113,47 @@ PROBLEM_TEXTS: Final[dict[str, Text]] = {
         "单元格 {cell} 的公式没有计算结果，请用表格程序重新保存或改为数值",
         "the formula in cell {cell} has no result; save it again or write the value",
     ),
+    # of the sheets that bring stock and certificates in
+    "enterprise_code_invalid": Text(
+        "“{value}”不是统一社会信用代码(18 位)",
+        '"{value}" is no unified social credit code (18 characters)',
+    ),
+    "form_type_invalid": Text(
+        "“{value}”不是证单类型(1-2 个字母)", '"{value}" is no form type (1 or 2 letters)'
+    ),
+    "ranges_in_one_row": Text(
+        "“{value}”不是一个连续号段，请每行填写一个号段",
+        '"{value}" is not one unbroken range; write each range in a row of its own',
+    ),
+    "count_disagrees": Text(
+        "份数 {said} 与号段不符(号段为 {count} 份)",
+        "the count {said} disagrees with the range, which has {count} forms",
+    ),
+    "date_invalid": Text(
+        "“{value}”不是日期，请写成 2022-04-01", '"{value}" is no date; write it as 2022-04-01'
+    ),
+    "pages_invalid": Text(
+        "“{value}”不是有效的页数(1-{limit} 的整数，可不填)",
+        '"{value}" is no valid page count (1 to {limit}, or blank)',
+    ),
+    "status_unknown": Text(
+        "不认识的状态“{value}”；可填 审核通过、待审核、撤销",
+        'unknown status "{value}"; use approved, pending or revoked',
+    ),
     # what customs, a cancel or a time-out said of a row afterwards
     "refused_by_customs": Text("海关退回: {code} {text}", "refused by customs: {code} {text}"),
     "cancelled": Text("已取消，未提交海关", "cancelled, never submitted"),
+    "reservation_expired": Text(
+        "预占过期，未提交海关；仍需办理请重新提交",
+        "the reservation expired before it was sent to customs; submit the row again",
+    ),
 }
 
 CODES_OF_VARIANTS: Final = {
     "certificate_old_style": "certificate_malformed",
     "certificate_missing": "certificate_malformed",
     "pages_done_before": "page_count_invalid",
+    "stock_source_unknown": "stock_source_not_allowed",
 }
 """Texts that say a code more precisely; the stable code is the one on the right."""
 

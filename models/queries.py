@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from models.batches import Batch, Item
 from models.states import FormState, ItemState
 from models.stock import Block, Certificate, Form, FormEvent, Stock
-from models.submissions import InboxMessage, ReceiptLine
+from models.submissions import InboxMessage, ReceiptLine, Submission
 
 USED_STATES: Final = (
     FormState.VERIFY_SUBMITTED,
@@ -130,7 +130,7 @@ def list_certificates(
 
 
 def form_passport(session: Session, serial: str) -> list[dict[str, Any]]:
-    """Every form of a serial (one for each type) with its history and its receipts (S-63, S-64)."""
+    """Every form of a serial (one for each type) with its history, messages and receipts (S-63, S-64)."""
     passports = []
     for form in list_forms(session, FormFilter(serial=serial), limit=100):
         form_id = session.scalars(
@@ -145,9 +145,26 @@ def form_passport(session: Session, serial: str) -> list[dict[str, Any]]:
             .where(ReceiptLine.form_id == form_id)
             .order_by(ReceiptLine.id)
         )
+        messages = session.scalars(
+            select(Submission)
+            .where(Submission.id.in_(select(Item.submission_id).where(Item.form_id == form_id)))
+            .order_by(Submission.id)
+        )
         passports.append(
             {
                 **form,
+                "messages": [
+                    {
+                        "number": message.number,
+                        "state": message.state.value,
+                        "batch": message.batch_id,
+                        "sent": message.send_count,
+                        "customs_number": message.seq_no,
+                        "taken_at": message.taken_at.isoformat() if message.taken_at else None,
+                        "answer": " ".join(filter(None, (message.deal_flag, message.deal_text))),
+                    }
+                    for message in messages
+                ],
                 "history": [
                     {
                         "at": event.at.isoformat(),

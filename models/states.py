@@ -202,6 +202,7 @@ SUBMISSION_MOVES: Final[frozenset[tuple[SubmissionState, SubmissionState]]] = fr
         (SubmissionState.SENDING, SubmissionState.DECIDED),
         (SubmissionState.IN_DOUBT, SubmissionState.DECIDED),
         (SubmissionState.SIGNED, SubmissionState.TAKEN),
+        (SubmissionState.SIGNED, SubmissionState.DECIDED),
         (SubmissionState.PARKED, SubmissionState.TAKEN),  # asked again by a person
         # Customs' list shows every form of it where we want it (reconciliation, `lagging`).
         (SubmissionState.PARKED, SubmissionState.DECIDED),

@@ -316,12 +316,7 @@ class OrderReader:
         row.source = _SOURCE_OF.get(header_key(text).replace("反填", "返填"))
         if row.source is None:
             self._problem(
-                row,
-                "stock_source_not_allowed",
-                "stock_source",
-                "出口商 / 代录入企业",
-                certificate=row.certificate,
-                source=text,
+                row, "stock_source_unknown", "stock_source", "出口商 / 代录入企业", source=text
             )
 
     def _read_reason(self, row: RowDraft, good: dict[str, Any]) -> None:

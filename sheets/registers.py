@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
 
-from models.errors import FileUnreadable
+from models.errors import CellsRefused
 from models.numbers import (
     NotACertificateNumber,
     clean,
@@ -18,8 +18,14 @@ from models.numbers import (
     parse_certificate_number,
 )
 from models.plan import CERTIFICATE_APPROVED
-from models.problems import column_letters
-from models.serials import NotSerials, as_ranges, parse_serials, serials_between
+from models.problems import Problem, column_letters
+from models.serials import (
+    MAX_SERIALS_PER_ROW,
+    NotSerials,
+    as_ranges,
+    parse_serials,
+    serials_between,
+)
 from sheets.headers import CERTIFICATES, COUNT, STOCK
 from sheets.orders import as_text, parse_page_count
 from sheets.reader import SheetReading, read_sheet
@@ -27,8 +33,11 @@ from sheets.reader import SheetReading, read_sheet
 ISSUED_TOGETHER: Final = 1_000_000
 """Longest range of one 领用登记 row."""
 _SHOWN: Final = 10
-_STATUS: Final = {"": CERTIFICATE_APPROVED, "审核通过": CERTIFICATE_APPROVED, "已审核": "approved",
-                  "approved": CERTIFICATE_APPROVED, "已签证": CERTIFICATE_APPROVED}  # fmt: skip
+_STATUS: Final = {
+    **dict.fromkeys(("", "审核通过", "已审核", "已签证", "approved"), CERTIFICATE_APPROVED),
+    **dict.fromkeys(("待审核", "未审核", "审核中", "pending"), "pending"),
+    **dict.fromkeys(("撤销", "已撤销", "revoked"), "revoked"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +66,15 @@ class CertificateRecord:
 
 
 class _Bad(ValueError):
-    def __init__(self, field: str, detail: str) -> None:
-        super().__init__(detail)
+    """A cell that cannot be taken: its field and, as a text of `models.problems`, why."""
+
+    def __init__(self, field: str, text_key: str, **values: object) -> None:
+        super().__init__(Problem(text_key, values=values).message)
         self.field = field
+
+
+def _not_serials(field: str, error: NotSerials) -> _Bad:
+    return _Bad(field, error.code, value=error.text, limit=ISSUED_TOGETHER)
 
 
 def read_stock(content: bytes, file_name: str, size_limit: int) -> list[IssuedRange]:
@@ -98,7 +113,7 @@ def _counted_row(row: dict[str, Any]) -> list[str]:
         try:
             serials += serials_between(first, last, ISSUED_TOGETHER)
         except NotSerials as error:
-            raise _Bad("last_serial", f"{error.code} {error.text}") from None
+            raise _not_serials("last_serial", error) from None
     return serials
 
 
@@ -111,9 +126,9 @@ def _counted_lines(content: bytes, file_name: str) -> list[str]:
         try:
             serials += parse_serials(line, ISSUED_TOGETHER)
         except NotSerials as error:
-            bad.append(f"{number}: {error.code} {error.text}")
+            bad.append(f"{number}: {_not_serials('serial', error)}")
     if bad:
-        raise FileUnreadable(file=file_name, detail="; ".join(bad[:_SHOWN]))
+        raise CellsRefused(file=file_name, detail="; ".join(bad[:_SHOWN]))
     return serials
 
 
@@ -133,27 +148,27 @@ def _each(
             bad.append(f"{column_letters(index)}{number}: {error}")
     if bad:
         more = f" (+{len(bad) - _SHOWN})" if len(bad) > _SHOWN else ""
-        raise FileUnreadable(file=file_name, detail="; ".join(bad[:_SHOWN]) + more)
+        raise CellsRefused(file=file_name, detail="; ".join(bad[:_SHOWN]) + more)
 
 
 def _issued_range(row: dict[str, Any]) -> IssuedRange:
     owner = _enterprise(row, "owner")
     form_type = clean(as_text(row.get("form_type"))).upper()
     if not (form_type.isascii() and form_type.isalpha() and len(form_type) <= 2):  # noqa: PLR2004
-        raise _Bad("form_type", f"证单类型 {form_type}")
+        raise _Bad("form_type", "form_type_invalid", value=form_type)
     serials = _serials(row, "first_serial")
     first, last = serials[0], serials[-1]
     if list(as_ranges(serials)) != [(first, last)]:
-        raise _Bad("first_serial", "每行一个号段 / one range for each row")
+        raise _Bad("first_serial", "ranges_in_one_row", value=as_text(row.get("first_serial")))
     if as_text(row.get("last_serial")).strip():
         last = _serials(row, "last_serial")[-1]
     try:
         count = len(serials_between(first, last, limit=ISSUED_TOGETHER))
     except NotSerials as error:
-        raise _Bad("last_serial", f"{error.code} {error.text}") from None
+        raise _not_serials("last_serial", error) from None
     said = as_text(row.get("count")).strip()
     if said and said != str(count):
-        raise _Bad("count", f"份数 {said} ≠ {count}")
+        raise _Bad("count", "count_disagrees", said=said, count=count)
     return IssuedRange(owner, form_type, first, last, count, _date(row, "issued_on"))
 
 
@@ -161,24 +176,38 @@ def _certificate(row: dict[str, Any]) -> CertificateRecord:
     try:
         number = parse_certificate_number(as_text(row.get("certificate")))
     except NotACertificateNumber as error:
-        raise _Bad("certificate", f"{error.code} {as_text(row.get('certificate'))}") from None
-    pages = row.get("pages")
-    status = clean(as_text(row.get("status")))
+        text = clean(as_text(row.get("certificate")))
+        raise _Bad("certificate", error.code, value=text) from None
     return CertificateRecord(
         number=str(number),
         type=number.type,
         exporter=_enterprise(row, "exporter"),
         agent=_enterprise(row, "agent"),
         approved_on=_date(row, "approved_on"),
-        pages=None if pages is None else parse_page_count(pages),
-        status=_STATUS.get(status, "revoked" if status in {"revoked", "撤销"} else "pending"),
+        pages=_pages(row),
+        status=_status(row),
     )
+
+
+def _pages(row: dict[str, Any]) -> int | None:
+    text = as_text(row.get("pages")).strip()
+    count = parse_page_count(row["pages"]) if text else None
+    if text and count is None:
+        raise _Bad("pages", "pages_invalid", value=text, limit=MAX_SERIALS_PER_ROW)
+    return count
+
+
+def _status(row: dict[str, Any]) -> str:
+    text = clean(as_text(row.get("status")))
+    if text not in _STATUS:
+        raise _Bad("status", "status_unknown", value=text)
+    return _STATUS[text]
 
 
 def _enterprise(row: dict[str, Any], field: str) -> str:
     code = clean(as_text(row.get(field))).upper()
     if not is_enterprise_code(code):
-        raise _Bad(field, f"统一社会信用代码 {code}")
+        raise _Bad(field, "enterprise_code_invalid", value=code)
     return code
 
 
@@ -186,9 +215,9 @@ def _serials(row: dict[str, Any], field: str) -> Sequence[str]:
     try:
         return parse_serials(row.get(field) or "", ISSUED_TOGETHER)
     except NotSerials as error:
-        raise _Bad(field, f"{error.code} {error.text}") from None
+        raise _not_serials(field, error) from None
     except AttributeError:
-        raise _Bad(field, as_text(row.get(field))) from None
+        raise _Bad(field, "serial_malformed", value=as_text(row.get(field))) from None
 
 
 def _date(row: dict[str, Any], field: str) -> date | None:
@@ -198,4 +227,4 @@ def _date(row: dict[str, Any], field: str) -> date | None:
     try:
         return datetime.fromisoformat(text).date()
     except ValueError:
-        raise _Bad(field, f"日期 {text}") from None
+        raise _Bad(field, "date_invalid", value=text) from None

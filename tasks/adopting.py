@@ -133,8 +133,7 @@ def _settle_asked(
     outcome = Outcome()
     if not adopted:
         text = f"2102, customs: {listed}"
-        outcome.discrepancies.append(discrepancy(context, "customs_2102", 0, item, text))
-        outcome.discrepancies[0]["inbox_id"] = None
+        outcome.discrepancies.append(discrepancy(context, "customs_2102", None, item, text))
     return write_decisions(session, context, {number: sent}, outcome)
 
 
@@ -146,8 +145,8 @@ def _leave_to_a_person(session: Session, context: Context, item: DecidedItem) ->
         .values(verdict=Verdict.UNKNOWN.value)
         .execution_options(synchronize_session=False)
     )
-    found = discrepancy(context, "customs_2102", 0, item, "2102, not in customs' list")
-    insert_rows(session, Discrepancy, [{**found, "inbox_id": None}])
+    found = discrepancy(context, "customs_2102", None, item, "2102, not in customs' list")
+    insert_rows(session, Discrepancy, [found])
 
 
 @app.task(name=Task.ADOPT.value)

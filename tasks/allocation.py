@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from config.crash import Point, crash_point
 from config.names import Task
 from models.batch_news import announce_ended
-from models.batches import Batch, BatchRow, Item
+from models.batches import GIVEN_BACK_BY_TIME, Batch, BatchRow, Item
 from models.bulk import CHUNK, ids_table
 from models.errors import (
     BatchNotFound,
@@ -52,6 +52,7 @@ from tasks.context import Context, current
 
 log = structlog.get_logger(__name__)
 
+_EXPIRED: Final = "reservation_expired"
 _OPEN: Final = (BatchState.RECEIVED, BatchState.CHECKED, BatchState.CONFIRMED, BatchState.WORKING)
 
 
@@ -115,9 +116,11 @@ def reserve(context: Context, batch_id: int) -> None:
     """Take the serials of a confirmed batch, all of a certificate or none.
 
     Raises `PlanMoved`, `RowsRefused` or `NothingToSubmit`; the batch is then back in checked, with
-    the new plan.
+    the new plan. Raises `DatabaseRestored`; the batch stays confirmed, and due.
     """
     with context.database.write() as session:
+        if context.journal.behind(session):
+            raise DatabaseRestored
         batch = session.get(Batch, batch_id, with_for_update=True)
         if batch is None or batch.state is not BatchState.CONFIRMED:
             log.info("batch_not_due", batch_id=batch_id, task="reserve")
@@ -215,7 +218,7 @@ class Cancelled:
     at_customs: int
 
 
-def cancel(context: Context, batch_id: int, cause: str = "cancel") -> Cancelled:
+def cancel(context: Context, batch_id: int) -> Cancelled:
     """Take back what has not left. What is at customs, or may be, goes on to its end.
 
     Raises `BatchNotFound`, `BatchNotOpen`. A second cancel finds nothing left to take back.
@@ -226,7 +229,7 @@ def cancel(context: Context, batch_id: int, cause: str = "cancel") -> Cancelled:
             raise BatchNotFound(batch=batch_id)
         if batch.state not in _OPEN:
             raise BatchNotOpen(batch=batch_id, state=label(batch.state))
-        released = _release(session, context, batch_id, cause)
+        released = _release(session, context, batch_id, "cancel")
         at_customs = session.scalar(
             select(func.count()).where(Item.batch_id == batch_id, Item.state == ItemState.HELD)
         )
@@ -259,7 +262,7 @@ def expire(context: Context, batch_id: int) -> None:
             return
         if batch.expires_at > context.now():
             return
-        released = _release(session, context, batch_id, "reservation_expired")
+        released = _release(session, context, batch_id, _EXPIRED)
         finish_batches(session, [batch_id], context.now())
     if released:
         log.warning("reservation_expired", batch_id=batch_id, forms=released)
@@ -313,7 +316,11 @@ def _give_back(
     session.execute(
         update(Item)
         .where(Item.id.in_(select(given.c.id)))
-        .values(state=ItemState.RELEASED, rep_code=cause[:8], decided_at=now)
+        .values(
+            state=ItemState.RELEASED,
+            rep_code=GIVEN_BACK_BY_TIME if cause == _EXPIRED else cause,
+            decided_at=now,
+        )
         .execution_options(synchronize_session=False)
     )
     moves = [FormMove(f, c, batch_id, reason=cause) for _, f, c in items if f is not None]

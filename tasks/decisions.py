@@ -119,7 +119,7 @@ def load_sent(session: Session, numbers: set[str]) -> dict[str, Sent]:
 
 
 def discrepancy(
-    context: Context, kind: str, inbox_id: int, item: DecidedItem | None, detail: str
+    context: Context, kind: str, inbox_id: int | None, item: DecidedItem | None, detail: str
 ) -> dict[str, Any]:
     """The row of something that a person must look at."""
     return {

@@ -2,8 +2,8 @@
 
 A database that was restored from before, or a standby that missed the last commits, does not know
 what customs knows. The journal does: a message's number is in it, on the disk, before the message's
-first byte leaves. While the last entry is unknown to the database nothing is reserved and nothing is
-sent (quarantine), until a person has reconciled and accepted (`blankforms journal accept`).
+first byte leaves. While one of the latest entries is unknown to the database nothing is reserved and
+nothing is sent (quarantine), until a person has reconciled and accepted (`blankforms journal accept`).
 
 Entries are lines: time, number, count of sendings, operation, certificate. A line that a crash cut
 short was never sent.
@@ -27,8 +27,9 @@ from models.submissions import Submission
 
 _LINE: Final = re.compile(r"(\S+) ([0-9A-Z]{1,32}) ([0-9]{1,9}) (verify|void) ([0-9A-Z]{1,20})\n")
 _ACCEPTED: Final = "# accepted "
-_TAIL_BYTES: Final = 4096
-"""More than one line and what a crash may have left behind it."""
+_TAIL_BYTES: Final = 128 << 10
+"""About 1,600 entries: three times what two senders have under way (`sending.WINDOW_FACTOR`), so that
+what one of them notes does not hide what the database forgot of the other's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +59,14 @@ class Journal:
         self._append(f"{_ACCEPTED}{now.isoformat()} {' '.join(by.split())}\n")
 
     def behind(self, session: Session) -> bool:
-        """Whether the database does not know the last entry: it is older than the journal."""
+        """Whether the database does not know one of the latest entries: it is older than the journal.
+
+        An entry is written after the commit that it tells of, so a database that lost nothing knows
+        them all, at any moment.
+        """
         tail = self._tail()
         accepted = max((i for i, line in enumerate(tail) if line.startswith(_ACCEPTED)), default=-1)
-        entries = list(_entries(tail[accepted + 1 :]))
-        return bool(_unknown(session, entries[-1:]))
+        return bool(_unknown(session, list(_entries(tail[accepted + 1 :]))))
 
     def unknown(self, session: Session) -> Iterator[Entry]:
         """Every entry since the last acceptance that the database does not know, oldest first.
@@ -76,8 +80,10 @@ class Journal:
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         new = not self.path.exists()
         with open(self.path, "ab+", opener=_private) as file:
-            if file.tell() and not self._tail()[-1].endswith("\n"):
-                text = "\n" + text  # behind what a crash cut short
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":
+                    text = "\n" + text  # behind what a crash cut short
             file.write(text.encode())
             file.flush()
             os.fsync(file.fileno())

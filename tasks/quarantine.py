@@ -41,13 +41,13 @@ def accept(context: Context, by: str) -> list[Entry]:
     entries = unknown(context)
     if not entries:
         return []
-    last = datetime.fromisoformat(entries[-1].at)
+    last = max(datetime.fromisoformat(e.at) for e in entries)
     with context.database.write() as session:
         looked = session.scalars(
             select(Run.id).where(Run.state == RunState.FINISHED, Run.started_at > last).limit(1)
         ).first()
         if looked is None:
-            raise NotReconciled(at=entries[-1].at)
+            raise NotReconciled(at=last.isoformat(timespec="seconds"))
         # a run that died before the mark was written has raised them already
         raised = set(session.scalars(select(Discrepancy.detail).where(Discrepancy.kind == KIND)))
         details = [f"{e.number} {e.certificate} {e.action}, {e.at}" for e in entries]

@@ -18,6 +18,7 @@ from typing import Any, Final, TypeVar
 
 import structlog
 from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
 from config.crash import Point, crash_point
 from config.names import Task
@@ -100,8 +101,6 @@ def send(context: Context) -> int:
     Up to `send_concurrency` calls at once, on kept-alive connections. Stops at once when customs
     asks to wait. Two senders at the same time share the work.
     """
-    if _quarantined(context):
-        return 0
     window = context.settings.send_concurrency * WINDOW_FACTOR
     end = time.monotonic() + RUN_SECONDS
     flying: dict[Hashable, _Claimed] = {}
@@ -137,6 +136,8 @@ def _claim(context: Context, limit: int) -> list[_Claimed]:
     with context.database.write() as session:
         link = customs_link(session, now)
         if link.closed_until is not None and link.closed_until > now:
+            return []
+        if _quarantined(session, context):
             return []
         due = session.execute(
             select(
@@ -208,7 +209,7 @@ def _claim(context: Context, limit: int) -> list[_Claimed]:
 def _note(context: Context, claimed: Sequence[_Claimed]) -> None:
     """Note in the journal what is about to leave; on the disk before its first byte does."""
     if claimed:
-        now = context.now().isoformat(timespec="seconds")
+        now = context.now().isoformat(timespec="microseconds")
         context.journal.note(
             Entry(now, c.message.number, c.send_count, c.action.value, c.certificate)
             for c in claimed
@@ -216,14 +217,15 @@ def _note(context: Context, claimed: Sequence[_Claimed]) -> None:
         crash_point(Point.JOURNAL_NOTED)
 
 
-def _quarantined(context: Context) -> bool:
-    """Whether the database is older than what was sent; the line is closed then, for all to see."""
-    with context.database.read() as session:
-        behind = context.journal.behind(session)
+def _quarantined(session: Session, context: Context) -> bool:
+    """Whether the database is older than what was sent; the line is closed then, for all to see.
+
+    Asked for each claim, in its transaction: a connection that was lost may come back to a standby.
+    """
+    behind = context.journal.behind(session)
     if behind:
         log.error("database_restored", journal=str(context.journal.path))
-        with context.database.write() as session:
-            close_link(session, context.now(), QUARANTINE_LOOK, DatabaseRestored.code)
+        close_link(session, context.now(), QUARANTINE_LOOK, DatabaseRestored.code)
     return behind
 
 

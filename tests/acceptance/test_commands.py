@@ -195,6 +195,8 @@ def test_the_sample_from_upload_to_result_sheet(running):
         "issued", "reserved", "verify_submitted", "verified",
     ]  # fmt: skip
     assert [r["code"] for r in passport["receipts"]] == ["0000"]
+    assert [(m["state"], m["sent"]) for m in passport["messages"]] == [("decided", 1)]
+    assert passport["messages"][0]["number"] in running.run("form", "211013209")
     assert "核销提交 → 已核销" in running.run("form", "211013209")
     running.run("refresh", "B201026902331597")
     checks = {c["check"]: c["result"] for c in running.json("doctor", "--deep")["checks"]}

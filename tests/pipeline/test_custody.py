@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import openpyxl
 import pytest
 
-from models.errors import BadArgument, FileUnreadable, NotFound
+from models.errors import BadArgument, CellsRefused, NotFound
 from models.runs import BEIJING, business_date
 from models.states import BatchState, FormState
 from models.stock import Form
@@ -213,7 +213,7 @@ def test_a_count_comes_as_a_sheet_too_and_bad_lines_are_named(stocked):
                             header=["起始流水号", "截止流水号"])  # fmt: skip
     found = custody.stocktake(stocked.context, sheet, "盘点.csv", SENDER, "B")
     assert found.piles["missing"] == ["211014002"]
-    with pytest.raises(FileUnreadable, match="2: "):
+    with pytest.raises(CellsRefused, match="2: "):
         custody.stocktake(stocked.context, b"211014001\nabc\n", "x.txt", None, None)
 
 

@@ -333,6 +333,7 @@ def test_a_reservation_that_is_never_sent_is_released_in_time(world):
     world.clock.forward(hours=25)
     allocation.expire(world.context, batch_id)
     assert form(world, "211014001").state is FormState.ISSUED
+    assert [p.code for p in results(world, batch_id)[0].problems] == ["reservation_expired"]
     again = upload(world, [(AGENT_HANDLED, VERIFY, "", 1, "", "", "x")])
     assert list(results(world, again)[0].serial_list) == ["211014001"]
     world.assert_sound()

@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import func, select
 
+from models.batches import Batch
 from models.errors import DatabaseRestored, NotReconciled
 from models.states import FormState, SubmissionState
 from models.stock import Discrepancy, Form
 from models.submissions import Submission
-from tasks import quarantine, reconciliation, repairing, sending, submission
+from tasks import allocation, quarantine, reconciliation, repairing, sending, submission
 from tasks.journal import Entry, Journal
 from tasks.repair_actions import Order
+from tests.conftest import settings_for
 from tests.factories import (
     SAMPLE_CERTIFICATES,
     agent_certificate,
@@ -82,6 +84,62 @@ def test_what_was_signed_in_the_backup_is_not_sent_before_a_person_says_so(world
     world.drain()
     world.assert_sound()
     assert len(world.customs.messages()) == posts
+
+
+def test_what_was_confirmed_in_the_backup_is_not_reserved(world, monkeypatch):
+    bring_in(world, certificates=[*SAMPLE_CERTIFICATES, *map(agent_certificate, range(1, 7))])
+    first, second = (upload(world, orders(c)) for c in (CERTIFICATES[:2], CERTIFICATES[2:4]))
+    with monkeypatch.context() as dying:  # the process ends between the yes and the reservation
+        dying.setattr(allocation, "reserve", lambda *_: None)
+        confirm(world, second)
+    taken = backup(world.context.database)
+    confirm(world, first)
+    world.drain()
+    restore(world.context.database, taken)
+    with pytest.raises(DatabaseRestored):
+        allocation.reserve(world.context, second)
+    assert count(world, select(Form.id).where(Form.state == FormState.RESERVED)) == 0
+    assert ("confirmed",) in states_of_batches(world)
+
+
+def states_of_batches(world):
+    with world.context.database.read() as session:
+        return [(state.value,) for state in session.scalars(select(Batch.state))]
+
+
+def test_a_sender_under_way_notices_that_its_database_has_changed(world, monkeypatch):
+    world.context.settings = settings_for(
+        world.context.settings.blankforms_home, SEND_CONCURRENCY="1"
+    )
+    bring_in(world, certificates=[*SAMPLE_CERTIFICATES, *map(agent_certificate, range(1, 7))])
+    batch = upload(world, orders(CERTIFICATES))
+    confirm(world, batch)
+    submission.prepare(world.context, batch)
+    submission.sign(world.context)
+    taken = backup(world.context.database)
+    monkeypatch.setattr(sending, "WINDOW_FACTOR", 2)  # few claims at once, as in a long batch
+    completed, back = world.context.gateway.completed, []
+
+    def restored_meanwhile(count):
+        found = completed(count)
+        if not back:
+            back.append(True)
+            restore(world.context.database, taken)
+        return found
+
+    monkeypatch.setattr(world.context.gateway, "completed", restored_meanwhile)
+    sending.send(world.context)
+    assert 0 < len(world.customs.messages()) < len(CERTIFICATES)
+    assert len(quarantine.unknown(world.context)) == len(world.customs.messages())
+
+
+def test_one_senders_note_does_not_hide_what_the_database_forgot_of_another(restored):
+    known = restored.context.journal
+    with restored.context.database.read() as session:
+        sent = session.scalars(select(Submission).order_by(Submission.id)).first()
+    known.note([Entry("2026-01-01T00:00:09+00:00", sent.number, 1, "verify", sent.certificate)])
+    with restored.context.database.read() as session:
+        assert known.behind(session)
 
 
 def reconciled(world):
