@@ -34,7 +34,7 @@ _NOT_TAKEN: Final = {Fault.ERROR_BEFORE, Fault.TOO_MANY, Fault.BUSY, Fault.REFUS
 _RECEIPT_FAULTS: Final = (
     *(Fault.RECEIPT_TWICE, Fault.RECEIPT_LATE, Fault.RECEIPT_NEVER, Fault.RECEIPT_CONTRADICTORY),
 )
-_CALLBACK_FAULTS: Final = (Fault.CALLBACK_FORGED, Fault.CALLBACK_REFUSED)
+_WRONG_SECRET: Final = "whsec_" + "AAAA" * 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,9 +256,12 @@ class SimulatedCustoms:
             (time.time(),),
         )
         for row in due:
-            accepted = self._call(row, self.settings.callback_secret)
-            if accepted and self.script.play((Fault.CALLBACK_FORGED,), "", ()):
-                self._call(row, "whsec_" + "AAAA" * 8)
+            message_id = f"msg_{row['id']}"
+            if self.script.play((Fault.CALLBACK_FORGED,), "", ()):
+                opposite = row["xml"].replace("<RepCode>0000<", "<RepCode>2103<")
+                self._call(f"{message_id}f", row["receipt_id"], opposite, _WRONG_SECRET)
+            secret = self.settings.callback_secret
+            accepted = self._call(message_id, row["receipt_id"], row["xml"], secret)
             again = None if accepted or row["calls"] >= CALLS else time.time() + CALL_AGAIN_SECONDS
             with self.ledger.transaction() as db:
                 db.execute(
@@ -267,17 +270,16 @@ class SimulatedCustoms:
                 )
         return len(due)
 
-    def _call(self, row: sqlite3.Row, secret: str) -> bool:
+    def _call(self, message_id: str, receipt_id: str, xml: str, secret: str) -> bool:
         moment = int(time.time())
         body = json.dumps(
             {
                 "type": "receipt.created",
                 "timestamp": datetime.fromtimestamp(moment, BEIJING).isoformat(),
-                "data": {"receiptId": row["receipt_id"], "xml": row["xml"]},
+                "data": {"receiptId": receipt_id, "xml": xml},
             },
             ensure_ascii=False,
         ).encode()
-        message_id = f"msg_{row['id']}"
         request = urllib.request.Request(  # noqa: S310 - our own address
             self.settings.callback_url or "",
             data=body,

@@ -36,7 +36,9 @@ class Fault(StrEnum):
     RECEIPT_LATE = "receipt_late"  # so it comes after others: out of order
     RECEIPT_NEVER = "receipt_never"
     RECEIPT_CONTRADICTORY = "receipt_contradictory"  # a second one that says the opposite
-    CALLBACK_FORGED = "callback_forged"  # one more callback, signed with a wrong secret
+    CALLBACK_FORGED = (
+        "callback_forged"  # one more callback first, that says the opposite, wrongly signed
+    )
     CALLBACK_REFUSED = "callback_refused"  # no callback: polling must find it
 
 
@@ -84,6 +86,10 @@ class FaultScript:
                     rule.played += 1
                     return rule
         return None
+
+    def played(self) -> int:
+        """How often any rule has struck."""
+        return sum(rule.played for rule in self._rules)
 
     def _fits(self, rule: Rule, certificate: str, serials: Collection[str]) -> bool:
         if rule.certificate is not None and rule.certificate != certificate:

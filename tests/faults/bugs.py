@@ -7,24 +7,26 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlalchemy import select, text
+from sqlalchemy import insert, select, text
 
-from config.crash import Point, crash_point
 from customs import http
 from customs.gateway import InDoubt, NotTaken, SignedMessage
 from models import page_planner
 from models.plan import AvailableForm
 from models.states import ItemState
 from models.stock import Form, Stock
+from models.submissions import Attempt, Submission
 from tasks import allocation, asking, inbox, journal, pipeline, receipts, sending
 
 
 @dataclass(frozen=True)
 class Bug:
-    """A guard taken away, and the faults under which that must show."""
+    """A guard taken away, the faults under which that must show, and what the referee says then."""
 
     plant: Callable[[], None]
     faults: tuple[str, ...]
+    finding: str
+    """A regular expression that one of the findings begins with."""
 
 
 def _no_index_and_no_lock() -> None:
@@ -47,19 +49,45 @@ def _no_index_and_no_lock() -> None:
 
 
 def _intent_after_send() -> None:
-    original = sending._claim
+    """The database does not say that a message is being sent before it has been."""
+    claim, record, in_memory = sending._claim, sending._record_sent, {}
 
-    def claim(context, limit):
-        claimed = original(context, limit)
+    def without_a_trace(context, limit):
+        if in_memory:
+            return []
+        claimed = claim(context, limit)
+        in_memory.update({one.id: one for one in claimed})
         with context.database.write() as session:
             for one in claimed:
+                where = {"i": one.id, "n": one.send_count}
                 session.execute(
-                    text("UPDATE submission SET state = 'signed' WHERE id = :i"), {"i": one.id}
+                    text(
+                        "DELETE FROM attempt WHERE submission_id = :i AND kind = 'send' AND number = :n"
+                    ),
+                    where,
                 )
-        crash_point(Point.INTENT_COMMITTED)
+                session.execute(text("UPDATE submission SET state = 'signed', send_count = send_count - 1,"
+                                     " lease_until = NULL WHERE id = :i"), where)  # fmt: skip
         return claimed
 
-    sending._claim = claim
+    def afterwards(context, ended):
+        with context.database.write() as session:
+            for one, _ in ended:
+                in_memory.pop(one.id)
+                where = {"i": one.id, "n": one.send_count, "sha": one.message.sha256}
+                session.execute(text("UPDATE submission SET state = 'sending', send_count = :n"
+                                     " WHERE id = :i AND state = 'signed'"), where)  # fmt: skip
+                session.execute(
+                    insert(Attempt).values(
+                        submission_id=one.id, kind="send", number=one.send_count,
+                        payload_sha256=one.message.sha256, started_at=context.now(),
+                        deadline_at=context.now(),
+                    )
+                )  # fmt: skip
+        return record(context, ended)
+
+    sending._claim, sending._record_sent = without_a_trace, afterwards
+    journal.Journal.behind = lambda self, session: False  # it would notice
 
 
 def _new_number_on_a_resend() -> None:
@@ -81,6 +109,38 @@ def _new_number_on_a_resend() -> None:
         return made
 
     sending._claim = renumbered
+
+
+def _a_second_message_for_the_same_forms() -> None:
+    """What comes back as not taken is written anew, beside the first message."""
+    claim = sending._claim
+    copied = ", ".join(
+        c.name for c in Submission.__table__.columns
+        if c.name not in {"id", "number", "state", "payload", "payload_sha256", "signed_at", "send_count"}
+    )  # fmt: skip
+
+    def doubled(context, limit):
+        made = []
+        for one in claim(context, limit):
+            if one.send_count == 1:
+                made.append(one)
+                continue
+            with context.database.write() as session:
+                number = uuid.uuid4().hex.upper()
+                where = {"n": number, "i": one.id}
+                session.execute(text(f"INSERT INTO submission ({copied}, number, state, send_count)"
+                                     f" SELECT {copied}, :n, 'prepared', 0 FROM submission WHERE id = :i"), where)  # fmt: skip
+                session.execute(text("UPDATE item SET submission_id ="
+                                     " (SELECT id FROM submission WHERE number = :n)"
+                                     " WHERE submission_id = :i"), where)  # fmt: skip
+                session.execute(
+                    text("UPDATE form SET state = 'reserved' WHERE state IN ('verify_submitted',"
+                         " 'void_submitted') AND id IN (SELECT form_id FROM item WHERE submission_id ="
+                         " (SELECT id FROM submission WHERE number = :n))"), where)  # fmt: skip
+        return made
+
+    sending._claim = doubled
+    http.InDoubt = NotTaken
 
 
 def _resend_without_asking() -> None:
@@ -176,20 +236,31 @@ def _a_restored_database_is_not_noticed() -> None:
 
 
 BUGS = {
-    "no unique index on live items, no lock": Bug(_no_index_and_no_lock, ("contend",)),
-    "intent after send": Bug(_intent_after_send, ("crash:request_written", "crash:answer_read")),
-    "new number on a resend": Bug(_new_number_on_a_resend, ("gateway:error_before",)),
-    "resend without asking": Bug(_resend_without_asking, ("gateway:lost_and_silent",)),
+    "no index, lock or test on live items": Bug(_no_index_and_no_lock, ("contend",), ".*"),
+    "intent after send": Bug(
+        _intent_after_send, ("crash:request_written", "crash:answer_read"), ".*"
+    ),
+    "new number on a resend": Bug(_new_number_on_a_resend, ("gateway:error_before",), ".*"),
+    "a second message for the same forms": Bug(
+        _a_second_message_for_the_same_forms, ("gateway:answer_lost",), ".*"
+    ),
+    "resend without asking": Bug(_resend_without_asking, ("gateway:lost_and_silent",), ".*"),
     "no sweep of lost sendings": Bug(
-        _nobody_asks_about_lost_sendings, ("crash:intent_committed", "crash:request_written")
+        _nobody_asks_about_lost_sendings, ("crash:intent_committed", "crash:request_written"), ".*"
     ),
     "a receipt may overwrite a final state": Bug(
-        _receipts_may_overwrite_final_states, ("gateway:receipt_contradictory",)
+        _receipts_may_overwrite_final_states, ("gateway:receipt_contradictory",), ".*"
     ),
-    "max(serial) instead of what is free": Bug(_serials_are_computed, ("calm",)),
-    "bytes rebuilt on a resend": Bug(_bytes_rebuilt_on_a_resend, ("gateway:error_before",)),
-    "no inbox uniqueness": Bug(_no_inbox_uniqueness, ("gateway:receipt_twice",)),
-    "transport retries on": Bug(_transport_retries, ("gateway:answer_lost", "gateway:error_after")),
-    "a restored database is not noticed": Bug(_a_restored_database_is_not_noticed, ("restored",)),
-    "an early not-found is believed": Bug(_an_early_not_found_is_believed, ("gateway:very_late",)),
+    "max(serial) instead of what is free": Bug(_serials_are_computed, ("calm",), ".*"),
+    "bytes rebuilt on a resend": Bug(_bytes_rebuilt_on_a_resend, ("gateway:error_before",), ".*"),
+    "no inbox uniqueness": Bug(_no_inbox_uniqueness, ("gateway:receipt_twice",), ".*"),
+    "transport retries on": Bug(
+        _transport_retries, ("gateway:answer_lost", "gateway:error_after"), ".*"
+    ),
+    "a restored database is not noticed": Bug(
+        _a_restored_database_is_not_noticed, ("restored",), ".*"
+    ),
+    "an early not-found is believed": Bug(
+        _an_early_not_found_is_believed, ("gateway:very_late",), ".*"
+    ),
 }

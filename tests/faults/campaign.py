@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from config.crash import Point
 from customs.simulator.faults import FaultScript
 from tests.faults import surroundings
-from tests.faults.rig import Trial, Verdict
-
-ARMED_SECONDS = 10.0
-"""How long a process that is to die may take to get there."""
+from tests.faults.rig import CERTIFICATES, QUICK, Trial, Verdict
 
 CLIENT_POINTS = (
     Point.UPLOAD_KEPT, Point.ROWS_WRITTEN, Point.CHECK_BEFORE_COMMIT, Point.CONFIRMED,
@@ -26,6 +24,16 @@ WORKER_POINTS = tuple(
 )  # fmt: skip
 
 
+ONCE = frozenset(
+    {
+        *CLIENT_POINTS,
+        Point.PREPARE_BEFORE_COMMIT,
+        Point.PREPARED_BEFORE_RING,
+    }
+)
+"""Points that a trial's one batch passes once; the others are passed twice at least."""
+
+
 def crash(point: Point) -> Callable[[Trial], Verdict]:
     """SIGKILL at a named point, at a pass that the seed chooses."""
 
@@ -36,22 +44,37 @@ def crash(point: Point) -> Callable[[Trial], Verdict]:
                 {"fault": "receipt_late", "seconds": 5.0},
             ]
             trial.customs.script = FaultScript(silent)
-        web = trial.start("web") if trial.seed % 2 or point is Point.CALLBACK_STORED else None
-        passes = f"{point}:{trial.random.randint(1, 2)}"
+        web = None
+        if point is Point.CALLBACK_STORED or trial.random.random() < 0.5:
+            web = trial.start("web")
+        passes = f"{point}:{1 if point in ONCE else trial.random.randint(1, 2)}"
         trial.to_the_end("client", passes if point in CLIENT_POINTS else "")
         if point is Point.CALLBACK_STORED:
-            trial.zygote.kill(web)
-            trial.start("web", passes)
+            _killed_at_a_callback(trial, web, passes)
         if point in WORKER_POINTS:
-            armed = trial.start("worker", passes)
-            trial.zygote.wait(armed, ARMED_SECONDS)
-            trial.zygote.kill(armed)
-        verdict = trial.verdict(rested=trial.heal())
-        if passes.endswith(":1") and not verdict.died:
-            verdict.slow.append("the point was never reached")
-        return verdict
+            trial.until_death(trial.start("worker", passes))
+        return _died(trial.verdict(rested=trial.heal()))
 
     return run
+
+
+def _died(verdict: Verdict) -> Verdict:
+    """A trial of a crash in which nothing crashed says nothing."""
+    if not verdict.died:
+        verdict.wrong.append("the point was never reached")
+    return verdict
+
+
+def _killed_at_a_callback(trial: Trial, web: int, passes: str) -> None:
+    """The web process dies before it has answered; customs tells the next one again."""
+    trial.zygote.kill(web)
+    armed = trial.start("web", passes)
+    trial.environ["POLL_SECONDS"] = "5"  # so that callbacks come first
+    worker = trial.start("worker")
+    trial.until_death(armed)
+    trial.start("web")
+    trial.zygote.kill(worker)
+    trial.environ["POLL_SECONDS"] = QUICK["POLL_SECONDS"]
 
 
 def night_crash(point: Point) -> Callable[[Trial], Verdict]:
@@ -62,7 +85,7 @@ def night_crash(point: Point) -> Callable[[Trial], Verdict]:
         rested = trial.heal()
         trial.customs.ledger.settle_by_hand("211014030", "B", "2", trial.rows[0][0])
         trial.to_the_end("night", f"{point}:1")
-        verdict = trial.verdict(rested=rested)
+        verdict = _died(trial.verdict(rested=rested))
         if trial.one("SELECT COUNT(*) FROM form WHERE outside") != 1:
             verdict.wrong.append("what was done outside was not adopted once")
         if trial.one("SELECT COUNT(*) FROM reconciliation WHERE state = 'finished'") != 1:
@@ -73,19 +96,40 @@ def night_crash(point: Point) -> Callable[[Trial], Verdict]:
 
 
 def gateway(*rules: dict, settle: str = "1.2") -> Callable[[Trial], Verdict]:
-    """Customs behaves badly for some messages."""
+    """Customs behaves badly: once for certain, then for half of the messages, four times at most."""
 
     def run(trial: Trial) -> Verdict:
         trial.environ["SETTLE_SECONDS"] = settle
-        made = [{**rule, "rate": 0.5, "times": 4} for rule in rules]
-        trial.customs.script = FaultScript([{"seed": trial.seed}, *made])
-        trial.allow_refusals = any(r["fault"].startswith("refuse") for r in rules)
-        if trial.seed % 2:
+        made = [
+            {**rule, **often}
+            for rule in rules
+            for often in ({"times": 1}, {"rate": 0.5, "times": 3})
+        ]
+        trial.customs.script = FaultScript([{"seed": trial.random.randrange(10**6)}, *made])
+        told = any(rule["fault"].startswith("callback") for rule in rules)
+        if told or trial.random.random() < 0.5:
             trial.start("web")
         trial.to_the_end("client")
-        return trial.verdict(rested=trial.heal())
+        verdict = trial.verdict(rested=trial.heal())
+        if not trial.customs.script.played():
+            verdict.wrong.append("the fault never struck")
+        return verdict
 
     return run
+
+
+def receipts_never_come(trial: Trial) -> Verdict:
+    """Customs decides and never says so: its list does, at night."""
+    trial.customs.script = FaultScript([{"fault": "receipt_never"}])
+    trial.to_the_end("client")
+    worker = trial.start("worker")
+    taken = "SELECT COUNT(*) FROM submission WHERE state = 'taken'"
+    trial.until(lambda: trial.one(taken) == CERTIFICATES and not trial.customs.decide_due())
+    trial.zygote.kill(worker)
+    if trial.settled():
+        return Verdict(["it was at rest without a receipt"])
+    trial.to_the_end("night")
+    return trial.verdict(rested=trial.heal())
 
 
 def kill_at_random(how: int) -> Callable[[Trial], Verdict]:
@@ -108,30 +152,33 @@ def kill_at_random(how: int) -> Callable[[Trial], Verdict]:
 
 
 def race(trial: Trial) -> Verdict:
-    """Two clerks submit the same sheet at the same moment, twice; two workers do the work."""
+    """Three clerks submit the same sheet at the same moment; one has done it before, another hears so."""
     pids = [trial.start("client") for _ in range(3)]
     trial.start("worker")
     for pid in pids:
         trial.zygote.wait(pid, 30)
     trial.to_the_end("client")
-    return trial.verdict(rested=trial.heal())
+    verdict = trial.verdict(rested=trial.heal())
+    if set(trial.told()) - {"done orders.csv", "plan_moved"}:
+        verdict.wrong.append(f"clerks were told {dict(trial.told())}")
+    return verdict
 
 
 def contend(trial: Trial) -> Verdict:
-    """Two clerks confirm, at the same moment, two sheets that name the same forms."""
-    trial.allow_refusals = True
+    """Three clerks confirm, at the same moment, three sheets that name the same forms."""
     pids = []
     for number in range(3):
         trial.write_sheet(f"{number}.csv", f"sheet {number}")
         pids.append(trial.start("client", sheet=f"{number}.csv", go="go"))
     checked = "SELECT COUNT(*) FROM batch WHERE state = 'checked'"
-    end = time.monotonic() + 20
-    while trial.one(checked) != len(pids) and time.monotonic() < end:
-        time.sleep(0.02)
+    trial.until(lambda: trial.one(checked) == len(pids))
     (trial.home / "go").touch()
     for pid in pids:
         trial.zygote.wait(pid, 30)
-    return trial.verdict(rested=trial.heal())
+    verdict = trial.verdict(rested=trial.heal())
+    if trial.told() != Counter({f"done {number}.csv": 1 for number in range(3)}):
+        verdict.wrong.append(f"clerks were told {dict(trial.told())}")
+    return verdict
 
 
 def calm(trial: Trial) -> Verdict:
@@ -142,9 +189,9 @@ def calm(trial: Trial) -> Verdict:
 
 
 def database_locked(trial: Trial) -> Verdict:
-    """Another writer holds the database for a second, or the server ends every connection."""
+    """Another writer holds SQLite for longer than a write waits, or the server ends every connection."""
     trial.to_the_end("client")
-    trial.start("worker")
+    trial.start("worker", busy=0.3)
     time.sleep(trial.random.uniform(0.05, 0.5))
     with trial.database.engine.connect() as other:
         if trial.database.engine.dialect.name == "sqlite":
@@ -166,6 +213,8 @@ FAULTS: dict[str, Callable[[Trial], Verdict]] = {
     "stop": kill_at_random(signal.SIGSTOP),
     "database": database_locked,
     "clock:ahead": surroundings.clock(7200),
+    "clock:steps ahead": surroundings.clock(7200, step=True),
+    "clock:steps back": surroundings.clock(-7200, step=True),
     "clock:behind": surroundings.clock(-7200),
     "redelivery": surroundings.redelivery,
     "callback storm": surroundings.storm,
@@ -182,10 +231,11 @@ FAULTS: dict[str, Callable[[Trial], Verdict]] = {
         for fault, seconds in (
             ("answer_lost", 1), ("error_before", 1), ("error_after", 1), ("too_many", 1),
             ("busy", 1), ("drip", 1), ("truncated", 1), ("wrong_number", 1), ("late", 0.8),
-            ("refuse_form", 1), ("person_first", 0.5), ("receipt_twice", 1), ("receipt_late", 0.8),
+            ("refuse_form", 1), ("refuse_message", 1), ("person_first", 0.5), ("receipt_twice", 1), ("receipt_late", 0.8),
             ("receipt_contradictory", 1), ("callback_forged", 1), ("callback_refused", 1),
         )
     },
+    "gateway:receipt_never": receipts_never_come,
     # longer than the product waits before it asks, or would send again
     "gateway:lost_and_silent": gateway(
         {"fault": "answer_lost"}, {"fault": "receipt_late", "seconds": 6.0}
@@ -196,3 +246,6 @@ FAULTS: dict[str, Callable[[Trial], Verdict]] = {
         {"fault": "receipt_late", "seconds": 0.5},
     ),
 }  # fmt: skip
+
+NOT_ON = frozenset({("commit lost", "sqlite")})
+"""Faults that a kind of database does not have: SQLite's COMMIT has no answer that could be lost."""

@@ -48,7 +48,9 @@ def share_compiled(database: Database) -> None:
 def client(context: Context, home: Path, sheet: str = "orders.csv", go: str = "") -> None:
     """Upload and confirm the sheet, as a clerk who tries again until it is said that it was done.
 
-    `go`: confirm only when that file is there, so that several do it at the same moment.
+    What the clerk was told is kept in the file `told`: it is the clerk's word that the referee
+    holds the system to. `go`: confirm only when that file is there, so that several do it at the
+    same moment.
     """
     content = (home / sheet).read_bytes()
     try:
@@ -58,10 +60,16 @@ def client(context: Context, home: Path, sheet: str = "orders.csv", go: str = ""
             time.sleep(0.001)
         allocation.confirm(context, batch_id, allocation.Confirmation())
     except FileSubmittedBefore:
-        return  # it was done before the last try died
+        pass  # it was done before the last try died
     except BlankformsError as error:
-        if error.code not in {"batch_not_open", "plan_moved"}:
-            raise
+        _tell(home, error.code)
+        return
+    _tell(home, f"done {sheet}")
+
+
+def _tell(home: Path, what: str) -> None:
+    with (home / "told").open("a") as told:
+        told.write(f"{what}\n")
 
 
 def worker(
@@ -69,13 +77,16 @@ def worker(
     home: Path,
     repeat: int = 1,
     shift: float = 0,
+    step_after: float = 0,
     kill_in_sync: int = 0,
     full: bool = False,
+    busy: float = 0,
 ) -> None:
     """Do what is due until told to stop by the file `stop`; what fails is due again.
 
-    `repeat`: every ring comes so often; `shift`: this machine's clock goes so many seconds wrong;
-    `kill_in_sync`: dies inside that call of fsync; `full`: the database file may not grow.
+    `repeat`: every ring comes so often; `shift`: this machine's clock goes so many seconds wrong, after so many of `step_after`;
+    `kill_in_sync`: dies inside that call of fsync; `full`: the database file may not grow;
+    `busy`: a write waits so many seconds for another one.
     """
     if kill_in_sync:
         ctypes.CDLL(None).sync_kill_arm(kill_in_sync)
@@ -86,8 +97,18 @@ def worker(
             lambda connection, _: connection.execute("PRAGMA max_page_count = 1"),
         )
         context.database.engine.dispose()
+    if busy and context.database.engine.dialect.name == "sqlite":
+        event.listen(
+            context.database.engine,
+            "connect",
+            lambda connection, _: connection.execute(f"PRAGMA busy_timeout = {busy * 1000:.0f}"),
+        )
+        context.database.engine.dispose()
     if shift:
-        context.now = lambda: datetime.now(UTC) + timedelta(seconds=shift)
+        steps_at = time.monotonic() + step_after
+        context.now = lambda: (
+            datetime.now(UTC) + timedelta(seconds=shift if time.monotonic() >= steps_at else 0)
+        )
     while not (home / "stop").exists():
         upkeep.sweep(context)
         with context.database.read() as session:

@@ -16,6 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from config.crash import Point
+from models.errors import DatabaseRestored
 from models.states import NotificationType
 from net.webhooks import sign
 from tasks import endpoints, quarantine
@@ -25,8 +26,8 @@ from tests.receiver import receiver
 from tests.restoring import backup, restore
 
 
-def clock(seconds: float) -> Callable[[Trial], Verdict]:
-    """A worker whose clock is wrong is killed; one whose clock is right goes on.
+def clock(seconds: float, *, step: bool = False) -> Callable[[Trial], Verdict]:
+    """A worker whose clock is wrong, or steps while it works, is killed; another one goes on.
 
     Less than an hour ahead cannot be told from customs asking to wait: it costs that long. A sending
     that a fast clock dated into the future is believed lost only when that time has come: the trial
@@ -35,7 +36,8 @@ def clock(seconds: float) -> Callable[[Trial], Verdict]:
 
     def run(trial: Trial) -> Verdict:
         trial.to_the_end("client")
-        wrong = trial.start("worker", shift=seconds)
+        step_after = trial.random.uniform(0.05, 0.6) if step else 0
+        wrong = trial.start("worker", shift=seconds, step_after=step_after)
         time.sleep(trial.random.uniform(0.1, 1.0))
         trial.zygote.kill(wrong)
         if seconds > 0 and not trial.heal(4):
@@ -113,30 +115,44 @@ def _call(trial: Trial, receipt_id: str, xml: str, refused: list[str]) -> None:
 
 
 def restored(trial: Trial) -> Verdict:
-    """An older database comes back: nothing is sent, everything is listed, then customs is believed."""
-    taken = backup(trial.database)
-    trial.to_the_end("client")
-    rested = trial.heal()
-    verdict = trial.verdict(rested=rested)
+    """An older database comes back, from before the sheet or from the middle of its sending.
+
+    Nothing is reserved or sent, every message is listed; then customs is believed.
+    """
+    point = trial.random.choice([None, Point.INTENT_BEFORE_COMMIT, Point.INTENT_COMMITTED])
+    if point is None:
+        taken = backup(trial.database)
+        trial.to_the_end("client")
+    else:
+        trial.to_the_end("client")
+        trial.until_death(trial.start("worker", f"{point}:1"))
+        taken = backup(trial.database)
+    verdict = trial.verdict(rested=trial.heal())
     for pid in trial.pids:
         trial.zygote.kill(pid)
     sent = {n for (n,) in trial.ledger("SELECT number FROM message")}
     restore(trial.database, taken)
     posts = len(trial.customs.posts)
-    if trial.zygote.wait(trial.start("client"), 30) == 0:
-        verdict.wrong.append("a clerk could confirm on a database that was restored")
+    trial.write_sheet("after.csv", "after the restore")
+    trial.zygote.wait(trial.start("client", sheet="after.csv"), 30)
+    if not trial.told()[DatabaseRestored.code]:
+        verdict.wrong.append(f"clerks were told {dict(trial.told())}, not that it was restored")
     worker = trial.start("worker")
-    time.sleep(1.0)
-    trial.zygote.kill(worker)
+    trial.until(
+        lambda: trial.one("SELECT closed_reason FROM customs_link") == DatabaseRestored.code
+    )
     listed = {e.number for e in quarantine.unknown(trial.context())}
     if listed != sent:
         verdict.wrong.append(f"listed {len(listed)} messages, {len(sent)} were sent")
-    time.sleep(1.1)  # the journal counts in seconds
+    trial.zygote.kill(worker)
     trial.to_the_end("night")
-    quarantine.accept(trial.context(), "值班")
-    trial.heal(5)
     if len(trial.customs.posts) != posts:
         verdict.wrong.append(f"{len(trial.customs.posts) - posts} messages sent in quarantine")
+    quarantine.accept(trial.context(), "值班")
+    if not trial.heal():
+        verdict.wrong.append("did not come to rest after the restore")
+    if decided := trial.ledger("SELECT serial FROM decision GROUP BY serial HAVING COUNT(*) > 1"):
+        verdict.wrong.append(f"asked of customs twice: {decided[:3]}")
     theirs = dict(trial.ledger("SELECT serial, state FROM form"))
     states = {"2": "verified", "3": "voided", "1": "issued"}
     with trial.database.read() as session:
@@ -151,7 +167,7 @@ def disk_full(trial: Trial) -> Verdict:
     trial.to_the_end("client")
     if trial.sqlite:
         worker = trial.start("worker", full=True)
-        time.sleep(trial.random.uniform(0.5, 1.5))
+        trial.until(lambda: "database or disk is full" in trial.log())
         trial.zygote.kill(worker)
         return trial.verdict(rested=trial.heal())
     table = trial.random.choice(["attempt", "inbox", "form_event", "receipt_line"])
@@ -163,7 +179,7 @@ def disk_full(trial: Trial) -> Verdict:
             text(f"CREATE TRIGGER full_disk BEFORE INSERT ON {table} EXECUTE FUNCTION no_space()")
         )
     trial.start("worker")
-    time.sleep(trial.random.uniform(0.5, 1.5))
+    trial.until(lambda: "no space left on device" in trial.log())
     with trial.database.write() as session:
         session.execute(text(f"DROP TRIGGER full_disk ON {table}"))
     return trial.verdict(rested=trial.heal())
@@ -176,12 +192,7 @@ def server_killed(trial: Trial) -> Verdict:
     trial.to_the_end("client")
     trial.start("worker")
     time.sleep(trial.random.uniform(0.05, 0.8))
-    with trial.database.engine.connect() as other:
-        pid = other.execute(text(
-            "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
-            " AND pid <> pg_backend_pid() AND backend_type = 'client backend' LIMIT 1")).scalar()  # fmt: skip
-    if pid is not None:
-        os.kill(int(pid), signal.SIGKILL)
+    trial.until(lambda: _kill_a_backend(trial))
     trial.database.engine.dispose()
     end = time.monotonic() + 20
     while time.monotonic() < end:
@@ -194,6 +205,16 @@ def server_killed(trial: Trial) -> Verdict:
     return trial.verdict(rested=trial.heal())
 
 
+def _kill_a_backend(trial: Trial) -> bool:
+    with trial.database.engine.connect() as other:
+        pid = other.execute(text(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+            " AND pid <> pg_backend_pid() AND backend_type = 'client backend' LIMIT 1")).scalar()  # fmt: skip
+    if pid is not None:
+        os.kill(int(pid), signal.SIGKILL)
+    return pid is not None
+
+
 def killed_in_commit(trial: Trial) -> Verdict:
     """SQLite: killed between the frames of the log and the end of the commit, in `fdatasync`."""
     trial.to_the_end("client")
@@ -201,13 +222,14 @@ def killed_in_commit(trial: Trial) -> Verdict:
         worker = trial.start("worker", kill_in_sync=trial.random.randint(2, 25))
         trial.zygote.wait(worker, 6)
         trial.zygote.kill(worker)
-    return trial.verdict(rested=trial.heal())
+    verdict = trial.verdict(rested=trial.heal())
+    if not verdict.died:
+        verdict.wrong.append("no commit was struck")
+    return verdict
 
 
 def commit_lost(trial: Trial) -> Verdict:
-    """The answers to some COMMITs are lost, with their connections. SQLite has no such answer."""
-    if trial.sqlite:
-        return killed_in_commit(trial)
+    """PostgreSQL: the answers to some COMMITs are lost, with their connections."""
     url = trial.environ["DATABASE_URL"]
     parts = urlsplit(url)
     folder = parse_qs(parts.query)["host"][0]
@@ -256,13 +278,8 @@ def delivery(point: Point) -> Callable[[Trial], Verdict]:
             added = endpoints.add(trial.context(), ear.url, [NotificationType.BATCH_FINISHED])
             ear.secrets.append(added.secret)
             trial.to_the_end("client")
-            armed = trial.start("worker", f"{point}:1")
-            trial.zygote.wait(armed, 20)
-            trial.zygote.kill(armed)
+            trial.until_death(trial.start("worker", f"{point}:1"))
             with trial.database.write() as session:  # the lease of the try that was killed runs out
-                session.execute(
-                    text("UPDATE delivery SET next_attempt_at = NULL WHERE state = 'x'")
-                )
                 session.execute(text("UPDATE delivery SET next_attempt_at = created_at FROM notification"
                                      " WHERE notification.id = notification_id AND delivery.state = 'pending'"))  # fmt: skip
             rested = trial.heal()
@@ -271,8 +288,6 @@ def delivery(point: Point) -> Callable[[Trial], Verdict]:
             while trial.one(pending) and time.monotonic() < end:
                 time.sleep(0.05)
             verdict = trial.verdict(rested=rested)
-            if not verdict.died:
-                verdict.slow.append("the point was never reached")
             ids = {told["id"] for told in ear.got}
             if trial.one(pending) or len(ids) != 1 or ear.bad:
                 verdict.wrong.append(f"told {len(ids)} notifications, badly signed {ear.bad[:1]}")
