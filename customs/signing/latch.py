@@ -78,3 +78,8 @@ class PinLatch:
             file.flush()
             os.fsync(file.fileno())
         part.rename(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the new name too: a used try is not forgotten by a power cut
+        finally:
+            os.close(folder)

@@ -168,27 +168,48 @@ class TestEverySigner:
 
 
 def sign_once(token, folder, queue):
+    logins = CountedLogins(pytest.MonkeyPatch(), told=folder / "logins")
+    assert logins.count == 0
     try:
         queue.put(len(Pkcs11Signer(token, folder).sign(b"data")))
     except SigningError as error:
         queue.put(error.code)
 
 
-class CountedLogins:
-    """Counts logins at the binding, and can refuse them as a card would."""
+def signed_by_another(token, folder, count=1):
+    """What processes of their own, at the same moment, got for it."""
+    queue = fork.Queue()
+    children = [fork.Process(target=sign_once, args=(token, folder, queue)) for _ in range(count)]
+    for child in children:
+        child.start()
+    said = [queue.get(timeout=30) for _ in children]
+    for child in children:
+        child.join()
+    return said
 
-    def __init__(self, monkeypatch, refuse=None):
+
+def logins_in(folder):
+    return len((folder / "logins").read_text().splitlines())
+
+
+class CountedLogins:
+    """Counts logins at the binding, and can refuse them as a card would; `told`: by all processes."""
+
+    def __init__(self, monkeypatch, refuse=None, told=None, flags=None):
         self.count = 0
         real = pkcs11.lib
 
         class Token:
             def __init__(inner, token):
                 inner.token = token
-                inner.flags = token.flags
+                inner.flags = token.flags if flags is None else flags
 
             def open(inner, **how):
                 if "user_pin" in how:
                     self.count += 1
+                    if told is not None:
+                        with told.open("a") as file:
+                            file.write("login\n")
                 if refuse is not None:
                     raise refuse
                 return inner.token.open(**how)
@@ -216,37 +237,13 @@ class TestWrongPin:
         assert logins.count == 1
 
     def test_is_remembered_by_other_processes_and_after_restarts(self, wrong, tmp_path):
-        code = (
-            "import sys; from pathlib import Path; import pkcs11\n"
-            "from customs.signing.pkcs11 import Pkcs11Signer, TokenSettings\n"
-            "from models.errors import PinRefused\n"
-            "logins = 0\n"
-            "s = Pkcs11Signer(TokenSettings(Path(sys.argv[1]), 'customs', 'sign', '000000'),"
-            " Path(sys.argv[2]))\n"
-            "login = s._login\n"
-            "try: s.sign(b'x')\n"
-            "except PinRefused as e: print(e.values['detail'])\n"
-        )
-        said = [
-            subprocess.run(
-                [sys.executable, "-c", code, str(MODULE), str(tmp_path)],
-                capture_output=True,
-                text=True,
-                check=True,
-            ).stdout  # fmt: skip
-            for _ in range(3)
-        ]
-        assert all("PinIncorrect" in line for line in said)
-        assert len(list(tmp_path.glob("latch-*.json"))) == 1
+        for _ in range(3):
+            assert signed_by_another(wrong, tmp_path) == ["pin_refused"]
+        assert logins_in(tmp_path) == 1
 
     def test_several_processes_at_once_make_one_login(self, wrong, tmp_path):
-        queue = fork.Queue()
-        children = [fork.Process(target=sign_once, args=(wrong, tmp_path, queue)) for _ in range(4)]
-        for child in children:
-            child.start()
-        assert [queue.get(timeout=30) for _ in children] == ["pin_refused"] * 4
-        for child in children:
-            child.join()
+        assert signed_by_another(wrong, tmp_path, count=4) == ["pin_refused"] * 4
+        assert logins_in(tmp_path) == 1
 
     def test_a_corrected_pin_opens_the_way_by_itself(self, wrong, token, tmp_path):
         with pytest.raises(PinRefused):
@@ -294,9 +291,10 @@ class TestWrongPin:
         assert logins.count == 3
 
     def test_a_card_at_its_final_try_is_not_logged_in_to(self, token, tmp_path, monkeypatch):
-        signer = Pkcs11Signer(token, tmp_path)
+        logins = CountedLogins(monkeypatch, flags=pkcs11.TokenFlag.USER_PIN_FINAL_TRY)
         with pytest.raises(PinRefused):
-            signer._login(None, pkcs11.TokenFlag.USER_PIN_FINAL_TRY)
+            Pkcs11Signer(token, tmp_path).sign(b"data")
+        assert logins.count == 0
 
 
 def test_a_lost_token_is_waited_for(token, softhsm, tmp_path):

@@ -24,14 +24,8 @@ WORKER_POINTS = tuple(
 )  # fmt: skip
 
 
-ONCE = frozenset(
-    {
-        *CLIENT_POINTS,
-        Point.PREPARE_BEFORE_COMMIT,
-        Point.PREPARED_BEFORE_RING,
-    }
-)
-"""Points that a trial's one batch passes once; the others are passed twice at least."""
+ONCE = frozenset({*CLIENT_POINTS, Point.ASKED_NOT_RECORDED, Point.REPORT_WRITTEN})
+"""Points that a trial's one batch passes once; the others are passed more often."""
 
 
 def crash(point: Point) -> Callable[[Trial], Verdict]:

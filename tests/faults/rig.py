@@ -44,6 +44,9 @@ what has not is stuck, however busy the machine is."""
 BUG_SECONDS = 20.0
 """The same with a bug planted: not coming to rest is how some of them show."""
 
+IDLE_SECONDS = 5.0
+"""After so long without work a process does not come to its crash point any more."""
+
 CERTIFICATES = 8
 FORMS = 40
 
@@ -319,9 +322,14 @@ class Trial:
             time.sleep(0.02)
 
     def until_death(self, armed: int) -> None:
-        """Let an armed worker work until it dies at its point."""
-        if self.zygote.wait(armed, HEAL_SECONDS) is None:
-            raise AssertionError("an armed process did not die")
+        """Let an armed process work until it dies at its point, or nothing is left to do."""
+        end = time.monotonic() + HEAL_SECONDS
+        idle_since = None
+        while self.zygote.wait(armed, 0.05) is None:
+            now = time.monotonic()
+            idle_since = (idle_since or now) if self.settled() else None
+            if now > end or (idle_since and now - idle_since > IDLE_SECONDS):
+                raise AssertionError("an armed process did not die")
 
     def settled(self) -> bool:
         """Every batch is at its end, and nothing waits in the inbox."""

@@ -138,9 +138,12 @@ def restored(trial: Trial) -> Verdict:
     if not trial.told()[DatabaseRestored.code]:
         verdict.wrong.append(f"clerks were told {dict(trial.told())}, not that it was restored")
     worker = trial.start("worker")
-    trial.until(
-        lambda: trial.one("SELECT closed_reason FROM customs_link") == DatabaseRestored.code
-    )
+    if point is Point.INTENT_BEFORE_COMMIT:
+        closed = "SELECT closed_reason FROM customs_link"
+        trial.until(lambda: trial.one(closed) == DatabaseRestored.code)
+    elif point is Point.INTENT_COMMITTED:  # asking is allowed: customs has them
+        sending = "SELECT COUNT(*) FROM submission WHERE state = 'sending'"
+        trial.until(lambda: not trial.one(sending))
     listed = {e.number for e in quarantine.unknown(trial.context())}
     if listed != sent:
         verdict.wrong.append(f"listed {len(listed)} messages, {len(sent)} were sent")

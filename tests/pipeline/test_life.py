@@ -1,7 +1,7 @@
 """The life of forms in any order: every step leaves every invariant true, and the end is the same for all.
 
 Hypothesis chooses the steps: uploads, confirmations, signatures, sendings with every fault of customs,
-receipts in any order, crashes after a claim, cancels, holds, nights and repairs.
+receipts in any order, deaths at the crash points, sweeps, expiries, cancels, holds, nights and repairs.
 """
 
 from __future__ import annotations
@@ -16,17 +16,22 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from sqlalchemy import select
 from werkzeug.serving import make_server
 
+from config import crash
+from config.crash import Point
 from config.settings import Settings
 from customs.http import HttpGateway
 from customs.signing.keyfile import KeyFileSigner
 from customs.simulator.app import create_app
 from customs.simulator.customs import SimulatedCustoms, SimulatorSettings
 from customs.simulator.faults import FaultScript
+from models.batches import Batch
 from models.database import Database
 from models.errors import BlankformsError
-from models.states import BatchState
+from models.states import BatchState, SubmissionState
+from models.submissions import Submission
 from net.notifier_http import HttpNotifier
 from tasks import (
     allocation,
@@ -39,6 +44,7 @@ from tasks import (
     repairing,
     sending,
     submission,
+    upkeep,
 )
 from tasks.context import Context
 from tasks.repair_actions import Order
@@ -96,6 +102,24 @@ def make_world(folder: Path, template: Path, key_folder: Path):
     return World(context, Customs(simulated, url), clock, []), end
 
 
+class Died(BaseException):
+    """As SIGKILL: nothing of the product catches it."""
+
+
+DEATHS = {
+    Point.SIGNED_NOT_STORED: submission.sign,
+    Point.STORED_BEFORE_RING: submission.sign,
+    Point.INTENT_COMMITTED: sending.send,
+    Point.JOURNAL_NOTED: sending.send,
+    Point.ANSWER_READ: sending.send,
+    Point.OUTCOME_BEFORE_COMMIT: sending.send,
+    Point.ASKED_NOT_RECORDED: asking.ask,
+    Point.RECEIPTS_FETCHED: inbox.poll,
+    Point.RECEIPTS_STORED: inbox.poll,
+    Point.APPLY_BEFORE_COMMIT: receipts.apply,
+}
+
+
 class Life(RuleBasedStateMachine):
     """Steps over one small stock and a few certificates."""
 
@@ -115,9 +139,29 @@ class Life(RuleBasedStateMachine):
         )
 
     def teardown(self):
-        if hasattr(self, "world"):
+        if not hasattr(self, "world"):
+            return
+        try:
+            self.comes_to_an_end()
+        finally:
             self.end()
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    def comes_to_an_end(self):
+        """Customs behaves, time passes, everybody works: nothing is on its way for ever."""
+        self.world.customs.play()
+        for _ in range(3):
+            self.world.clock.forward(hours=13)
+            self.world.drain()
+        with self.world.context.database.read() as session:
+            states = Counter(session.scalars(select(Submission.state)))
+        assert not states.keys() & {
+            SubmissionState.PREPARED, SubmissionState.SIGNED, SubmissionState.SENDING,
+            SubmissionState.IN_DOUBT,
+        }, states  # fmt: skip
+        findings = list(audit.verify(self.world.context, audit.Verified(), every_anchor=False))
+        assert findings == []
+        self.sound()
 
     @rule(
         certificate=st.sampled_from(CERTIFICATES),
@@ -153,9 +197,30 @@ class Life(RuleBasedStateMachine):
     def send(self):
         sending.send(self.world.context)
 
+    @rule(at=st.sampled_from(sorted(DEATHS)))
+    def dies(self, at):
+        """The step ends at one of its crash points; what it had in memory is gone."""
+
+        def die(here):
+            if here is at:
+                raise Died
+
+        before, crash._crash = crash._crash, die
+        try:
+            DEATHS[at](self.world.context)
+        except Died:
+            pass
+        finally:
+            crash._crash = before
+
     @rule()
-    def crash_after_the_intent(self):
-        sending._claim(self.world.context, 1)
+    def sweep(self):
+        upkeep.sweep(self.world.context)
+
+    @rule(index=st.integers(0, 20))
+    def expire(self, index):
+        if self.batches:
+            allocation.expire(self.world.context, self.batches[index % len(self.batches)])
 
     @rule()
     def customs_decides(self):
@@ -224,8 +289,8 @@ def test_every_order_of_steps_keeps_every_promise(life):
     run_state_machine_as_test(
         life,
         settings=settings(
-            max_examples=12,
-            stateful_step_count=25,
+            max_examples=20,
+            stateful_step_count=30,
             deadline=None,
             suppress_health_check=list(HealthCheck),
             print_blob=True,
@@ -241,15 +306,11 @@ def test_whatever_happened_everything_comes_to_an_end(life):
             machine.order(certificate, "named", FORMS[n])
         machine.customs_misbehaves("answer_lost")
         machine.prepare_and_sign()
-        machine.crash_after_the_intent()
+        machine.dies(Point.INTENT_COMMITTED)
         machine.send()
         machine.world.clock.forward(hours=1)
         machine.world.drain()
         with machine.world.context.database.read() as session:
-            from sqlalchemy import select
-
-            from models.batches import Batch
-
             states = Counter(session.scalars(select(Batch.state)))
         assert states == {BatchState.FINISHED: 5}
         findings = list(audit.verify(machine.world.context, audit.Verified(), every_anchor=False))
