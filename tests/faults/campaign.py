@@ -153,7 +153,7 @@ def race(trial: Trial) -> Verdict:
         trial.zygote.wait(pid, 30)
     trial.to_the_end("client")
     verdict = trial.verdict(rested=trial.heal())
-    if set(trial.told()) - {"done orders.csv", "plan_moved"}:
+    if set(trial.told()) - {"done orders.csv", "plan_moved", "batch_not_open"}:
         verdict.wrong.append(f"clerks were told {dict(trial.told())}")
     return verdict
 

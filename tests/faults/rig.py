@@ -315,7 +315,7 @@ class Trial:
 
     def until(self, happened: Callable[[], object]) -> None:
         """Wait for it. Raises `AssertionError` when it does not come."""
-        end = time.monotonic() + HEAL_SECONDS
+        end = time.monotonic() + (BUG_SECONDS if self.bug else HEAL_SECONDS)
         while not happened():
             if time.monotonic() > end:
                 raise AssertionError("what the trial waits for did not come")

