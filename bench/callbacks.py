@@ -1,7 +1,6 @@
 """Callbacks at 64 connections: ours against a bare Flask view with the same verification and one INSERT.
 
-Both under the same gunicorn line, each body signed beforehand; run `python -m bench.callbacks` as
-the bare view's module through gunicorn.
+Both under the same gunicorn line (the bare view is `bench.callbacks:bare()`), each body signed beforehand.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The floor: one script with no queue and no promises. `python -m bench.floor <sheet> <home>`.
+"""The floor: one script with no queue and no promises. `python -m bench.floor <sheet> <home> <rows>`.
 
 Reads the sheet, one set-based statement for each step in a SQLite file of its own, builds and signs
 the same messages as ours (one certificate and operation each), sends them over kept-alive

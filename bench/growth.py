@@ -1,4 +1,6 @@
-"""How checking and reserving grow with the sheet. `python -m bench.growth <folder> <rows>` is one size."""
+"""How checking and reserving grow with the sheet. Its steps are processes: `python -m
+bench.growth books|work <folder> <rows>`, so that each has its own peak of memory.
+"""
 
 from __future__ import annotations
 

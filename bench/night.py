@@ -43,7 +43,7 @@ def nights(folder: Path, sizes: Sequence[int]) -> None:
         command = [sys.executable, "-m", "bench.night", str(folder / f"night-{size}"), str(size)]
         text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         results.append(json.loads(text.splitlines()[-1]))
-    print("4. the night, forms against forms at the simulator (SQLite; goal: comparing 300,000 forms/s,"
+    print("\nThe night, forms against forms at the simulator (SQLite; goal: comparing 300,000 forms/s,"
           " peak under 150 MB, growth at most n^1.1)")  # fmt: skip
     for r in results:
         print(f"   {r['forms']:>9,} forms: {r['seconds']:.1f} s in all, {r['forms'] / r['seconds']:,.0f}"
@@ -129,14 +129,20 @@ def peak_megabytes() -> float:
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
+START_SECONDS = 30
+
+
 def _wait_for(port: int) -> None:
     import socket
 
+    end = time.monotonic() + START_SECONDS
     while True:
         try:
             with socket.create_connection(("127.0.0.1", port), timeout=1):
                 return
         except OSError:
+            if time.monotonic() > end:
+                raise
             time.sleep(0.05)
 
 

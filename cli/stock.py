@@ -86,8 +86,6 @@ def stock_sync(holder: Holders = None, json: Json = False) -> None:
     told_imported(done, json=json, simulated=False, what=t("空白证单", "forms"))
 
 
-# -- what is there -------------------------------------------------------------------------------
-
 # -- paper in somebody's keeping -----------------------------------------------------------------
 
 

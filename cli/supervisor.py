@@ -127,7 +127,7 @@ def _procfile() -> dict[str, str]:
         processes = parse_procfile(path.read_text(encoding="utf-8")).processes
     except OSError as error:
         raise ConfigurationError(f"Procfile: {error}") from None
-    return {name: command for name, command in processes.items() if name != "release"}
+    return dict(processes)
 
 
 def _say_addresses(settings: Settings) -> None:

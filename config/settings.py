@@ -1,6 +1,6 @@
 """Every value that a deployment may choose: typed, with its unit and reason, checked at start.
 
-This is the only module that reads `os.environ`. A `.env` file in the working directory is read
+This is the only module that reads `os.environ`, but for the crash points (`config.crash`). A `.env` file in the working directory is read
 too; the environment wins. A secret `NAME` may be given as `NAME_FILE`, the path of a file that
 holds it. What is wrong is said with the name of the setting (`ConfigurationError`).
 """

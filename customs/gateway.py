@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
-from typing import Protocol
+from datetime import date, datetime, timedelta
+from typing import Final, Protocol
 
 from models.states import Action
+
+LONGEST_PAUSE: Final = timedelta(hours=1)
+"""The most that customs' Retry-After is heeded, so no step waits longer; then it is asked again."""
 
 
 @dataclass(frozen=True, slots=True)

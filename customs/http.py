@@ -20,6 +20,7 @@ import aiohttp
 from config.crash import Point, crash_point, is_armed
 from customs import bcm1
 from customs.gateway import (
+    LONGEST_PAUSE,
     AskOutcome,
     Conflict,
     CustomsCertificate,
@@ -48,9 +49,6 @@ ANSWER_LIMIT: Final = 16 * 1024 * 1024
 
 UNAUTHORISED_PAUSE: Final = 60.0
 """Seconds without sending after 401: a wrong token stays wrong until a person changes it."""
-
-LONGEST_PAUSE: Final = 3600
-"""Seconds; a longer Retry-After is asked about again after that."""
 
 _ODD: Final = (ValueError, KeyError, TypeError, AttributeError)
 """JSON that is not what the contract says."""
@@ -273,7 +271,7 @@ def _retry_after(headers: Any) -> float | None:
     value = str(headers.get("Retry-After", ""))
     if not (value.isascii() and value.isdecimal()):
         return None
-    return float(min(int(value[:9]), LONGEST_PAUSE))
+    return float(min(int(value[:9]), LONGEST_PAUSE.total_seconds()))
 
 
 async def _body(response: aiohttp.ClientResponse) -> bytes:

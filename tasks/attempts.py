@@ -49,7 +49,7 @@ _DETAIL_LIMIT: Final = 255
 
 
 def wait_after(count: int) -> timedelta:
-    """Waiting time before try number `count` + 1: doubles from 2 s to 10 minutes."""
+    """Waiting time after try number `count` (from 1): 4 s, then doubling to 10 minutes."""
     return min(RETRY_FIRST * float(1 << min(count, 16)), RETRY_MOST)
 
 

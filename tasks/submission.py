@@ -17,7 +17,7 @@ from itertools import groupby
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import BigInteger, Integer, LargeBinary, String, and_, select, update
+from sqlalchemy import BigInteger, Integer, LargeBinary, String, and_, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from config.crash import Point, crash_point
@@ -273,8 +273,6 @@ def _store_signed(session: Session, context: Context, signed: Sequence[tuple[int
         {"b_id": i, "b_payload": payload, "b_sha": hashlib.sha256(payload).hexdigest()}
         for i, payload in signed
     ]
-    from sqlalchemy import bindparam
-
     connection = session.connection()
     result = connection.execute(
         update(Submission.__table__)  # type: ignore[arg-type]

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from config.names import Task
 from config.settings import Settings
+from customs.gateway import LONGEST_PAUSE
 from models.base import Base
 from models.batches import Batch, BatchRow, Item
 from models.links import customs_link
@@ -35,9 +36,6 @@ UNCONFIRMED_KEPT: Final = timedelta(days=7)
 
 TOLD_KEPT: Final = timedelta(days=90)
 """How long deliveries are kept: as long as customs keeps receipts."""
-
-LONGEST_PAUSE: Final = timedelta(hours=1)
-"""No step waits longer: it is the most that customs' Retry-After is heeded."""
 
 CLEARED_TOGETHER: Final = 20
 _UNCONFIRMED: Final = (BatchState.RECEIVED, BatchState.CHECKED, BatchState.UNREADABLE)

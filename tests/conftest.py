@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -262,7 +261,3 @@ def environment(home: Path, **more: str) -> dict[str, str]:
     """The environment of a real process in tests."""
     kept = {k: v for k, v in os.environ.items() if k in {"PATH", "LANG", "TMPDIR"}}
     return {**kept, "BLANKFORMS_HOME": str(home), "PYTHONWARNINGS": "ignore", **more}
-
-
-def as_json(text: str) -> dict[str, object]:
-    return dict(json.loads(text))

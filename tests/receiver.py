@@ -24,7 +24,6 @@ class Receiver:
     answer: int = 204
     delay: float = 0.0
     location: str | None = None
-    enough: threading.Event = field(default_factory=threading.Event)
 
     def take(self, headers: dict[str, str], body: bytes) -> None:
         try:
