@@ -11,7 +11,7 @@ from cli.runtime import JSON_HELP, opened, print_json, print_table, tell
 from models.errors import Exit
 from models.language import t
 from models.states import Action, label
-from tasks import quarantine
+from tasks import restored
 from tasks.journal import Entry
 
 Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
@@ -35,16 +35,16 @@ def show(context: typer.Context, json: Json = False) -> None:
     if context.invoked_subcommand is not None:
         return
     with opened() as opened_context:
-        entries = quarantine.unknown(opened_context)
+        entries = restored.unknown(opened_context)
     _print(entries, json=json)
     if entries:
         raise typer.Exit(Exit.PROBLEMS)
 
 
 def accept(by: By = None, json: Json = False) -> None:
-    """End the quarantine. Needs a finished reconciliation since the last message."""
+    """Reserve and send again. Needs a finished reconciliation since the last message."""
     with opened() as context:
-        entries = quarantine.accept(context, by_whom(by))
+        entries = restored.accept(context, by_whom(by))
     _print(entries, json=json)
     if not json and entries:
         tell(t("已恢复预占和发送", "reserving and sending go on"))

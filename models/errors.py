@@ -230,7 +230,7 @@ class DatabaseRestored(BlankformsError):
 
 
 class NotReconciled(BlankformsError):
-    """The quarantine is not over by saying so: customs has to be looked at first."""
+    """A restored database is not up to date by saying so: customs has to be looked at first."""
 
     code = "not_reconciled"
     exit = Exit.PROBLEMS

@@ -3,7 +3,7 @@
 A database that was restored from before, or a standby that missed the last commits, does not know
 what customs knows. The journal does: a message's number is in it, on the disk, before the message's
 first byte leaves. While one of the latest entries is unknown to the database nothing is reserved and
-nothing is sent (quarantine), until a person has reconciled and accepted (`blankforms journal accept`).
+nothing is sent, until a person has reconciled and accepted (`blankforms journal accept`).
 
 Entries are lines: time, number, count of sendings, operation, certificate. A line that a crash cut
 short was never sent.

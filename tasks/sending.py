@@ -69,7 +69,7 @@ CARD_CODES: Final = frozenset({"1001", "1002", "1004", "2301"})
 CARD_CHECK: Final = timedelta(minutes=10)
 """How long nothing is sent after such a refusal, so that a person sees it before a batch is spent."""
 
-QUARANTINE_LOOK: Final = timedelta(minutes=1)
+RESTORED_LOOK: Final = timedelta(minutes=1)
 """How long the line is closed before the journal is looked at again."""
 
 RUN_SECONDS: Final = 60.0
@@ -137,7 +137,7 @@ def _claim(context: Context, limit: int) -> list[_Claimed]:
         link = customs_link(session, now)
         if link.closed_until is not None and link.closed_until > now:
             return []
-        if _quarantined(session, context):
+        if _restored(session, context):
             return []
         due = session.execute(
             select(
@@ -217,7 +217,7 @@ def _note(context: Context, claimed: Sequence[_Claimed]) -> None:
         crash_point(Point.JOURNAL_NOTED)
 
 
-def _quarantined(session: Session, context: Context) -> bool:
+def _restored(session: Session, context: Context) -> bool:
     """Whether the database is older than what was sent; the line is closed then, for all to see.
 
     Asked for each claim, in its transaction: a connection that was lost may come back to a standby.
@@ -225,7 +225,7 @@ def _quarantined(session: Session, context: Context) -> bool:
     behind = context.journal.behind(session)
     if behind:
         log.error("database_restored", journal=str(context.journal.path))
-        close_link(session, context.now(), QUARANTINE_LOOK, DatabaseRestored.code)
+        close_link(session, context.now(), RESTORED_LOOK, DatabaseRestored.code)
     return behind
 
 

@@ -212,7 +212,7 @@ FAULTS: dict[str, Callable[[Trial], Verdict]] = {
     "clock:behind": surroundings.clock(-7200),
     "redelivery": surroundings.redelivery,
     "callback storm": surroundings.storm,
-    "restored": surroundings.restored,
+    "restored": surroundings.database_restored,
     "disk full": surroundings.disk_full,
     "killed in commit": surroundings.server_killed,
     "commit lost": surroundings.commit_lost,

@@ -19,7 +19,7 @@ from config.crash import Point
 from models.errors import DatabaseRestored
 from models.states import NotificationType
 from net.webhooks import sign
-from tasks import endpoints, quarantine
+from tasks import endpoints, restored
 from tests.faults.proxy import proxy
 from tests.faults.rig import SECRET, Trial, Verdict
 from tests.receiver import receiver
@@ -114,7 +114,7 @@ def _call(trial: Trial, receipt_id: str, xml: str, refused: list[str]) -> None:
             refused.append(f"callback {name}: {status}, not {wanted}")
 
 
-def restored(trial: Trial) -> Verdict:
+def database_restored(trial: Trial) -> Verdict:
     """An older database comes back, from before the sheet or from the middle of its sending.
 
     Nothing is reserved or sent, every message is listed; then customs is believed.
@@ -144,14 +144,14 @@ def restored(trial: Trial) -> Verdict:
     elif point is Point.INTENT_COMMITTED:  # asking is allowed: customs has them
         sending = "SELECT COUNT(*) FROM submission WHERE state = 'sending'"
         trial.until(lambda: not trial.one(sending))
-    listed = {e.number for e in quarantine.unknown(trial.context())}
+    listed = {e.number for e in restored.unknown(trial.context())}
     if listed != sent:
         verdict.wrong.append(f"listed {len(listed)} messages, {len(sent)} were sent")
     trial.zygote.kill(worker)
     trial.to_the_end("night")
     if len(trial.customs.posts) != posts:
-        verdict.wrong.append(f"{len(trial.customs.posts) - posts} messages sent in quarantine")
-    quarantine.accept(trial.context(), "值班")
+        verdict.wrong.append(f"{len(trial.customs.posts) - posts} messages sent after the restore")
+    restored.accept(trial.context(), "值班")
     if not trial.heal():
         verdict.wrong.append("did not come to rest after the restore")
     if decided := trial.ledger("SELECT serial FROM decision GROUP BY serial HAVING COUNT(*) > 1"):

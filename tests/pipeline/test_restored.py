@@ -10,7 +10,7 @@ from models.errors import DatabaseRestored, NotReconciled
 from models.states import FormState, SubmissionState
 from models.stock import Discrepancy, Form
 from models.submissions import Submission
-from tasks import allocation, quarantine, reconciliation, repairing, sending, submission
+from tasks import allocation, reconciliation, repairing, restored, sending, submission
 from tasks.journal import Entry, Journal
 from tasks.repair_actions import Order
 from tests.conftest import settings_for
@@ -37,7 +37,7 @@ def count(world, query):
 
 
 @pytest.fixture
-def restored(world):
+def older(world):
     """Three certificates were in the backup, three more were verified after it."""
     bring_in(world, certificates=[*SAMPLE_CERTIFICATES, *map(agent_certificate, range(1, 7))])
     confirm(world, upload(world, orders(CERTIFICATES[:3])))
@@ -50,17 +50,17 @@ def restored(world):
     return world
 
 
-def test_nothing_is_reserved_and_nothing_sent(restored):
-    before = len(restored.customs.messages())
-    batch = upload(restored, orders(CERTIFICATES[3:]))
+def test_nothing_is_reserved_and_nothing_sent(older):
+    before = len(older.customs.messages())
+    batch = upload(older, orders(CERTIFICATES[3:]))
     with pytest.raises(DatabaseRestored):
-        confirm(restored, batch)
-    assert sending.send(restored.context) == 0
-    assert len(restored.customs.messages()) == before
+        confirm(older, batch)
+    assert sending.send(older.context) == 0
+    assert len(older.customs.messages()) == before
 
 
-def test_every_message_that_the_database_forgot_is_listed(restored):
-    assert [e.certificate for e in quarantine.unknown(restored.context)] == CERTIFICATES[3:]
+def test_every_message_that_the_database_forgot_is_listed(older):
+    assert [e.certificate for e in restored.unknown(older.context)] == CERTIFICATES[3:]
 
 
 def test_what_was_signed_in_the_backup_is_not_sent_before_a_person_says_so(world):
@@ -80,7 +80,7 @@ def test_what_was_signed_in_the_backup_is_not_sent_before_a_person_says_so(world
     )
     world.clock.forward(hours=1)
     reconciled(world)
-    quarantine.accept(world.context, "值班")
+    restored.accept(world.context, "值班")
     world.drain()
     world.assert_sound()
     assert len(world.customs.messages()) == posts
@@ -130,15 +130,15 @@ def test_a_sender_under_way_notices_that_its_database_has_changed(world, monkeyp
     monkeypatch.setattr(world.context.gateway, "completed", restored_meanwhile)
     sending.send(world.context)
     assert 0 < len(world.customs.messages()) < len(CERTIFICATES)
-    assert len(quarantine.unknown(world.context)) == len(world.customs.messages())
+    assert len(restored.unknown(world.context)) == len(world.customs.messages())
 
 
-def test_one_senders_note_does_not_hide_what_the_database_forgot_of_another(restored):
-    known = restored.context.journal
-    with restored.context.database.read() as session:
+def test_one_senders_note_does_not_hide_what_the_database_forgot_of_another(older):
+    known = older.context.journal
+    with older.context.database.read() as session:
         sent = session.scalars(select(Submission).order_by(Submission.id)).first()
     known.note([Entry("2026-01-01T00:00:09+00:00", sent.number, 1, "verify", sent.certificate)])
-    with restored.context.database.read() as session:
+    with older.context.database.read() as session:
         assert known.behind(session)
 
 
@@ -148,34 +148,34 @@ def reconciled(world):
     repairing.repair(world.context, run, [], Order("值班", "恢复备份"))
 
 
-def test_it_ends_after_a_reconciliation_and_customs_is_believed(restored):
+def test_it_ends_after_a_reconciliation_and_customs_is_believed(older):
     with pytest.raises(NotReconciled):
-        quarantine.accept(restored.context, "值班")
-    restored.clock.forward(hours=1)
-    reconciled(restored)
-    forgotten = quarantine.accept(restored.context, "值班")
+        restored.accept(older.context, "值班")
+    older.clock.forward(hours=1)
+    reconciled(older)
+    forgotten = restored.accept(older.context, "值班")
     assert len(forgotten) == 3
-    assert quarantine.unknown(restored.context) == []
-    assert quarantine.accept(restored.context, "值班") == []
-    assert count(restored, select(Form.id).where(Form.state == FormState.VERIFIED)) == 12
-    assert count(restored, select(Form.id).where(Form.outside)) == 6
+    assert restored.unknown(older.context) == []
+    assert restored.accept(older.context, "值班") == []
+    assert count(older, select(Form.id).where(Form.state == FormState.VERIFIED)) == 12
+    assert count(older, select(Form.id).where(Form.outside)) == 6
     listed = select(Discrepancy.id).where(Discrepancy.kind == "sent_before_restore")
-    assert count(restored, listed) == 3
-    confirm(restored, upload(restored, [(CERTIFICATES[0], "核销", "", "1")]))
-    restored.drain()
-    effects = restored.customs.effects()
+    assert count(older, listed) == 3
+    confirm(older, upload(older, [(CERTIFICATES[0], "核销", "", "1")]))
+    older.drain()
+    effects = older.customs.effects()
     assert len(effects) == 13
 
 
-def test_an_accept_that_died_before_its_mark_raises_nothing_twice(restored, monkeypatch):
-    restored.clock.forward(hours=1)
-    reconciled(restored)
+def test_an_accept_that_died_before_its_mark_raises_nothing_twice(older, monkeypatch):
+    older.clock.forward(hours=1)
+    reconciled(older)
     with monkeypatch.context() as dying:
         dying.setattr(Journal, "accept", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            quarantine.accept(restored.context, "值班")
-    assert len(quarantine.accept(restored.context, "值班")) == 3
-    assert count(restored, select(Discrepancy.id).where(Discrepancy.kind == quarantine.KIND)) == 3
+            restored.accept(older.context, "值班")
+    assert len(restored.accept(older.context, "值班")) == 3
+    assert count(older, select(Discrepancy.id).where(Discrepancy.kind == restored.KIND)) == 3
 
 
 def test_the_journal_survives_a_line_that_a_crash_cut_short(database, tmp_path):
@@ -195,5 +195,5 @@ def test_a_database_that_knows_everything_is_not_restored(world):
     bring_in(world, certificates=[*SAMPLE_CERTIFICATES, *map(agent_certificate, range(1, 7))])
     confirm(world, upload(world, orders(CERTIFICATES)))
     world.drain()
-    assert quarantine.unknown(world.context) == []
+    assert restored.unknown(world.context) == []
     assert world.context.journal.path.stat().st_mode & 0o077 == 0

@@ -1,4 +1,4 @@
-"""After a restored database: what was sent that it does not know, and the end of the quarantine.
+"""After a restored database: what was sent that it does not know, and how sending begins again.
 
 A person ends it, and only when a reconciliation has finished since the last entry of the journal.
 """
@@ -33,7 +33,7 @@ def unknown(context: Context) -> list[Entry]:
 
 
 def accept(context: Context, by: str) -> list[Entry]:
-    """End the quarantine: a discrepancy for each unknown message, then the mark in the journal.
+    """Reserve and send again: a discrepancy for each unknown message, then the mark in the journal.
 
     Gives the messages; run twice, the second time there are none; killed in between, none is raised
     twice. Raises `NotReconciled`.
@@ -62,5 +62,5 @@ def accept(context: Context, by: str) -> list[Entry]:
         )
         close_link(session, context.now(), timedelta(0), "")
     context.journal.accept(by, context.now())
-    log.warning("quarantine_ended", by=by, messages=len(entries))
+    log.warning("restored_accepted", by=by, messages=len(entries))
     return entries
