@@ -8,7 +8,7 @@ from typing import Any
 
 import xlsxwriter
 
-from sheets.registers import CertificateRecord, IssuedRange
+from sheets.imports import CertificateRecord, IssuedRange
 
 AGENT = "91610131MA6TXQ0D1U"
 EXPORTER = "91610000102690233L"

@@ -27,9 +27,9 @@ from customs.http import HttpGateway
 from customs.simulator.ledger import Ledger
 from models.night_report import differences
 from models.serials import serials_between
-from sheets.registers import IssuedRange
+from sheets.imports import IssuedRange
 from tasks import reconciliation
-from tasks.registers import add_ranges
+from tasks.imports import add_ranges
 
 FIRST = 100_000_000
 PLANTED_SHARE = 1000

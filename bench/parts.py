@@ -15,7 +15,7 @@ from sheets.headers import ORDERS
 from sheets.reader import read_sheet
 from tasks import intake, planning
 from tasks.context import Context
-from tasks.registers import add_ranges, store_certificates
+from tasks.imports import add_ranges, store_certificates
 from workers.bootstrap import build_context, prepare_home
 
 

@@ -11,9 +11,9 @@ from sqlalchemy import text
 
 from bench.data import AGENT
 from bench.parts import context_in
-from sheets.registers import IssuedRange
+from sheets.imports import IssuedRange
+from tasks.imports import add_ranges
 from tasks.pipeline import due
-from tasks.registers import add_ranges
 
 _ROWS = {
     "sqlite": "WITH RECURSIVE n(g) AS (SELECT 1 UNION ALL SELECT g + 1 FROM n WHERE g < {rows})",

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 import typer
 from xlsxwriter.exceptions import XlsxFileError
 
-from cli.registers import DATE_FORMATS, code, day
+from cli.imports import DATE_FORMATS, code, day
 from cli.runtime import JSON_HELP, opened, out, print_json, print_table, tell
 from models.errors import BadArgument
 from models.forecast import Forecast, forecast

@@ -7,12 +7,12 @@ import typer
 from cli import (
     batches,
     discrepancies,
+    imports,
     journal,
     lists,
     night,
     notify,
     orders,
-    registers,
     stock,
     system,
 )
@@ -29,7 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-_ORDERS = (stock, registers, orders, batches, lists)
+_ORDERS = (stock, imports, orders, batches, lists)
 _UPKEEP = (night, discrepancies, journal, notify, system)
 for module in (*_ORDERS, *_UPKEEP):
     module.register(app)

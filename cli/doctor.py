@@ -10,7 +10,7 @@ from typing import Any, Final
 from cryptography import x509
 from sqlalchemy import func, select
 
-from cli.registers import simulator_ledger
+from cli.imports import simulator_ledger
 from config.names import Queue
 from customs.signing.keyfile import certificate_file
 from models.card import seen_cards

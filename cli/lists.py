@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cli.registers import DATE_FORMATS, day
+from cli.imports import DATE_FORMATS, day
 from cli.runtime import JSON_HELP, opened, out, print_json, print_table, shown_time, tell
 from models.errors import BadArgument, NotFound
 from models.language import Text, t

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from cli.imports import DATE_FORMATS, day
 from cli.persons import LARGEST_NUMBER, By, by_whom, said
-from cli.registers import DATE_FORMATS, day
 from cli.runtime import (
     JSON_HELP,
     interactive,

@@ -16,7 +16,7 @@ from customs.simulator.customs import SimulatorSettings
 from customs.simulator.faults import load_script
 from customs.simulator.ledger import Ledger
 from models.serials import serials_between
-from sheets.registers import ISSUED_TOGETHER, read_certificates, read_stock
+from sheets.imports import ISSUED_TOGETHER, read_certificates, read_stock
 from workers.bootstrap import prepare_home
 
 

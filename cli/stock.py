@@ -9,15 +9,15 @@ from typing import Annotated, Final
 import typer
 
 from cli.book import ALL, Kind, Owner, export, show
-from cli.orders import read_file
-from cli.persons import By, by_whom, said
-from cli.registers import (
+from cli.imports import (
     File,
     Holders,
     code,
     simulator_ledger,
     told_imported,
 )
+from cli.orders import read_file
+from cli.persons import By, by_whom, said
 from cli.runtime import JSON_HELP, opened, out, print_json, print_table, tell
 from models.errors import BadArgument, Exit
 from models.forecast import working_day_after
@@ -28,8 +28,8 @@ from models.runs import business_date
 from models.serials import NotSerials, parse_serials, serials_between, show_serials
 from models.states import label
 from models.stocktake import PILES
-from sheets.registers import ISSUED_TOGETHER
-from tasks import custody, registers
+from sheets.imports import ISSUED_TOGETHER
+from tasks import custody, imports
 
 REPORT_DAYS: Final = 5
 """Working days within which a loss is to be reported (features B-11)."""
@@ -66,7 +66,7 @@ def register(app: typer.Typer) -> None:
 def stock_import(file: File, json: Json = False) -> None:
     """领用登记: ranges of serials issued to an owner."""
     with opened() as context:
-        done, ranges = registers.import_stock(context, read_file(file), file.name)
+        done, ranges = imports.import_stock(context, read_file(file), file.name)
         if context.settings.simulated:
             simulator_ledger(context).issue(
                 (serial, r.form_type, r.owner, r.issued_on)
@@ -81,8 +81,8 @@ def stock_import(file: File, json: Json = False) -> None:
 def stock_sync(holder: Holders = None, json: Json = False) -> None:
     """Forms that customs has as issued and we do not know."""
     with opened() as context:
-        holders = holder or registers.known_owners(context)
-        done = registers.sync_stock(context, holders)
+        holders = holder or imports.known_owners(context)
+        done = imports.sync_stock(context, holders)
     told_imported(done, json=json, simulated=False, what=t("空白证单", "forms"))
 
 

@@ -22,7 +22,7 @@ from models.states import FormState, ItemState
 from models.stock import Form, Stock
 from models.stocktake import BookedForm, Stocktake, sort_out
 from models.usage import list_stocks
-from sheets.registers import read_counted
+from sheets.imports import read_counted
 from tasks.context import Context
 
 

@@ -51,7 +51,7 @@ from models.usage import day_in_numbers
 from tasks.app import app
 from tasks.audit import take_anchor
 from tasks.context import Context, current
-from tasks.registers import CUSTOMS_PAGE, known_owners, sync_certificates
+from tasks.imports import CUSTOMS_PAGE, known_owners, sync_certificates
 from tasks.run_place import Place, RunLost, claim_run, move, put_off
 
 log = structlog.get_logger(__name__)

@@ -11,7 +11,7 @@ from models.language import Text, t
 from models.runs import BEIJING
 from models.states import FormState, label
 from models.usage import Balance, balances, list_stocks, movements
-from sheets.ledger import write_register
+from sheets.register import write_register
 from tasks.context import Context
 
 _WHAT: Final = {"received": Text("领用", "received"), "lost": Text("报失", "reported lost")}

@@ -40,8 +40,8 @@ from models.states import (
 )
 from models.stock import Discrepancy, Form, Stock
 from models.submissions import InboxMessage, Submission
-from sheets.registers import ISSUED_TOGETHER, IssuedRange
-from tasks import adopting, allocation, asking, inbox, intake, planning, receipts, registers
+from sheets.imports import ISSUED_TOGETHER, IssuedRange
+from tasks import adopting, allocation, asking, imports, inbox, intake, planning, receipts
 from tasks.context import Context
 
 log = structlog.get_logger(__name__)
@@ -199,7 +199,7 @@ def _new_stock(context: Context, differences: Sequence[Difference]) -> dict[int,
         first, last = d.first_serial or "", d.last_serial or ""
         issued = IssuedRange(d.owner, d.form_type, first, last, d.form_count, d.issued_on)
         try:
-            done = registers.add_ranges(context, [issued], "customs")
+            done = imports.add_ranges(context, [issued], "customs")
         except (NotSerials, BlankformsError) as error:
             outcomes[d.id] = RepairState.LEFT, f"failed:{error}"
             continue

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from datetime import date
 
 from models.states import PagesMode
-from sheets.registers import CertificateRecord, IssuedRange
+from sheets.imports import CertificateRecord, IssuedRange
 from tasks import allocation, intake, planning
-from tasks.registers import add_ranges, store_certificates
+from tasks.imports import add_ranges, store_certificates
 
 SENDER = "91610131MA6TXQ0D1U"
 EXPORTER = "91610000102690233L"

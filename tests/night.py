@@ -9,8 +9,8 @@ from sqlalchemy import select, update
 from models.differences import DifferenceClass
 from models.runs import business_date
 from models.stock import Block
-from sheets.registers import CertificateRecord
-from tasks.registers import store_certificates
+from sheets.imports import CertificateRecord
+from tasks.imports import store_certificates
 from tests.factories import EXPORTER, SENDER, bring_in, certificate_number, confirm, upload
 
 LAGGING, CONTRADICTED, UNANSWERED, RESERVED = (certificate_number("B", n) for n in (1, 2, 3, 4))

@@ -237,8 +237,8 @@ class Trial:
         from datetime import UTC, datetime
         from types import SimpleNamespace
 
-        from sheets.registers import CertificateRecord, IssuedRange
-        from tasks.registers import add_ranges, store_certificates
+        from sheets.imports import CertificateRecord, IssuedRange
+        from tasks.imports import add_ranges, store_certificates
 
         context = SimpleNamespace(database=self.database, now=lambda: datetime.now(UTC))
         first, last = "211014001", str(211014000 + FORMS)

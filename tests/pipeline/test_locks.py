@@ -15,10 +15,10 @@ from models.states import DeliveryState, FormState, NotificationType, RepairStat
 from tasks import (
     custody,
     endpoints,
+    imports,
     inbox,
     notifications,
     receipts,
-    registers,
     repair_actions,
     repairing,
     sending,
@@ -134,7 +134,7 @@ def test_two_imports_of_the_same_certificates_at_once_do_not_deadlock(world):
     records = [agent_certificate(n) for n in range(1000)]
 
     def storing(order):
-        registers.store_certificates(world.context, order)
+        imports.store_certificates(world.context, order)
 
     for _ in range(10):
         both = together(partial(storing, records), partial(storing, records[::-1]))
@@ -148,8 +148,8 @@ def test_two_imports_into_the_same_stocks_at_once_do_not_deadlock(world):
             for n in range(10)
         ]
         both = together(
-            partial(registers.add_ranges, world.context, ranges, "sheet"),
-            partial(registers.add_ranges, world.context, ranges[::-1], "sheet"),
+            partial(imports.add_ranges, world.context, ranges, "sheet"),
+            partial(imports.add_ranges, world.context, ranges[::-1], "sheet"),
         )
         assert both == [None, None]
 

@@ -13,9 +13,9 @@ from models.errors import BadArgument, GatewayUnreachable, RunBusy, RunSupersede
 from models.reconciliation import Run
 from models.runs import business_date
 from models.states import FormState, RepairState, RunState
-from sheets.registers import CertificateRecord, IssuedRange
+from sheets.imports import CertificateRecord, IssuedRange
 from tasks import custody, intake, planning, reconciliation, repairing
-from tasks.registers import add_ranges, store_certificates
+from tasks.imports import add_ranges, store_certificates
 from tests.factories import (
     AGENT_HANDLED,
     EXPORTER,

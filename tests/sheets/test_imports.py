@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from models.errors import CellsRefused
-from sheets.registers import read_certificates, read_stock
+from sheets.imports import read_certificates, read_stock
 from tests.factories import EXPORTER, SENDER, sheet
 
 LIMIT = 1 << 20

@@ -24,7 +24,7 @@ from models.serials import as_ranges, serials_between
 from models.states import FormState
 from models.stock import Block, Certificate, Form, FormEvent, Stock
 from models.verdicts import CUSTOMS_FORM_STATE
-from sheets.registers import (
+from sheets.imports import (
     ISSUED_TOGETHER,
     CertificateRecord,
     IssuedRange,

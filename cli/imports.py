@@ -15,7 +15,7 @@ from models.errors import BadArgument
 from models.language import t
 from models.numbers import clean
 from models.queries import list_certificates
-from tasks import registers
+from tasks import imports
 from tasks.context import Context
 
 Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
@@ -46,7 +46,7 @@ def register(app: typer.Typer) -> None:
 def certificates_import(file: File, json: Json = False) -> None:
     """Certificates of origin with exporter, entering enterprise and approval."""
     with opened() as context:
-        done, records = registers.import_certificates(context, read_file(file), file.name)
+        done, records = imports.import_certificates(context, read_file(file), file.name)
         if context.settings.simulated:
             simulator_ledger(context).approve(
                 (
@@ -68,8 +68,8 @@ def certificates_import(file: File, json: Json = False) -> None:
 def certificates_sync(holder: Holders = None, json: Json = False) -> None:
     """Certificates as customs lists them."""
     with opened() as context:
-        holders = holder or registers.known_owners(context)
-        done = registers.sync_certificates(context, holders)
+        holders = holder or imports.known_owners(context)
+        done = imports.sync_certificates(context, holders)
     told_imported(done, json=json, simulated=False, what=t("证书", "certificates"))
 
 
@@ -78,7 +78,7 @@ def simulator_ledger(context: Context) -> Ledger:
     return Ledger(context.settings.simulator_folder / "ledger.db")
 
 
-def told_imported(done: registers.Imported, *, json: bool, simulated: bool, what: str) -> None:
+def told_imported(done: imports.Imported, *, json: bool, simulated: bool, what: str) -> None:
     """Say what an import did."""
     if json:
         print_json({"new": done.new, "known": done.known})
