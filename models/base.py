@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from sqlalchemy import (
     JSON,
@@ -19,6 +19,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, mapped_column
+
+NO_KEY_UPDATE: Final[dict[str, Any]] = {"key_share": True}
+"""How rows are locked: each other's keepers off, but not those who write rows that refer to them.
+
+On PostgreSQL a plain FOR UPDATE waits for every transaction that has inserted a reference, in
+whatever order it did: a check that plans and a reservation that locks forms would wait in a circle.
+"""
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",

@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import BigInteger, FromClause, Integer, String, insert, literal, select
 from sqlalchemy.orm import Session
 
-from models.base import UTCDateTime
+from models.base import NO_KEY_UPDATE, UTCDateTime
 from models.bulk import ids_table, rows_table
 from models.chain import EventFacts, event_hash
 from models.states import FormState
@@ -63,7 +63,7 @@ def locked_forms(session: Session, form_ids: Sequence[int]) -> list[LockedForm]:
         )
         .join(given, given.c.id == Form.id)
         .order_by(Form.id)
-        .with_for_update(of=Form)
+        .with_for_update(**NO_KEY_UPDATE, of=Form)
     )
     return [LockedForm(*row) for row in found]
 

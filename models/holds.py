@@ -13,6 +13,7 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, String, select, update
 from sqlalchemy.orm import Session
 
+from models.base import NO_KEY_UPDATE
 from models.bulk import CHUNK, chunks, ids_table, rows_table
 from models.history import Event, LockedForm, locked_forms, write_events
 from models.states import FormState
@@ -129,7 +130,10 @@ def lock_stocks_of(session: Session, form_ids: Sequence[int]) -> None:
     """Lock their stocks as a reservation does: what it plans to take cannot be held, or lost, behind its back."""
     concerned = select(Form.stock_id).where(Form.id.in_(_these(session, form_ids)))
     session.execute(
-        select(Stock.id).where(Stock.id.in_(concerned)).order_by(Stock.id).with_for_update()
+        select(Stock.id)
+        .where(Stock.id.in_(concerned))
+        .order_by(Stock.id)
+        .with_for_update(**NO_KEY_UPDATE)
     ).all()
 
 

@@ -9,6 +9,7 @@ from typing import Final
 from sqlalchemy import Select, func, or_, select, update
 from sqlalchemy.orm import Session
 
+from models.base import NO_KEY_UPDATE
 from models.notifications import announce
 from models.states import FormState, NotificationType
 from models.stock import Block, Form, Stock
@@ -55,7 +56,7 @@ def watch_stock(session: Session, stock_id: int, default_threshold: int, at: dat
 
     A stock that rose and falls again is announced again; one that stays low is not.
     """
-    stock = session.get(Stock, stock_id, with_for_update=True)
+    stock = session.get(Stock, stock_id, with_for_update=NO_KEY_UPDATE)
     if stock is None or (stock.count_at is not None and stock.count_at > at):
         return
     stock.count_at = at + COUNT_AGAIN

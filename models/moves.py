@@ -13,7 +13,7 @@ from datetime import datetime
 from sqlalchemy import BigInteger, func, null, select, update
 from sqlalchemy.orm import Session
 
-from models.base import Serial
+from models.base import NO_KEY_UPDATE, Serial
 from models.bulk import CHUNK, chunks, ids_table, rows_table
 from models.history import Event, LockedForm, locked_forms, write_events
 from models.holds import set_holds
@@ -158,5 +158,5 @@ def _lock_blocks(session: Session, block_ids: Sequence[int]) -> None:
         select(Block.id)
         .join(given, given.c.id == Block.id)
         .order_by(Block.id)
-        .with_for_update(of=Block)
+        .with_for_update(**NO_KEY_UPDATE, of=Block)
     ).all()

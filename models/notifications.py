@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import (
     Exists,
@@ -30,9 +30,6 @@ from sqlalchemy.orm import Mapped, Session, aliased, mapped_column
 from models.base import Base, BigId, Code, Id, Json, UTCDateTime, When, state_column
 from models.bulk import insert_rows, rows_table
 from models.states import DeliveryState, NotificationType
-
-NO_KEY_UPDATE: Final[dict[str, Any]] = {"key_share": True}
-"""Locks an endpoint without keeping off those who write deliveries to it (PostgreSQL)."""
 
 
 class Endpoint(Base):

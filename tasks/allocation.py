@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 
 from config.crash import Point, crash_point
 from config.names import Task
+from models.base import NO_KEY_UPDATE
 from models.batch_news import announce_ended
 from models.batches import GIVEN_BACK_BY_TIME, Batch, BatchRow, Item
 from models.bulk import CHUNK, ids_table
@@ -75,7 +76,7 @@ def confirm(context: Context, batch_id: int, said: Confirmation) -> None:
         with context.database.write() as session:
             if context.journal.behind(session):
                 raise DatabaseRestored
-            batch = session.get(Batch, batch_id, with_for_update=True)
+            batch = session.get(Batch, batch_id, with_for_update=NO_KEY_UPDATE)
             if batch is None:
                 raise BatchNotFound(batch=batch_id)
             if batch.state is not BatchState.CHECKED:
@@ -121,7 +122,7 @@ def reserve(context: Context, batch_id: int) -> None:
     with context.database.write() as session:
         if context.journal.behind(session):
             raise DatabaseRestored
-        batch = session.get(Batch, batch_id, with_for_update=True)
+        batch = session.get(Batch, batch_id, with_for_update=NO_KEY_UPDATE)
         if batch is None or batch.state is not BatchState.CONFIRMED:
             log.info("batch_not_due", batch_id=batch_id, task="reserve")
             return
@@ -156,7 +157,10 @@ def _lock_stocks(session: Session, batch_id: int) -> None:
         .where(BatchRow.batch_id == batch_id)
     )
     locked = session.scalars(
-        select(Stock.id).where(Stock.id.in_(concerned)).order_by(Stock.id).with_for_update()
+        select(Stock.id)
+        .where(Stock.id.in_(concerned))
+        .order_by(Stock.id)
+        .with_for_update(**NO_KEY_UPDATE)
     ).all()
     count_soon(session, locked)
 
@@ -224,7 +228,7 @@ def cancel(context: Context, batch_id: int) -> Cancelled:
     Raises `BatchNotFound`, `BatchNotOpen`. A second cancel finds nothing left to take back.
     """
     with context.database.write() as session:
-        batch = session.get(Batch, batch_id, with_for_update=True)
+        batch = session.get(Batch, batch_id, with_for_update=NO_KEY_UPDATE)
         if batch is None:
             raise BatchNotFound(batch=batch_id)
         if batch.state not in _OPEN:
@@ -257,7 +261,7 @@ def expire(context: Context, batch_id: int) -> None:
     Of a cancelled batch: what was on its way then and certainly did not arrive.
     """
     with context.database.write() as session:
-        batch = session.get(Batch, batch_id, with_for_update=True)
+        batch = session.get(Batch, batch_id, with_for_update=NO_KEY_UPDATE)
         if batch is None or batch.state is not BatchState.WORKING or batch.expires_at is None:
             return
         if batch.expires_at > context.now():
@@ -274,7 +278,7 @@ def _release(session: Session, context: Context, batch_id: int, cause: str) -> i
         select(Submission.id)
         .where(Submission.batch_id == batch_id, Submission.state.in_(NOT_LEFT))
         .order_by(Submission.id)
-        .with_for_update()
+        .with_for_update(**NO_KEY_UPDATE)
     ).all()
     for start in range(0, len(not_left), CHUNK):
         given = ids_table(session, not_left[start : start + CHUNK])

@@ -25,6 +25,7 @@ from customs.gateway import (
     SendOutcome,
     Taken,
 )
+from models.base import NO_KEY_UPDATE
 from models.states import (
     Action,
     AttemptKind,
@@ -121,7 +122,7 @@ def _claim_doubts(context: Context, certificate: str | None) -> list[_Doubt]:
             .where(Submission.state.in_(states), due)
             .order_by(Submission.id)
             .limit(QUESTIONS_TOGETHER)
-            .with_for_update(skip_locked=True, of=Submission)
+            .with_for_update(**NO_KEY_UPDATE, skip_locked=True, of=Submission)
         ).all()
         doubts = []
         for submission, left_at in rows:
@@ -167,7 +168,7 @@ def _record_asked(
                     Submission.state.in_([SubmissionState.IN_DOUBT, SubmissionState.PARKED]),
                 )
                 .order_by(Submission.id)
-                .with_for_update()
+                .with_for_update(**NO_KEY_UPDATE)
             )
         }
         finish_attempts(session, AttemptKind.ASK, [(d.id, d.ask_count, o) for d, o in ended], now)

@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy import String, select, update
 from sqlalchemy.orm import Session
 
-from models.base import BigId
+from models.base import NO_KEY_UPDATE, BigId
 from models.batch_news import Refusal, RefusedForm, announce_refused
 from models.batches import Item
 from models.bulk import ids_table, insert_rows, rows_table
@@ -99,7 +99,7 @@ def load_sent(session: Session, numbers: set[str]) -> dict[str, Sent]:
         )
         .join(given, given.c.number == Submission.number)
         .order_by(Submission.id)
-        .with_for_update(of=Submission)
+        .with_for_update(**NO_KEY_UPDATE, of=Submission)
     ).all()
     sent = {
         r.number: Sent(r.id, r.batch_id, r.certificate, r.action, r.state, r.send_count)

@@ -13,10 +13,10 @@ from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
 from config.names import Task
+from models.base import NO_KEY_UPDATE
 from models.errors import BadArgument, NotFound
 from models.language import t
 from models.notifications import (
-    NO_KEY_UPDATE,
     Delivery,
     Endpoint,
     Notification,

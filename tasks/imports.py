@@ -16,8 +16,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from customs.gateway import CustomsForm
-from models.base import Serial, UTCDateTime
-from models.bulk import chunks, insert_new, insert_rows, rows_table
+from models.base import NO_KEY_UPDATE, Serial, UTCDateTime
+from models.bulk import chunks, ids_table, insert_new, insert_rows, rows_table
 from models.chain import GENESIS, EventFacts, event_hash
 from models.low_stock import count_soon
 from models.serials import as_ranges, serials_between
@@ -58,12 +58,12 @@ def import_stock(
 def add_ranges(context: Context, ranges: Iterable[IssuedRange], source: str) -> Imported:
     """Issue the forms of these ranges to their owners; serials that are known stay as they are."""
     new = total = 0
-    # in one order for everybody: two imports would wait for each other's stocks in a circle
-    ordered = sorted(ranges, key=lambda r: (r.owner, r.form_type, r.first_serial))
+    given = list(ranges)
     with context.database.write() as session:
-        for issued in ordered:
+        stocks = _locked_stocks(session, {(r.owner, r.form_type) for r in given})
+        for issued in given:
             serials = serials_between(issued.first_serial, issued.last_serial, ISSUED_TOGETHER)
-            stock_id = _stock(session, issued.owner, issued.form_type)
+            stock_id = stocks[issued.owner, issued.form_type]
             missing = list(_unknown(session, issued.form_type, serials))
             for first, last in as_ranges(missing):
                 run = serials_between(first, last, ISSUED_TOGETHER)
@@ -73,16 +73,28 @@ def add_ranges(context: Context, ranges: Iterable[IssuedRange], source: str) -> 
     return Imported(new, total - new)
 
 
-def _stock(session: Session, owner: str, form_type: str) -> int:
-    """The stock's row, locked: two imports into one stock wait for each other."""
-    insert_new(
-        session,
-        Stock,
-        [{"owner": owner, "form_type": form_type, "low": False}],
-    )
-    return session.scalars(
-        select(Stock.id).where(Stock.owner == owner, Stock.form_type == form_type).with_for_update()
-    ).one()
+def _locked_stocks(session: Session, wanted: set[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """The stocks' rows, made when they are new, and locked in id order as a reservation does."""
+    rows = [{"owner": o, "form_type": kind, "low": False} for o, kind in sorted(wanted)]
+    insert_new(session, Stock, rows)
+    owners = {owner for owner, _ in wanted}
+    found: dict[tuple[str, str], int] = {}
+    for some in chunks(sorted(owners)):
+        found |= {
+            (r.owner, r.form_type): r.id
+            for r in session.execute(
+                select(Stock.id, Stock.owner, Stock.form_type).where(Stock.owner.in_(some))
+            )
+        }
+    stocks = {key: found[key] for key in wanted}
+    ids = ids_table(session, sorted(stocks.values()))
+    session.execute(
+        select(Stock.id)
+        .join(ids, ids.c.id == Stock.id)
+        .order_by(Stock.id)
+        .with_for_update(**NO_KEY_UPDATE, of=Stock)
+    ).all()
+    return stocks
 
 
 def _unknown(session: Session, form_type: str, serials: Sequence[str]) -> Iterator[str]:
@@ -172,7 +184,9 @@ def import_certificates(
 def store_certificates(context: Context, records: Sequence[CertificateRecord]) -> Imported:
     """Add certificates, or bring those that are known up to date."""
     by_number = {r.number: r for r in records}
-    ordered = [by_number[number] for number in sorted(by_number)]  # see `add_ranges`
+    ordered = [
+        by_number[number] for number in sorted(by_number)
+    ]  # two imports in one order: no circle
     with context.database.write() as session:
         dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
         before = session.scalar(select(func.count()).select_from(Certificate)) or 0

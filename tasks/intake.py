@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from config.crash import Point, crash_point
 from models.batches import Batch, BatchRow, Item, Upload
-from models.bulk import chunks, insert_rows
+from models.bulk import chunks, insert_new, insert_rows
 from models.errors import FileError
 from models.states import BatchState, ItemState, PagesMode, RowStatus
 from sheets.headers import ORDERS
@@ -42,8 +42,9 @@ def receive_sheet(context: Context, content: bytes, file_name: str, pages_mode: 
         known = _reusable(session, sha256, pages_mode)
         if known is not None:
             return known
-        if session.get(Upload, sha256) is None:
-            session.add(Upload(sha256=sha256, content=content, received_at=context.now()))
+        if session.get(Upload, sha256) is None:  # another may be keeping the same at this moment
+            kept = {"sha256": sha256, "content": content, "received_at": context.now()}
+            insert_new(session, Upload, [kept])
         batch_id = _new_batch(session, context, file_name, sha256)
     crash_point(Point.UPLOAD_KEPT)
     try:

@@ -23,8 +23,8 @@ from sqlalchemy.orm import Session
 
 from config.crash import Point, crash_point
 from config.names import Task
+from models.base import NO_KEY_UPDATE
 from models.notifications import (
-    NO_KEY_UPDATE,
     Delivery,
     Endpoint,
     Notification,
@@ -133,7 +133,7 @@ def _claim(context: Context, busy: Counter[int], only: int | None) -> list[_Try]
                 true() if only is not None else Delivery.next_attempt_at <= now,
             )
             .order_by(Delivery.id)
-            .with_for_update(skip_locked=True, of=Delivery)
+            .with_for_update(**NO_KEY_UPDATE, skip_locked=True, of=Delivery)
         ).all()
         tries = []
         for delivery, endpoint, notification in rows:

@@ -9,6 +9,7 @@ from typing import Final
 
 from config.crash import Point, crash_point
 from config.names import Task
+from models.base import NO_KEY_UPDATE
 from models.batch_news import announce_checked
 from models.batches import Batch
 from models.planner import make_plan
@@ -22,7 +23,7 @@ _CHECKABLE: Final = (BatchState.RECEIVED, BatchState.CHECKED)
 def check(context: Context, batch_id: int) -> str | None:
     """Check a batch that is not confirmed yet; gives the plan's hash. None: nothing to check."""
     with context.database.write() as session:
-        batch = session.get(Batch, batch_id, with_for_update=True)
+        batch = session.get(Batch, batch_id, with_for_update=NO_KEY_UPDATE)
         if batch is None or batch.state not in _CHECKABLE:
             return None
         before = batch.plan if batch.state is BatchState.CHECKED else None

@@ -14,6 +14,7 @@ from sqlalchemy import select
 from config.crash import Point, crash_point
 from config.names import Task
 from customs import bcm1
+from models.base import NO_KEY_UPDATE
 from models.states import AWAITING_RECEIPT, InboxState, ItemState, SubmissionState
 from models.submissions import InboxMessage
 from models.verdicts import WANTED_STATE, Verdict, verdict
@@ -33,7 +34,7 @@ def apply(context: Context) -> int:
             .where(InboxMessage.state == InboxState.RECEIVED)
             .order_by(InboxMessage.id)
             .limit(RECEIPTS_TOGETHER)
-            .with_for_update(skip_locked=True)
+            .with_for_update(**NO_KEY_UPDATE, skip_locked=True)
         ).all()
         if not messages:
             return 0

@@ -16,6 +16,7 @@ from sqlalchemy import and_, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from config.crash import Point, crash_point
+from models.base import NO_KEY_UPDATE
 from models.bulk import chunks
 from models.differences import TREATMENTS, DifferenceClass
 from models.errors import (
@@ -109,7 +110,7 @@ def repair(
 def _take(context: Context, run_id: int) -> str:
     """One repair at a time."""
     with context.database.write() as session:
-        run = session.get(Run, run_id, with_for_update=True)
+        run = session.get(Run, run_id, with_for_update=NO_KEY_UPDATE)
         taken = first_free([run] if run else [], context.now())
         if taken is None or taken.lease is None:
             raise RunBusy(run=run_id)

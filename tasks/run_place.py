@@ -14,6 +14,7 @@ from typing import Any, Final
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from models.base import NO_KEY_UPDATE
 from models.bulk import chunks, insert_new, insert_rows
 from models.comparison import Listed
 from models.leases import LEASE, first_free
@@ -48,7 +49,9 @@ def claim_run(context: Context, run_id: int | None) -> Place | None:
     with context.database.write() as session:
         wanted = select(Run).where(Run.state.in_([RunState.PLANNED, RunState.COMPARING]))
         wanted = wanted.where(Run.due_at <= now if run_id is None else Run.id == run_id)
-        wanted = wanted.order_by(Run.business_date).with_for_update(skip_locked=True)
+        wanted = wanted.order_by(Run.business_date).with_for_update(
+            **NO_KEY_UPDATE, skip_locked=True
+        )
         run = first_free(session.scalars(wanted).all(), now)
         if run is None or run.lease is None:
             return None

@@ -32,6 +32,7 @@ from customs.gateway import (
     SignedMessage,
     Taken,
 )
+from models.base import NO_KEY_UPDATE
 from models.batches import Batch
 from models.bulk import ids_table, insert_rows
 from models.errors import DatabaseRestored
@@ -159,7 +160,7 @@ def _claim(context: Context, limit: int) -> list[_Claimed]:
             )
             .order_by(Submission.id)
             .limit(limit)
-            .with_for_update(skip_locked=True, of=Submission)
+            .with_for_update(**NO_KEY_UPDATE, skip_locked=True, of=Submission)
         ).all()
         claimed = [
             _Claimed(
@@ -251,7 +252,7 @@ def _record_sent(
                     Submission.state == SubmissionState.SENDING,
                 )
                 .order_by(Submission.id)
-                .with_for_update()
+                .with_for_update(**NO_KEY_UPDATE)
             )
         }
 

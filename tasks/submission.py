@@ -25,6 +25,7 @@ from config.names import Task
 from customs.bcm1 import MAX_SERIALS, signed_message
 from customs.gateway import Message, MessageLine
 from customs.signing.xmldsig import PROFILES, certificate_expiry
+from models.base import NO_KEY_UPDATE
 from models.batches import Batch, BatchRow, Item
 from models.bulk import chunks, insert_rows, rows_table
 from models.card import note_card
@@ -55,7 +56,7 @@ CARD_PAUSE: Final = timedelta(seconds=10)
 def prepare(context: Context, batch_id: int) -> int:
     """Make the next messages of a reserved batch; gives how many. Rings itself while there are more."""
     with context.database.write() as session:
-        batch = session.get(Batch, batch_id, with_for_update=True)
+        batch = session.get(Batch, batch_id, with_for_update=NO_KEY_UPDATE)
         if batch is None or batch.state is not BatchState.WORKING:
             return 0
         certificates = session.scalars(

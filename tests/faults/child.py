@@ -93,6 +93,7 @@ def client(context: Context, home: Path, sheet: str = "orders.csv", go: str = ""
     except FileSubmittedBefore:
         pass  # it was done before the last try died
     except BlankformsError as error:
+        traceback.print_exc()
         _tell(home, error.code)
         return
     _tell(home, f"done {sheet}")

@@ -94,6 +94,9 @@ class Zygote:
             for line in lines:
                 what, *numbers = line.split()
                 if what == "started":
+                    with self._news:  # the number may be that of a process of long ago
+                        self._ended.pop(int(numbers[0]), None)
+                        self.killed.discard(int(numbers[0]))
                     self._started.put(int(numbers[0]))
                 else:
                     with self._news:
