@@ -7,15 +7,18 @@ what comes after. Applying the same inbox row again finds it applied.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
 from config.crash import Point, crash_point
 from config.names import Task
 from customs import bcm1
 from models.base import NO_KEY_UPDATE
 from models.states import AWAITING_RECEIPT, InboxState, ItemState, SubmissionState
+from models.stock import Discrepancy
 from models.submissions import InboxMessage
 from models.verdicts import WANTED_STATE, Verdict, verdict
 from tasks.app import app
@@ -120,6 +123,22 @@ _FINAL: Final = {
 }
 _STAYS_OPEN: Final = frozenset({Verdict.ASK, Verdict.WAIT, Verdict.UNKNOWN})
 _TO_A_PERSON: Final = frozenset({Verdict.REFUSED_HOLD, Verdict.UNKNOWN})
+
+
+def receive_again(session: Session, ids: Sequence[int], now: datetime) -> None:
+    """Let these receipts be applied anew, those that are quarantined; what they raised is closed."""
+    session.execute(
+        update(InboxMessage)
+        .where(InboxMessage.id.in_(ids), InboxMessage.state == InboxState.QUARANTINED)
+        .values(state=InboxState.RECEIVED, reason=None)
+        .execution_options(synchronize_session=False)
+    )
+    session.execute(
+        update(Discrepancy)
+        .where(Discrepancy.inbox_id.in_(ids), Discrepancy.closed_at.is_(None))
+        .values(closed_at=now)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def _strange(receipt: bcm1.Receipt, sent: Sent | None) -> str:

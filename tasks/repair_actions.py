@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import String, and_, func, select, update
+from sqlalchemy import String, and_, func, select
 from sqlalchemy.orm import Session
 
 from models.base import BigId, Serial
@@ -267,18 +267,7 @@ def _unmatched_receipt(context: Context, differences: Sequence[Difference]) -> d
     """Let receipts be applied anew; those that still fit nothing are quarantined again."""
     ids = [d.reference for d in differences if d.reference is not None]
     with context.database.write() as session:
-        session.execute(
-            update(InboxMessage)
-            .where(InboxMessage.id.in_(ids), InboxMessage.state == InboxState.QUARANTINED)
-            .values(state=InboxState.RECEIVED, reason=None)
-            .execution_options(synchronize_session=False)
-        )
-        session.execute(
-            update(Discrepancy)
-            .where(Discrepancy.inbox_id.in_(ids), Discrepancy.closed_at.is_(None))
-            .values(closed_at=context.now())
-            .execution_options(synchronize_session=False)
-        )
+        receipts.receive_again(session, ids, context.now())
     while receipts.apply(context):
         pass
     with context.database.read() as session:

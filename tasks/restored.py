@@ -5,18 +5,25 @@ A person ends it, and only when a reconciliation has finished since the last ent
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import String, select
+from sqlalchemy.orm import Session
 
-from models.bulk import insert_rows
+from models.base import NO_KEY_UPDATE
+from models.bulk import chunks, insert_rows, rows_table
 from models.errors import NotReconciled
 from models.links import close_link
 from models.reconciliation import Run
-from models.states import RunState
+from models.states import AttemptKind, InboxState, RunState, SubmissionState
 from models.stock import Discrepancy
+from models.submissions import Attempt, InboxMessage, Submission
+from tasks import receipts
+from tasks.attempts import move_forms_of
 from tasks.context import Context
 from tasks.journal import Entry
 
@@ -60,7 +67,56 @@ def accept(context: Context, by: str) -> list[Entry]:
                 if detail not in raised
             ],
         )
+        _doubt(session, context, entries)
+        waiting = select(InboxMessage.id).where(InboxMessage.state == InboxState.QUARANTINED)
+        receipts.receive_again(session, session.scalars(waiting).all(), context.now())
         close_link(session, context.now(), timedelta(0), "")
     context.journal.accept(by, context.now())
     log.warning("restored_accepted", by=by, messages=len(entries))
     return entries
+
+
+def _doubt(session: Session, context: Context, entries: Sequence[Entry]) -> None:
+    """What is still signed here was sent, says the journal: customs is asked before it is sent again."""
+    lease = timedelta(seconds=context.settings.lease_seconds)
+    sent: dict[str, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        sent[entry.number].append(entry)
+    for some in chunks(sent):
+        given = rows_table(session, {"number": String()}, [(number,) for number in some])
+        signed = {
+            s.number: s
+            for s in session.scalars(
+                select(Submission)
+                .join(given, given.c.number == Submission.number)
+                .where(Submission.state == SubmissionState.SIGNED)
+                .order_by(Submission.id)
+                .with_for_update(**NO_KEY_UPDATE, of=Submission)
+            )
+        }
+        forgotten = [
+            (entry, submission)
+            for number, submission in signed.items()
+            for entry in sent[number]
+            if entry.count > submission.send_count
+        ]
+        insert_rows(
+            session,
+            Attempt,
+            [
+                {
+                    "submission_id": submission.id,
+                    "kind": AttemptKind.SEND,
+                    "number": entry.count,
+                    "payload_sha256": submission.payload_sha256,
+                    "started_at": datetime.fromisoformat(entry.at),
+                    "deadline_at": datetime.fromisoformat(entry.at) + lease,
+                }
+                for entry, submission in forgotten
+            ],
+        )
+        move_forms_of(session, context, {s.id: s.action for _, s in forgotten}, "send", back=False)
+        for entry, submission in forgotten:
+            submission.state = SubmissionState.IN_DOUBT
+            submission.send_count = max(submission.send_count, entry.count)
+            submission.next_attempt_at = context.now()

@@ -7,10 +7,19 @@ from sqlalchemy import func, select
 
 from models.batches import Batch
 from models.errors import DatabaseRestored, NotReconciled
-from models.states import FormState, SubmissionState
+from models.states import BatchState, FormState, SubmissionState
 from models.stock import Discrepancy, Form
 from models.submissions import Submission
-from tasks import allocation, reconciliation, repairing, restored, sending, submission
+from tasks import (
+    allocation,
+    inbox,
+    receipts,
+    reconciliation,
+    repairing,
+    restored,
+    sending,
+    submission,
+)
 from tasks.journal import Entry, Journal
 from tasks.repair_actions import Order
 from tests.conftest import settings_for
@@ -79,11 +88,18 @@ def test_what_was_signed_in_the_backup_is_not_sent_before_a_person_says_so(world
         count(world, select(Submission.id).where(Submission.state == SubmissionState.SIGNED)) == 2
     )
     world.clock.forward(hours=1)
+    inbox.poll(world.context)
+    receipts.apply(world.context)  # nobody waits for them: the database does not know that it sent
     reconciled(world)
     restored.accept(world.context, "值班")
+    assert (
+        count(world, select(Submission.id).where(Submission.state == SubmissionState.SIGNED)) == 0
+    )
     world.drain()
     world.assert_sound()
     assert len(world.customs.messages()) == posts
+    assert count(world, select(Form.id).where(Form.state == FormState.VERIFIED)) == 4
+    assert count(world, select(Batch.id).where(Batch.state == BatchState.FINISHED)) == 1
 
 
 def test_what_was_confirmed_in_the_backup_is_not_reserved(world, monkeypatch):
