@@ -57,8 +57,8 @@ class FileUnreadable(FileError):
 class CellsRefused(FileError):
     code = "cells_refused"
     text = Text(
-        "“{file}”未导入任何内容，请更正以下单元格后重新导入: {detail}",
-        'nothing of "{file}" was imported; correct these cells and import it again: {detail}',
+        "“{file}”未被采用，请更正以下内容后重试: {detail}",
+        'nothing of "{file}" was taken; correct this and try again: {detail}',
     )
 
 
@@ -133,8 +133,8 @@ class BatchNotOpen(BlankformsError):
     code = "batch_not_open"
     exit = Exit.PROBLEMS
     text = Text(
-        "批次 {batch} 当前为“{state}”，不能执行此操作；运行 blankforms status {batch} 查看",
-        'batch {batch} is {state}; this cannot be done now (see "blankforms status {batch}")',
+        "批次 {batch} 当前为“{state}”，不能执行此操作；运行 blankforms batch show {batch} 查看",
+        'batch {batch} is {state}; this cannot be done now (see "blankforms batch show {batch}")',
     )
 
 
@@ -245,9 +245,9 @@ class GatewayUnreachable(BlankformsError):
     code = "gateway_unreachable"
     exit = Exit.UNREACHABLE
     text = Text(
-        "海关网关无法连接或答复异常({detail})；数据未丢失，恢复后自动继续，可运行 blankforms doctor 检查",
-        "the customs gateway cannot be reached or answers oddly ({detail}); nothing is lost, work goes "
-        'on when it is back; see "blankforms doctor"',
+        "海关网关无法连接或答复异常({detail})；数据未丢失，已提交的批次恢复后自动继续；其他命令请稍后重试",
+        "the customs gateway cannot be reached or answers oddly ({detail}); nothing is lost: batches go "
+        "on by themselves when it is back, other commands are to be tried again",
     )
 
 

@@ -243,7 +243,7 @@ def cancel(context: Context, batch_id: int) -> Cancelled:
             )
         )
         if at_customs:
-            batch.expires_at = context.now()  # what comes back as not taken is not sent again
+            batch.expires_at = batch.confirmed_at  # what comes back as not taken is not sent again
         else:
             batch.state = BatchState.CANCELLED
             batch.finished_at = context.now()
@@ -266,10 +266,12 @@ def expire(context: Context, batch_id: int) -> None:
             return
         if batch.expires_at > context.now():
             return
-        released = _release(session, context, batch_id, _EXPIRED)
+        cancelled = batch.confirmed_at is not None and batch.expires_at <= batch.confirmed_at
+        cause = "cancel" if cancelled else _EXPIRED
+        released = _release(session, context, batch_id, cause)
         finish_batches(session, [batch_id], context.now())
     if released:
-        log.warning("reservation_expired", batch_id=batch_id, forms=released)
+        log.warning("reservation_ended", batch_id=batch_id, cause=cause, forms=released)
 
 
 def _release(session: Session, context: Context, batch_id: int, cause: str) -> int:

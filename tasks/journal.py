@@ -29,7 +29,8 @@ _LINE: Final = re.compile(r"(\S+) ([0-9A-Z]{1,32}) ([0-9]{1,9}) (verify|void) ([
 _ACCEPTED: Final = "# accepted "
 _TAIL_BYTES: Final = 128 << 10
 """About 1,600 entries: three times what two senders have under way (`sending.WINDOW_FACTOR`), so that
-what one of them notes does not hide what the database forgot of the other's."""
+what one of them notes does not hide what the database forgot of the other's (with `SEND_CONCURRENCY`
+up to 50; beyond that, with one sender)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,7 @@ class PinLatch:
             self._store(self._file, json.dumps(kept))
         else:
             self._file.unlink(missing_ok=True)
+            self._sync_folder()
 
     def _fingerprint(self, pin: str) -> str:
         if not self._key_file.exists():
@@ -78,8 +79,12 @@ class PinLatch:
             file.flush()
             os.fsync(file.fileno())
         part.rename(path)
-        folder = os.open(path.parent, os.O_RDONLY)
+        self._sync_folder()
+
+    def _sync_folder(self) -> None:
+        """Names too: a power cut neither forgets a used try nor brings one back that was good."""
+        folder = os.open(self._folder, os.O_RDONLY)
         try:
-            os.fsync(folder)  # the new name too: a used try is not forgotten by a power cut
+            os.fsync(folder)
         finally:
             os.close(folder)

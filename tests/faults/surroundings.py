@@ -38,7 +38,7 @@ def clock(seconds: float, *, step: bool = False) -> Callable[[Trial], Verdict]:
         trial.to_the_end("client")
         step_after = trial.random.uniform(0.05, 0.6) if step else 0
         wrong = trial.start("worker", shift=seconds, step_after=step_after)
-        time.sleep(trial.random.uniform(0.1, 1.0))
+        time.sleep(step_after + trial.random.uniform(0.2, 1.0))
         trial.zygote.kill(wrong)
         if seconds > 0 and not trial.heal(4):
             for pid in trial.pids:
@@ -64,23 +64,27 @@ def storm(trial: Trial) -> Verdict:
     trial.to_the_end("client")
     trial.start("worker")
     refused: list[str] = []
+    answered = 0
     end = time.monotonic() + 20
     while time.monotonic() < end:
         rows = trial.customs.ledger.read("SELECT receipt_id, xml FROM receipt ORDER BY id")
         for row in trial.random.sample(rows, len(rows)):
-            _call(trial, row["receipt_id"], row["xml"], refused)
+            answered += _call(trial, row["receipt_id"], row["xml"], refused)
         if trial.settled():
             break
         time.sleep(0.1)
     verdict = trial.verdict(rested=trial.heal())
     verdict.wrong += refused
+    if not answered:
+        verdict.wrong.append("no callback was answered")
     if trial.zygote.status(web) is not None:
         verdict.wrong.append("the web process ended")
     return verdict
 
 
-def _call(trial: Trial, receipt_id: str, xml: str, refused: list[str]) -> None:
-    """One receipt in every way that a stranger or a confused customs would tell it."""
+def _call(trial: Trial, receipt_id: str, xml: str, refused: list[str]) -> int:
+    """One receipt in every way that a stranger or a confused customs would tell it; how many were answered."""
+    answered = 0
     now = int(time.time())
     opposite = re.sub(r"<FormState>\d<", "<FormState>1<", xml).replace(
         "<RepCode>0000<", "<RepCode>2103<"
@@ -110,8 +114,10 @@ def _call(trial: Trial, receipt_id: str, xml: str, refused: list[str]) -> None:
             continue  # the web process is not up yet: customs calls again
         finally:
             line.close()
+        answered += 1
         if status != wanted:
             refused.append(f"callback {name}: {status}, not {wanted}")
+    return answered
 
 
 def database_restored(trial: Trial) -> Verdict:

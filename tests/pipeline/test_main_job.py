@@ -299,6 +299,7 @@ class TestCancel:
             world.drain()
         assert world.customs.messages() == []
         assert form(world, "211014001").state is FormState.ISSUED
+        assert [p.code for p in results(world, batch_id)[0].problems] == ["cancelled"]
         world.assert_sound()
 
     def test_leaves_what_is_at_customs_and_its_serials_can_be_used_after(self, world):

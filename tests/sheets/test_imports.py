@@ -36,7 +36,7 @@ def test_a_bad_cell_of_a_stock_sheet_is_named_and_nothing_comes_in(column, value
     with pytest.raises(CellsRefused) as refused:
         read_stock(sheet(rows, STOCK_HEADER), "领用.csv", LIMIT)
     assert said in str(refused.value)
-    assert "重新导入" in str(refused.value)
+    assert "后重试" in str(refused.value)
 
 
 @pytest.mark.parametrize(
