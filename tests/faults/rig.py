@@ -47,6 +47,9 @@ BUG_SECONDS = 20.0
 IDLE_SECONDS = 5.0
 """After so long without work a process does not come to its crash point any more."""
 
+_COMPILING = threading.Lock()
+"""Werkzeug compiles routes through `ast`, which Python 3.11 does badly in two threads at once."""
+
 CERTIFICATES = 8
 FORMS = 40
 
@@ -219,7 +222,9 @@ class Trial:
             0.05, f"http://127.0.0.1:{self.port}/callbacks/customs", SECRET,
         )  # fmt: skip
         self.customs = WatchedCustoms(settings, FaultScript())
-        self.server = make_server("127.0.0.1", 0, create_app(self.customs), threaded=True)
+        with _COMPILING:
+            app = create_app(self.customs)
+        self.server = make_server("127.0.0.1", 0, app, threaded=True)
         self._over = threading.Event()
         self._threads = [
             threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True),
