@@ -123,22 +123,17 @@ def form(
                 for e in passport["history"]
             ),
         )
-        if passport["messages"]:
-            print_table(
-                (
-                    t("报文号", "message"),
-                    t("状态", "state"),
-                    t("批次", "batch"),
-                    t("发送次数", "sent"),
-                    t("海关统一编号", "customs no."),
-                    t("海关答复", "answer"),
+        for m in passport["messages"]:  # a line each: a table would break the number
+            state = label(SubmissionState(m["state"]))
+            told = " ".join(filter(None, (m["customs_number"], m["answer"])))
+            out().print(
+                t(
+                    f"报文 {m['number']}  {state}  发送 {m['sent']} 次  海关: {told or '-'}",
+                    f"message {m['number']}  {state}  sent {m['sent']} times  customs: {told or '-'}",
                 ),
-                (
-                    (m["number"], label(SubmissionState(m["state"])), m["batch"], m["sent"],
-                     m["customs_number"], m["answer"])
-                    for m in passport["messages"]
-                ),
-            )  # fmt: skip
+                markup=False,
+                soft_wrap=True,
+            )
         if passport["receipts"]:
             print_table(
                 (
