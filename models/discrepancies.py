@@ -23,9 +23,8 @@ _OF_CUSTOMS: Final = "customs_"
 def kind_text(kind: str) -> str:
     """The kind of a discrepancy in the language of the moment; customs' codes as they are."""
     if kind.startswith(_OF_CUSTOMS):
-        return t("海关代码 {code}", "customs code {code}").format(
-            code=kind.removeprefix(_OF_CUSTOMS)
-        )
+        code = kind.removeprefix(_OF_CUSTOMS)
+        return t(f"海关代码 {code}", f"customs code {code}")
     return str(_KINDS.get(kind, kind))
 
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
-from sqlalchemy import func, insert, literal, select
+from sqlalchemy import String, and_, func, insert, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from customs.gateway import CustomsForm
 from models.base import NO_KEY_UPDATE, Serial, UTCDateTime
-from models.bulk import chunks, ids_table, insert_new, insert_rows, rows_table
+from models.bulk import chunks, insert_new, insert_rows, rows_table
 from models.chain import GENESIS, EventFacts, event_hash
 from models.low_stock import count_soon
 from models.serials import as_ranges, serials_between
@@ -77,24 +77,14 @@ def _locked_stocks(session: Session, wanted: set[tuple[str, str]]) -> dict[tuple
     """The stocks' rows, made when they are new, and locked in id order as a reservation does."""
     rows = [{"owner": o, "form_type": kind, "low": False} for o, kind in sorted(wanted)]
     insert_new(session, Stock, rows)
-    owners = {owner for owner, _ in wanted}
-    found: dict[tuple[str, str], int] = {}
-    for some in chunks(sorted(owners)):
-        found |= {
-            (r.owner, r.form_type): r.id
-            for r in session.execute(
-                select(Stock.id, Stock.owner, Stock.form_type).where(Stock.owner.in_(some))
-            )
-        }
-    stocks = {key: found[key] for key in wanted}
-    ids = ids_table(session, sorted(stocks.values()))
-    session.execute(
-        select(Stock.id)
-        .join(ids, ids.c.id == Stock.id)
+    given = rows_table(session, {"owner": String(), "form_type": String()}, sorted(wanted))
+    found = session.execute(
+        select(Stock.id, Stock.owner, Stock.form_type)
+        .join(given, and_(given.c.owner == Stock.owner, given.c.form_type == Stock.form_type))
         .order_by(Stock.id)
         .with_for_update(**NO_KEY_UPDATE, of=Stock)
-    ).all()
-    return stocks
+    )
+    return {(r.owner, r.form_type): r.id for r in found}
 
 
 def _unknown(session: Session, form_type: str, serials: Sequence[str]) -> Iterator[str]:
@@ -184,9 +174,7 @@ def import_certificates(
 def store_certificates(context: Context, records: Sequence[CertificateRecord]) -> Imported:
     """Add certificates, or bring those that are known up to date."""
     by_number = {r.number: r for r in records}
-    ordered = [
-        by_number[number] for number in sorted(by_number)
-    ]  # two imports in one order: no circle
+    ordered = [by_number[n] for n in sorted(by_number)]  # two imports at once: in no circle
     with context.database.write() as session:
         dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
         before = session.scalar(select(func.count()).select_from(Certificate)) or 0

@@ -17,6 +17,7 @@ from config.crash import Point, crash_point
 from config.names import Task
 from customs import bcm1
 from models.base import NO_KEY_UPDATE
+from models.bulk import chunks, ids_table
 from models.states import AWAITING_RECEIPT, InboxState, ItemState, SubmissionState
 from models.stock import Discrepancy
 from models.submissions import InboxMessage
@@ -127,18 +128,20 @@ _TO_A_PERSON: Final = frozenset({Verdict.REFUSED_HOLD, Verdict.UNKNOWN})
 
 def receive_again(session: Session, ids: Sequence[int], now: datetime) -> None:
     """Let these receipts be applied anew, those that are quarantined; what they raised is closed."""
-    session.execute(
-        update(InboxMessage)
-        .where(InboxMessage.id.in_(ids), InboxMessage.state == InboxState.QUARANTINED)
-        .values(state=InboxState.RECEIVED, reason=None)
-        .execution_options(synchronize_session=False)
-    )
-    session.execute(
-        update(Discrepancy)
-        .where(Discrepancy.inbox_id.in_(ids), Discrepancy.closed_at.is_(None))
-        .values(closed_at=now)
-        .execution_options(synchronize_session=False)
-    )
+    for some in chunks(ids):
+        given = select(ids_table(session, some).c.id)
+        session.execute(
+            update(InboxMessage)
+            .where(InboxMessage.id.in_(given), InboxMessage.state == InboxState.QUARANTINED)
+            .values(state=InboxState.RECEIVED, reason=None)
+            .execution_options(synchronize_session=False)
+        )
+        session.execute(
+            update(Discrepancy)
+            .where(Discrepancy.inbox_id.in_(given), Discrepancy.closed_at.is_(None))
+            .values(closed_at=now)
+            .execution_options(synchronize_session=False)
+        )
 
 
 def _strange(receipt: bcm1.Receipt, sent: Sent | None) -> str:
