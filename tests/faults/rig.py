@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import json
 import os
 import queue
@@ -395,6 +396,7 @@ class Trial:
         """A context of the referee's own, on the trial's database."""
         if self._context is None:
             self._context = build_context(load_settings(self.environ))
+            gc.unfreeze()  # it freezes what a process began with; here that is every trial before
             share_compiled(self._context.database)
             self._context.ring = lambda *_: None
         return self._context
