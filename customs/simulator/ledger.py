@@ -60,6 +60,12 @@ class Ledger:
             self._local.db = db
         return db
 
+    def close(self) -> None:
+        """Close the connection of this thread; those of others end with their threads."""
+        db: sqlite3.Connection | None = self._local.__dict__.pop("db", None)
+        if db is not None:
+            db.close()
+
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """One writing transaction."""

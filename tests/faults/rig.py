@@ -494,6 +494,7 @@ class Trial:
         for thread in self._threads:
             thread.join()
         self.server.server_close()
+        self.customs.ledger.close()
         self.database.close()
         if self._context is not None:
             self._context.close()
