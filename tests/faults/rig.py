@@ -499,3 +499,4 @@ class Trial:
         if self._context is not None:
             self._context.close()
         shutil.rmtree(self.home, ignore_errors=True)
+        gc.collect()  # threads' connections hang in circles; their files must not outlive the trial
