@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from datetime import date, datetime, timedelta
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -257,38 +256,22 @@ def test_a_worker_that_consumes_nothing_is_ended_and_started_anew(short_tmp):
             command = PROCFILE["worker"].replace("${WORKER_CONCURRENCY:-2}", "1")
             line = kept_alive(command.replace("workers.worker", "tests.commanded_worker"))
             running.environment["PYTHONPATH"] = str(ROOT)
-            shell = subprocess.Popen(
-                line, shell=True, env=running.environment, stdout=running.log, stderr=running.log,
-                start_new_session=True,
-            )  # fmt: skip
-            try:
-                database = Database(settings.sqlalchemy_url)
-                polled = "SELECT poll_at FROM customs_link"
-                running.wait(lambda: one(database, polled), "the worker works")
-                app = configure(settings)
-                app.conf.worker_enable_remote_control = True
+            running.spawn("worker", ["sh", "-c", line])
+            database = Database(settings.sqlalchemy_url)
+            polled = "SELECT poll_at FROM customs_link"
+            running.wait(lambda: one(database, polled), "the worker works")
+            database.close()
+            app = configure(settings)
+            app.conf.worker_enable_remote_control = True
 
-                def consumers():
-                    found = app.control.inspect(timeout=1).active_queues() or {}
-                    return sum(len(queues) for queues in found.values())
+            def consumers():
+                found = app.control.inspect(timeout=1).active_queues() or {}
+                return sum(len(queues) for queues in found.values())
 
-                running.wait(lambda: consumers() == 1, "it consumes")
-                before = children(shell.pid)
-                app.control.cancel_consumer("work")
-                running.wait(lambda: consumers() == 0, "it lives and consumes nothing")
-                running.wait(
-                    lambda: children(shell.pid) and not (children(shell.pid) & before),
-                    "ended and started anew",
-                    60,
-                )
-                running.wait(lambda: consumers() == 1, "it consumes again")
-                assert "worker_consumes_nothing" in (home / "processes.log").read_text()
-                database.close()
-            finally:
-                os.killpg(shell.pid, signal.SIGKILL)
-                shell.wait()
-
-
-def children(pid: int) -> set[int]:
-    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return {int(child) for child in listed.split()}
+            running.wait(lambda: consumers() == 1, "it consumes")
+            first = running.working("worker")
+            app.control.cancel_consumer("work")
+            running.wait(lambda: consumers() == 0, "it lives and consumes nothing")
+            running.wait(lambda: not first.is_running(), "it is ended")
+            running.wait(lambda: consumers() == 1, "another consumes in its place")
+            assert "worker_consumes_nothing" in (home / "processes.log").read_text()

@@ -63,14 +63,18 @@ class Databases:
         if kind == "sqlite":
             path = folder.with_suffix(".db")
             shutil.copy(self._template, path)
-            yield f"sqlite:///{path}"
-            for file in path.parent.glob(path.name + "*"):
-                file.unlink()
+            try:
+                yield f"sqlite:///{path}"
+            finally:
+                for file in path.parent.glob(path.name + "*"):
+                    file.unlink()
             return
         name = f"faults_{uuid.uuid4().hex[:10]}"
         admin(self._base, f"CREATE DATABASE {name} TEMPLATE faults_template")
-        yield self._url(name)
-        admin(self._base, f"DROP DATABASE {name} WITH (FORCE)")
+        try:
+            yield self._url(name)
+        finally:
+            admin(self._base, f"DROP DATABASE {name} WITH (FORCE)")
 
     def close(self) -> None:
         self._server.cleanup()
@@ -93,11 +97,11 @@ class Campaign:
     def trial(self, fault: str, kind: str, seed: int, bug: str = "") -> Verdict:
         home = self.folder / f"t{uuid.uuid4().hex[:8]}"
         began = time.monotonic()
-        with self.databases.fresh(kind, home) as url:
-            try:
+        try:
+            with self.databases.fresh(kind, home) as url:
                 verdict = self._judged(fault, home, url, seed, bug)
-            except Exception as error:
-                verdict = Verdict([f"{type(error).__name__}: {error}"])
+        except Exception as error:
+            verdict = Verdict([f"{type(error).__name__}: {error}"])
         verdict.seconds = time.monotonic() - began
         return verdict
 
