@@ -57,9 +57,10 @@ class SignedMessage:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Customs has it. Not a decision."""
+    """Customs has it. Not a decision; `decided` when customs says, asked, that it has made one."""
 
     seq_no: str
+    decided: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +154,11 @@ class CustomsGateway(Protocol):
     def start_send(self, token: Hashable, message: SignedMessage, start_before: float) -> None:
         """Send once. Not begun by `start_before` (monotonic clock, seconds): `NotTaken`."""
 
-    def start_ask(self, token: Hashable, number: str, sha256: str) -> None:
-        """Ask what became of the number; `sha256` tells whether it is our bytes that are there."""
+    def start_ask(self, token: Hashable, number: str, sha256: str | None) -> None:
+        """Ask what became of the number; `sha256` tells whether it is our bytes that are there.
+
+        None: the bytes are forgotten, and whatever customs has under the number is meant.
+        """
 
     def completed(self, most: int) -> list[tuple[Hashable, SendOutcome | AskOutcome]]:
         """Wait for calls to end; give (token, outcome) of those that have, at least one.

@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Hashable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date
 from typing import Any, Final
 
@@ -74,7 +75,7 @@ class HttpGateway:
     def start_send(self, token: Hashable, message: SignedMessage, start_before: float) -> None:
         self._calls.start(token, self._send(message, start_before))
 
-    def start_ask(self, token: Hashable, number: str, sha256: str) -> None:
+    def start_ask(self, token: Hashable, number: str, sha256: str | None) -> None:
         self._calls.start(token, self._ask(number, sha256))
 
     def completed(self, most: int) -> list[tuple[Hashable, SendOutcome | AskOutcome]]:
@@ -158,7 +159,7 @@ class HttpGateway:
             except (aiohttp.ClientError, TimeoutError, OSError, bcm1.NotReadable) as error:
                 return InDoubt(_say(error))
 
-    async def _ask(self, number: str, sha256: str) -> AskOutcome:
+    async def _ask(self, number: str, sha256: str | None) -> AskOutcome:
         async with self._slots:
             try:
                 async with self._session.get(
@@ -236,13 +237,17 @@ def _send_outcome(message: SignedMessage, status: int, headers: Any, body: bytes
             return InDoubt(f"HTTP {status}")
 
 
-def _ask_outcome(number: str, sha256: str, status: int, body: bytes) -> AskOutcome:
+def _ask_outcome(number: str, sha256: str | None, status: int, body: bytes) -> AskOutcome:
     match status:
         case 200:
             found = json.loads(body)
             if found["etpsPreentNo"] != number:
                 return InDoubt(f"200 {found['etpsPreentNo']}")
-            return _taken(str(found["seqNo"]), str(found["payloadSha256"]), sha256)
+            theirs = str(found["payloadSha256"])
+            taken = _taken(str(found["seqNo"]), theirs, theirs if sha256 is None else sha256)
+            if isinstance(taken, Taken):
+                return replace(taken, decided=found["state"] == "decided")
+            return taken
         case 404 if json.loads(body).get("error") == "not_found":
             return NotFound()
         case _:

@@ -222,10 +222,38 @@ class DatabaseRestored(BlankformsError):
     code = "database_restored"
     exit = Exit.PROBLEMS
     text = Text(
-        "数据库比发送日志旧(可能恢复过备份)，已停止预占和发送；"
+        "数据库比发送日志旧(可能恢复过备份)，已停止预占、签名和发送；"
         "先 blankforms reconcile 并处理差异，再 blankforms journal accept --by 姓名",
-        "the database is older than the send journal (was a backup restored?); nothing is reserved or "
-        'sent until "blankforms reconcile", the repair, and "blankforms journal accept --by NAME"',
+        "the database is older than the send journal (was a backup restored?); nothing is reserved, "
+        'signed or sent until "blankforms reconcile", the repair, and "blankforms journal accept --by NAME"',
+    )
+
+
+class CustomsUndecided(BlankformsError):
+    """Customs has not decided what a restored database forgot: its list cannot be believed yet."""
+
+    code = "customs_undecided"
+    exit = Exit.UNREACHABLE
+    text = Text(
+        "恢复备份之前发送的报文中，还有 {count} 份海关尚未审结(如 {number}，证书 {certificate})，此时对账会漏掉它们；"
+        "系统会自动再试，也可稍后再运行 blankforms reconcile",
+        "of the messages sent before the backup was restored, customs has not decided {count} ({number} for "
+        "certificate {certificate}, say): a reconciliation would miss them. It is tried again by itself; or run "
+        '"blankforms reconcile" later',
+    )
+
+
+class NotAdopted(BlankformsError):
+    """Forms that customs has decided are free or reserved here: they would be submitted again."""
+
+    code = "not_adopted"
+    exit = Exit.PROBLEMS
+    text = Text(
+        "对账 {run} 中还有 {count} 张证单海关已办结、本库却仍可使用(如 {serial}{where})；先运行 blankforms reconcile repair {run}；"
+        "被批次预占的，先 blankforms batch cancel 取消该批次，再运行一次 repair",
+        "in reconciliation {run}, {count} forms are final at customs and could still be used here ({serial}{where}, "
+        'say); run "blankforms reconcile repair {run}" first, and for those that a batch has reserved '
+        '"blankforms batch cancel" before it',
     )
 
 

@@ -27,7 +27,6 @@ from models.errors import (
     BatchNotFound,
     BatchNotOpen,
     BlankformsError,
-    DatabaseRestored,
     FileSubmittedBefore,
     NothingToSubmit,
     PlanMoved,
@@ -74,8 +73,7 @@ def confirm(context: Context, batch_id: int, said: Confirmation) -> None:
     """
     try:
         with context.database.write() as session:
-            if context.journal.behind(session):
-                raise DatabaseRestored
+            context.journal.require_current(session)
             batch = session.get(Batch, batch_id, with_for_update=NO_KEY_UPDATE)
             if batch is None:
                 raise BatchNotFound(batch=batch_id)
@@ -120,8 +118,7 @@ def reserve(context: Context, batch_id: int) -> None:
     the new plan. Raises `DatabaseRestored`; the batch stays confirmed, and due.
     """
     with context.database.write() as session:
-        if context.journal.behind(session):
-            raise DatabaseRestored
+        context.journal.require_current(session)
         batch = session.get(Batch, batch_id, with_for_update=NO_KEY_UPDATE)
         if batch is None or batch.state is not BatchState.CONFIRMED:
             log.info("batch_not_due", batch_id=batch_id, task="reserve")

@@ -2,8 +2,9 @@
 
 A database that was restored from before, or a standby that missed the last commits, does not know
 what customs knows. The journal does: a message's number is in it, on the disk, before the message's
-first byte leaves. While one of the latest entries is unknown to the database nothing is reserved and
-nothing is sent, until a person has reconciled and accepted (`blankforms journal accept`).
+first byte leaves. While one of the latest entries is unknown to the database nothing is reserved,
+made into a message, signed or sent, until a person has reconciled and accepted
+(`blankforms journal accept`).
 
 Entries are lines: time, number, count of sendings, operation, certificate. A line that a crash cut
 short was never sent.
@@ -23,6 +24,7 @@ from sqlalchemy import Integer, String, select
 from sqlalchemy.orm import Session
 
 from models.bulk import chunks, rows_table
+from models.errors import DatabaseRestored
 from models.submissions import Submission
 
 _LINE: Final = re.compile(r"(\S+) ([0-9A-Z]{1,32}) ([0-9]{1,9}) (verify|void) ([0-9A-Z]{1,20})\n")
@@ -68,6 +70,11 @@ class Journal:
         tail = self._tail()
         accepted = max((i for i, line in enumerate(tail) if line.startswith(_ACCEPTED)), default=-1)
         return bool(_unknown(session, list(_entries(tail[accepted + 1 :]))))
+
+    def require_current(self, session: Session) -> None:
+        """Raise `DatabaseRestored` when the database is older than the journal."""
+        if self.behind(session):
+            raise DatabaseRestored
 
     def unknown(self, session: Session) -> Iterator[Entry]:
         """Every entry since the last acceptance that the database does not know, oldest first.

@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 
 from config.crash import Point, crash_point
 from config.names import Task
+from customs.gateway import NotFound, Taken
 from models.comparison import (
     Found,
     Judgement,
@@ -33,7 +34,7 @@ from models.comparison import (
     our_forms,
     window,
 )
-from models.errors import BadArgument, GatewayUnreachable, RunNotFound
+from models.errors import BadArgument, CustomsUndecided, GatewayUnreachable, RunNotFound
 from models.language import t
 from models.leases import give_back, this_host
 from models.notifications import announce
@@ -101,8 +102,8 @@ def reconcile(
 ) -> RunState | None:
     """Go on with a run (the oldest that is due, or this one) for so long; gives its state then.
 
-    None: there is none to go on with, or another process is at it. Raises `GatewayUnreachable`; the
-    run keeps its place and is due again after a while.
+    None: there is none to go on with, or another process is at it. Raises `GatewayUnreachable`, and
+    `CustomsUndecided` after a restored database; the run keeps its place and is due again after a while.
     """
     place = claim_run(context, run_id)
     if place is None:
@@ -114,7 +115,7 @@ def reconcile(
     except RunLost:
         log.info("run_taken_over", run_id=place.run_id)
         return None
-    except GatewayUnreachable:
+    except (GatewayUnreachable, CustomsUndecided):
         put_off(context, place)
         raise
     finally:
@@ -154,6 +155,7 @@ def _certificates(context: Context, place: Place) -> Place:
 def _forms(context: Context, place: Place) -> Place:
     """Compare the next pages of a holder's forms; `holder` is the one under way, "" before the first."""
     if not place.holder:
+        _await_decisions(context)
         with context.database.write() as session:
             return move(session, context, place, _to_next_holder(context, place))
     pages = _Pages(context.now())
@@ -178,6 +180,41 @@ def _forms(context: Context, place: Place) -> Place:
             moving=Run.moving + judgement.moving,
             before_us=Run.before_us + len(judgement.past),
             past=judgement.past,
+        )
+
+
+def _await_decisions(context: Context) -> None:
+    """After a restored database, let customs decide what was forgotten before its list is read.
+
+    A form of an undecided message is listed as issued: it would be taken for free, and used again.
+    Raises `CustomsUndecided`, `GatewayUnreachable`.
+    """
+    with context.database.read() as session:
+        forgotten = {e.number: e for e in context.journal.unknown(session)}
+    if not forgotten:
+        return
+    now = context.now()
+    in_flight = timedelta(seconds=context.settings.lease_seconds + context.settings.settle_seconds)
+    for number in forgotten:
+        context.gateway.start_ask(number, number, None)
+    waiting, undecided = set(forgotten), []
+    while waiting:
+        for token, outcome in context.gateway.completed(len(waiting)):
+            if token not in waiting:
+                continue
+            waiting.remove(number := str(token))
+            if isinstance(outcome, NotFound):
+                conclusive = now >= datetime.fromisoformat(forgotten[number].at) + in_flight
+            elif isinstance(outcome, Taken):
+                conclusive = outcome.decided
+            else:
+                raise GatewayUnreachable(detail=f"/messages/{number}: {outcome}")
+            if not conclusive:
+                undecided.append(forgotten[number])
+    if undecided:
+        first = min(undecided, key=lambda e: e.at)
+        raise CustomsUndecided(
+            count=len(undecided), number=first.number, certificate=first.certificate
         )
 
 
@@ -220,7 +257,10 @@ def _judge(context: Context, holder: str, pages: _Pages) -> Judgement:
     """Class what differs, by our forms as they are after customs was asked."""
     with context.database.read() as session:
         forms = our_forms(session, pages.different)
+        restored = context.journal.behind(session)
     settled = pages.asked_at - timedelta(minutes=context.settings.moving_minutes)
+    if restored:  # nothing is under way, and what was forgotten minutes ago must be found
+        settled = datetime.max.replace(tzinfo=UTC)
     return judge(holder, pages.different, forms, pages.theirs, settled)
 
 
@@ -321,5 +361,5 @@ def reconcile_task() -> None:
     """It is the hour, or a run was interrupted."""
     try:
         reconcile(current())
-    except GatewayUnreachable as error:
-        log.warning("reconcile_waits", detail=str(error.values.get("detail")))
+    except (GatewayUnreachable, CustomsUndecided) as error:
+        log.warning("reconcile_waits", code=error.code, **error.values)

@@ -65,7 +65,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class _Concerned:
+class Concerned:
     """A form that a difference is about, as it is now."""
 
     id: int
@@ -73,6 +73,8 @@ class _Concerned:
     state: FormState
     number: str | None
     """Of the message that it waits with."""
+    message: SubmissionState | None
+    """The state of that message."""
 
 
 def _serials(difference: Difference) -> list[str]:
@@ -82,10 +84,10 @@ def _serials(difference: Difference) -> list[str]:
     return serials_between(difference.first_serial, difference.last_serial, ISSUED_TOGETHER)
 
 
-def _forms(session: Session, differences: Sequence[Difference]) -> dict[int, list[_Concerned]]:
-    """The forms of these differences that are in their owner's stock now, by difference."""
+def forms_of(session: Session, differences: Sequence[Difference]) -> dict[int, list[Concerned]]:
+    """The forms of these differences that are in their owner's stock now, by difference's id."""
     wanted = [(d.id, serial, d.form_type, d.owner) for d in differences for serial in _serials(d)]
-    found: dict[int, list[_Concerned]] = defaultdict(list)
+    found: dict[int, list[Concerned]] = defaultdict(list)
     columns: dict[str, Any] = {
         "difference": BigId,
         "serial": Serial,
@@ -96,7 +98,9 @@ def _forms(session: Session, differences: Sequence[Difference]) -> dict[int, lis
         given = rows_table(session, columns, chunk)
         c = given.c
         rows = session.execute(
-            select(c.difference, Form.id, Form.serial, Form.state, Submission.number)
+            select(
+                c.difference, Form.id, Form.serial, Form.state, Submission.number, Submission.state
+            )
             .select_from(given)
             .join(Form, and_(Form.serial == c.serial, Form.form_type == c.form_type))
             .join(Stock, and_(Stock.id == Form.stock_id, Stock.owner == c.owner))
@@ -105,7 +109,7 @@ def _forms(session: Session, differences: Sequence[Difference]) -> dict[int, lis
             .order_by(Form.id)
         )
         for difference, *form in rows:
-            found[difference].append(_Concerned(*form))
+            found[difference].append(Concerned(*form))
     return found
 
 
@@ -120,7 +124,7 @@ def hold_contradictions(
         return {d.id: (RepairState.PROPOSED, "") for d, _ in differences}
     outcomes: dict[int, Outcome] = {}
     with context.database.write() as session:
-        forms = _forms(session, [d for d, _ in differences])
+        forms = forms_of(session, [d for d, _ in differences])
         for difference, proposed in differences:
             if proposed is None or proposed.state is not RepairState.PROPOSED:
                 continue
@@ -140,7 +144,7 @@ def _lagging(context: Context, differences: Sequence[Difference]) -> dict[int, O
     """Fetch receipts and apply them; adopt what is still submitted."""
     _fetch_and_apply(context)
     with context.database.read() as session:
-        forms = _forms(session, differences)
+        forms = forms_of(session, differences)
     held = {
         d.id: [
             adopting.ListedFinal(f.number, f.serial, d.customs_state or "", d.customs_certificate)
@@ -171,7 +175,7 @@ def _outside(context: Context, differences: Sequence[Difference]) -> dict[int, O
     """Adopt what was done at the portal; a form that a batch has reserved is the batch's matter."""
     moved: set[int] = set()
     with context.database.write() as session:
-        forms = _forms(session, differences)
+        forms = forms_of(session, differences)
         by_target: dict[FormState, list[FormMove]] = defaultdict(list)
         for d in differences:
             by_target[final_state(d.customs_state)] += [
@@ -184,7 +188,7 @@ def _outside(context: Context, differences: Sequence[Difference]) -> dict[int, O
     return {d.id: _judge_outside(forms[d.id], moved) for d in differences}
 
 
-def _judge_outside(forms: Sequence[_Concerned], moved: set[int]) -> Outcome:
+def _judge_outside(forms: Sequence[Concerned], moved: set[int]) -> Outcome:
     if any(f.id in moved for f in forms):
         return RepairState.DONE, "adopted_outside"
     if any(f.state in {FormState.ISSUED, FormState.RESERVED} for f in forms):
@@ -211,7 +215,7 @@ def _new_stock(context: Context, differences: Sequence[Difference]) -> dict[int,
 def _unknown_at_customs(context: Context, differences: Sequence[Difference]) -> dict[int, Outcome]:
     """Hold issued forms that customs does not know, and say it loudly; others are for a person."""
     with context.database.write() as session:
-        forms = _forms(session, differences)
+        forms = forms_of(session, differences)
         issued = [f.id for d in differences for f in forms[d.id] if f.state is FormState.ISSUED]
         why = f"unknown at customs, reconciliation {differences[0].run_id}"
         hold_forms(session, issued, context.now(), "unknown_at_customs", why, issued_only=True)
@@ -254,7 +258,7 @@ def _reservation_expired(context: Context, differences: Sequence[Difference]) ->
     for batch_id in sorted({d.reference for d in differences if d.reference}):
         allocation.expire(context, batch_id)
     with context.database.read() as session:
-        forms = _forms(session, differences)
+        forms = forms_of(session, differences)
     return {
         d.id: (RepairState.LEFT, "reserved")
         if any(f.state is FormState.RESERVED for f in forms[d.id])

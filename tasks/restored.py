@@ -1,12 +1,14 @@
 """After a restored database: what was sent that it does not know, and how sending begins again.
 
-A person ends it, and only when a reconciliation has finished since the last entry of the journal.
+A person ends it, and only when a reconciliation has finished since the last entry of the journal (it
+waits until customs has decided all that was forgotten), and no form that is final at customs could
+still be used here.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -15,17 +17,20 @@ from sqlalchemy import String, select
 from sqlalchemy.orm import Session
 
 from models.base import NO_KEY_UPDATE
-from models.bulk import chunks, insert_rows, rows_table
-from models.errors import NotReconciled
+from models.bulk import CHUNK, chunks, insert_rows, rows_table
+from models.differences import DifferenceClass
+from models.errors import NotAdopted, NotReconciled
+from models.language import t
 from models.links import close_link
-from models.reconciliation import Run
-from models.states import AttemptKind, InboxState, RunState, SubmissionState
+from models.reconciliation import Difference, Run
+from models.states import AttemptKind, FormState, InboxState, RunState, SubmissionState
 from models.stock import Discrepancy
 from models.submissions import Attempt, InboxMessage, Submission
 from tasks import receipts
 from tasks.attempts import move_forms_of
 from tasks.context import Context
 from tasks.journal import Entry
+from tasks.repair_actions import Concerned, forms_of
 
 KIND: Final = "sent_before_restore"
 """The discrepancy of a message that the database has forgotten."""
@@ -43,18 +48,22 @@ def accept(context: Context, by: str) -> list[Entry]:
     """Reserve and send again: a discrepancy for each unknown message, then the mark in the journal.
 
     Gives the messages; run twice, the second time there are none; killed in between, none is raised
-    twice. Raises `NotReconciled`.
+    twice. Raises `NotReconciled` and `NotAdopted`.
     """
     entries = unknown(context)
     if not entries:
         return []
     last = max(datetime.fromisoformat(e.at) for e in entries)
     with context.database.write() as session:
-        looked = session.scalars(
-            select(Run.id).where(Run.state == RunState.FINISHED, Run.started_at > last).limit(1)
+        newest = session.scalars(
+            select(Run)
+            .where(Run.state == RunState.FINISHED)
+            .order_by(Run.finished_at.desc())
+            .limit(1)
         ).first()
-        if looked is None:
+        if newest is None or newest.started_at is None or newest.started_at <= last:
             raise NotReconciled(at=last.isoformat(timespec="seconds"))
+        _require_adopted(session, newest.id, {e.number for e in entries})
         # a run that died before the mark was written has raised them already
         raised = set(session.scalars(select(Discrepancy.detail).where(Discrepancy.kind == KIND)))
         details = [f"{e.number} {e.certificate} {e.action}, {e.at}" for e in entries]
@@ -74,6 +83,33 @@ def accept(context: Context, by: str) -> list[Entry]:
     context.journal.accept(by, context.now())
     log.warning("restored_accepted", by=by, messages=len(entries))
     return entries
+
+
+def _require_adopted(session: Session, run_id: int, forgotten: Collection[str]) -> None:
+    """No form of the run that is final at customs may be free here, or reserved for another message.
+
+    One that is reserved for a signed message of the journal may: customs is asked about that message.
+    Raises `NotAdopted`.
+    """
+    outside = session.scalars(
+        select(Difference)
+        .where(Difference.run_id == run_id, Difference.kind == DifferenceClass.OUTSIDE)
+        .order_by(Difference.id)
+    )
+    usable: list[Concerned] = []
+    for some in chunks(outside, CHUNK):
+        for forms in forms_of(session, some).values():
+            usable += (f for f in forms if _usable(f, forgotten))
+    if usable:
+        number = usable[0].number
+        where = "" if number is None else t(f"，报文 {number}", f", message {number}")
+        raise NotAdopted(run=run_id, count=len(usable), serial=usable[0].serial, where=where)
+
+
+def _usable(form: Concerned, forgotten: Collection[str]) -> bool:
+    if form.state is FormState.RESERVED:
+        return not (form.message is SubmissionState.SIGNED and form.number in forgotten)
+    return form.state is FormState.ISSUED
 
 
 def _doubt(session: Session, context: Context, entries: Sequence[Entry]) -> None:

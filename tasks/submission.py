@@ -29,7 +29,7 @@ from models.base import NO_KEY_UPDATE
 from models.batches import Batch, BatchRow, Item
 from models.bulk import chunks, insert_rows, rows_table
 from models.card import note_card
-from models.errors import PinRefused, SigningError
+from models.errors import DatabaseRestored, PinRefused, SigningError
 from models.states import Action, BatchState, CardState, ItemState, SubmissionState
 from models.stock import Certificate, Form, Stock
 from models.submissions import MAY_BE_DUE, Submission
@@ -54,8 +54,12 @@ CARD_PAUSE: Final = timedelta(seconds=10)
 
 
 def prepare(context: Context, batch_id: int) -> int:
-    """Make the next messages of a reserved batch; gives how many. Rings itself while there are more."""
+    """Make the next messages of a reserved batch; gives how many. Rings itself while there are more.
+
+    Raises `DatabaseRestored`: what is reserved here may have been sent under another number.
+    """
     with context.database.write() as session:
+        context.journal.require_current(session)
         batch = session.get(Batch, batch_id, with_for_update=NO_KEY_UPDATE)
         if batch is None or batch.state is not BatchState.WORKING:
             return 0
@@ -192,10 +196,12 @@ def sign(context: Context) -> int:
     """Sign what is waiting for the card, as much as fits in a few seconds; gives how many.
 
     Rings the sender for what was signed, and itself while more is waiting. A card that is away or
-    refuses its PIN is noted for all to see, and what waits stays as it is.
+    refuses its PIN is noted for all to see, and what waits stays as it is. Raises `DatabaseRestored`:
+    a message may have been sent with other bytes.
     """
     profile = PROFILES[context.settings.signature_profile]
     with context.database.read() as session:
+        context.journal.require_current(session)
         messages = list(_waiting_messages(session, context))
     signed: list[tuple[int, bytes]] = []
     trouble: SigningError | None = None
@@ -318,10 +324,16 @@ def _note_card(
 @app.task(name=Task.PREPARE.value)
 def prepare_task(batch_id: int) -> None:
     """A batch holds serials that no message is about yet."""
-    prepare(current(), batch_id)
+    try:
+        prepare(current(), batch_id)
+    except DatabaseRestored as refusal:
+        log.warning("prepare_waits", batch_id=batch_id, code=refusal.code)
 
 
 @app.task(name=Task.SIGN.value)
 def sign_task() -> None:
     """Messages wait for the card."""
-    sign(current())
+    try:
+        sign(current())
+    except DatabaseRestored as refusal:
+        log.warning("signing_waits", code=refusal.code)

@@ -77,6 +77,7 @@ def night_crash(point: Point) -> Callable[[Trial], Verdict]:
     def run(trial: Trial) -> Verdict:
         trial.to_the_end("client")
         rested = trial.heal()
+        trial.kill_all()  # a worker would do the night's work before the armed process can
         trial.customs.ledger.settle_by_hand("211014030", "B", "2", trial.rows[0][0])
         trial.to_the_end("night", f"{point}:1")
         verdict = _died(trial.verdict(rested=rested))

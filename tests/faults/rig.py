@@ -283,14 +283,19 @@ class Trial:
         return pid
 
     def to_the_end(self, role: str, crash: str = "", tries: int = 4) -> None:
-        """Run a process; one that was killed is started again, unarmed."""
+        """Run a process until it ends well; one that died at its point goes on unarmed."""
         for _ in range(tries):
             pid = self.start(role, crash)
             status = self.zygote.wait(pid, 30)
             if status == 0:
                 return
-            crash = ""
+            if status == -signal.SIGKILL:
+                crash = ""
         raise AssertionError(f"{role} ended with {status}")
+
+    def kill_all(self) -> None:
+        for pid in self.pids:
+            self.zygote.kill(pid)
 
     @property
     def sqlite(self) -> bool:
@@ -486,9 +491,7 @@ class Trial:
         return wrong
 
     def close(self) -> None:
-        (self.home / "stop").touch()
-        for pid in self.pids:
-            self.zygote.kill(pid)
+        self.kill_all()
         self._over.set()
         self.server.shutdown()
         for thread in self._threads:

@@ -41,8 +41,7 @@ def clock(seconds: float, *, step: bool = False) -> Callable[[Trial], Verdict]:
         time.sleep(step_after + trial.random.uniform(0.2, 1.0))
         trial.zygote.kill(wrong)
         if seconds > 0 and not trial.heal(4):
-            for pid in trial.pids:
-                trial.zygote.kill(pid)
+            trial.kill_all()
             return trial.verdict(rested=trial.heal(shift=seconds + 60))
         return trial.verdict(rested=trial.heal())
 
@@ -134,8 +133,7 @@ def database_restored(trial: Trial) -> Verdict:
         trial.until_death(trial.start("worker", f"{point}:1"))
         taken = backup(trial.database)
     verdict = trial.verdict(rested=trial.heal())
-    for pid in trial.pids:
-        trial.zygote.kill(pid)
+    trial.kill_all()
     sent = {n for (n,) in trial.ledger("SELECT number FROM message")}
     restore(trial.database, taken)
     posts = len(trial.customs.posts)

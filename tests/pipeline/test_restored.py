@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import func, select
 
 from models.batches import Batch
-from models.errors import DatabaseRestored, NotReconciled
+from models.errors import CustomsUndecided, DatabaseRestored, NotAdopted, NotReconciled
+from models.invariants import broken_invariants
 from models.states import BatchState, FormState, SubmissionState
 from models.stock import Discrepancy, Form
 from models.submissions import Submission
@@ -181,6 +182,101 @@ def test_it_ends_after_a_reconciliation_and_customs_is_believed(older):
     older.drain()
     effects = older.customs.effects()
     assert len(effects) == 13
+
+
+def sent_minutes_ago(world):
+    """Three certificates are sent, taken and forgotten; customs has not decided them."""
+    bring_in(world, certificates=[*SAMPLE_CERTIFICATES, *map(agent_certificate, range(1, 7))])
+    taken = backup(world.context.database)
+    batch = upload(world, orders(CERTIFICATES[:3]))
+    confirm(world, batch)
+    submission.prepare(world.context, batch)
+    submission.sign(world.context)
+    sending.send(world.context)
+    restore(world.context.database, taken)
+    world.clock.forward(minutes=2)
+
+
+def asked_twice(world):
+    """Serials that customs was asked to decide by more than one message."""
+    return world.customs.simulated.ledger.read(
+        "SELECT serial FROM decision GROUP BY serial HAVING COUNT(DISTINCT message_id) > 1"
+    )
+
+
+def test_forms_that_customs_changed_minutes_ago_are_not_used_again(world):
+    sent_minutes_ago(world)
+    world.customs.simulated.decide_due()
+    reconciled(world)
+    assert len(restored.accept(world.context, "值班")) == 3
+    confirm(world, upload(world, orders(CERTIFICATES[3:]), name="b.csv"))
+    world.drain()
+    assert asked_twice(world) == []
+    assert len(world.customs.effects()) == 12
+
+
+def test_customs_list_is_not_believed_before_customs_has_decided_what_was_forgotten(world):
+    sent_minutes_ago(world)
+    run = reconciliation.open_run(world.context)
+    with pytest.raises(CustomsUndecided) as refusal:
+        reconciliation.reconcile(world.context, run, 60)
+    assert refusal.value.values["count"] == 3
+    with pytest.raises(NotReconciled):
+        restored.accept(world.context, "值班")
+    world.customs.simulated.decide_due()
+    reconciled(world)
+    assert len(restored.accept(world.context, "值班")) == 3
+    assert count(world, select(Form.id).where(Form.outside)) == 6
+
+
+def test_a_message_that_may_still_be_on_its_way_is_waited_for(world):
+    bring_in(world)
+    now = world.context.now().isoformat()
+    world.context.journal.note([Entry(now, "A" * 32, 1, "verify", CERTIFICATES[0])])
+    run = reconciliation.open_run(world.context)
+    with pytest.raises(CustomsUndecided):
+        reconciliation.reconcile(world.context, run, 60)
+    world.clock.forward(hours=1)
+    reconciled(world)
+    assert len(restored.accept(world.context, "值班")) == 1
+
+
+def test_nothing_is_accepted_before_the_differences_are_repaired(older):
+    older.clock.forward(hours=1)
+    run = reconciliation.open_run(older.context)
+    reconciliation.reconcile(older.context, run, 60)
+    with pytest.raises(NotAdopted) as refusal:
+        restored.accept(older.context, "值班")
+    assert refusal.value.values["count"] == 6
+
+
+@pytest.mark.parametrize("prepared", [False, True], ids=["only reserved", "prepared"])
+def test_what_the_backup_had_not_signed_is_not_asked_of_customs_again(world, prepared):
+    bring_in(world, certificates=[*SAMPLE_CERTIFICATES, *map(agent_certificate, range(1, 7))])
+    batch = upload(world, orders(CERTIFICATES[:3]))
+    confirm(world, batch)
+    if prepared:
+        submission.prepare(world.context, batch)
+    taken = backup(world.context.database)
+    world.drain()
+    restore(world.context.database, taken)
+    world.clock.forward(hours=1)
+    for stage in (lambda c: submission.prepare(c, batch), submission.sign):
+        with pytest.raises(DatabaseRestored):
+            stage(world.context)
+    run = reconciliation.open_run(world.context)
+    reconciliation.reconcile(world.context, run, 60)
+    repairing.repair(world.context, run, [], Order("值班", "恢复备份"))
+    with pytest.raises(NotAdopted):
+        restored.accept(world.context, "值班")
+    allocation.cancel(world.context, batch)
+    repairing.repair(world.context, run, [], Order("值班", "恢复备份"))
+    assert len(restored.accept(world.context, "值班")) == 3
+    world.drain()
+    with world.context.database.read() as session:
+        assert broken_invariants(session) == {}
+    assert asked_twice(world) == []
+    assert count(world, select(Form.id).where(Form.outside)) == 6
 
 
 def test_an_accept_that_died_before_its_mark_raises_nothing_twice(older, monkeypatch):
