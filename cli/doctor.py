@@ -16,8 +16,6 @@ from customs.signing.keyfile import certificate_file
 from models.card import seen_cards
 from models.errors import BlankformsError, Exit
 from models.invariants import (
-    LedgerEffect,
-    LedgerMessage,
     broken_against_ledger,
     broken_invariants,
 )
@@ -247,20 +245,7 @@ def _invariants(context: Context) -> Iterator[Finding]:
             yield Finding(Text(f"不变量 {promise}", f"invariant {promise}"), BAD, str(rows)[:300])
         if context.settings.simulated:
             ledger = simulator_ledger(context)
-            wrong = broken_against_ledger(
-                session,
-                (
-                    LedgerMessage(r["number"], r["sha256"])
-                    for r in ledger.read("SELECT * FROM message")
-                ),
-                (
-                    LedgerEffect(r["number"], r["serial"], r["form_type"])
-                    for r in ledger.read(
-                        "SELECT m.number, d.serial, d.form_type FROM decision d"
-                        " JOIN message m ON m.id = d.message_id WHERE d.effect = 1"
-                    )
-                ),
-            )
+            wrong = broken_against_ledger(session, ledger.read)
             for line in wrong[:20]:
                 yield Finding(Text("不变量 12", "invariant 12"), BAD, line)
     if not (broken or wrong):

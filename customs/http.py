@@ -48,6 +48,9 @@ KEEP_ALIVE_SECONDS: Final = 15.0
 ANSWER_LIMIT: Final = 16 * 1024 * 1024
 """Bytes of an answer; 5,000 forms are under 1 MiB."""
 
+SEQ_NO_LENGTH: Final = 18
+"""Of customs' own number (contract, bcm1.xsd); nothing hangs on it, so a longer one is cut, not refused."""
+
 UNAUTHORISED_PAUSE: Final = 60.0
 """Seconds without sending after 401: a wrong token stays wrong until a person changes it."""
 
@@ -84,8 +87,7 @@ class HttpGateway:
     def receipts(self, after: str, limit: int) -> ReceiptPage:
         found = self._get_json("/receipts", after=after, limit=limit)
         with _as_the_contract_says("/receipts"):
-            receipts = [RawReceipt(r["receiptId"], r["xml"].encode()) for r in found["receipts"]]
-            return ReceiptPage(receipts, found["next"] + "")
+            return ReceiptPage([_raw(r) for r in found["receipts"]], found["next"] + "")
 
     def forms(
         self, holder: str, after: str, limit: int
@@ -246,7 +248,7 @@ def _ask_outcome(number: str, sha256: str | None, status: int, body: bytes) -> A
             theirs = str(found["payloadSha256"])
             taken = _taken(str(found["seqNo"]), theirs, theirs if sha256 is None else sha256)
             if isinstance(taken, Taken):
-                return replace(taken, decided=found["state"] == "decided")
+                return replace(taken, decided=found.get("state") == "decided")
             return taken
         case 404 if json.loads(body).get("error") == "not_found":
             return NotFound()
@@ -262,13 +264,21 @@ def _as_the_contract_says(path: str) -> Iterator[None]:
         raise GatewayUnreachable(detail=f"{path}: {_say(error)}") from error
 
 
+def _raw(receipt: Any) -> RawReceipt:
+    """A receipt as it came. One that is none is kept as text: the inbox judges, and the cursor moves on."""
+    try:
+        return RawReceipt(receipt["receiptId"] + "", receipt["xml"].encode())
+    except _ODD:
+        return RawReceipt("", json.dumps(receipt).encode())
+
+
 def _taken(seq_no: str | None, theirs: str | None, ours: str) -> Taken | Conflict | InDoubt:
     """Taken, when it is our bytes that customs has."""
     if theirs is None:
         return InDoubt("no PayloadSha256")
     if theirs != ours:
         return Conflict(f"customs has {theirs[:12]}…, we sent {ours[:12]}…")
-    return Taken(seq_no or "")
+    return Taken("".join(filter(str.isprintable, seq_no or ""))[:SEQ_NO_LENGTH])
 
 
 def _retry_after(headers: Any) -> float | None:

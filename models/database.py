@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import Connection, make_url
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -62,7 +62,7 @@ def _understandable_errors() -> Iterator[None]:
         yield
     except NoConnectionFree as error:
         raise DatabaseUnreachable(detail="no connection is free") from error
-    except (OperationalError, InterfaceError) as error:
+    except (OperationalError, InterfaceError, InternalError) as error:  # Internal: a standby
         detail = str(error.orig).strip().splitlines()[0]
         raise DatabaseUnreachable(detail=detail) from error
 

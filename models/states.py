@@ -205,6 +205,8 @@ SUBMISSION_MOVES: Final[frozenset[tuple[SubmissionState, SubmissionState]]] = fr
         (SubmissionState.SIGNED, SubmissionState.DECIDED),
         # The journal knows a sending that a restored database has forgotten.
         (SubmissionState.SIGNED, SubmissionState.IN_DOUBT),
+        (SubmissionState.PREPARED, SubmissionState.IN_DOUBT),
+        (SubmissionState.IN_DOUBT, SubmissionState.PREPARED),
         (SubmissionState.PARKED, SubmissionState.TAKEN),  # asked again by a person
         # Customs' list shows every form of it where we want it (reconciliation, `lagging`).
         (SubmissionState.PARKED, SubmissionState.DECIDED),

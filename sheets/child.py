@@ -183,35 +183,39 @@ def _xlsx_rows(book: Any, archive: zipfile.ZipFile, name: str) -> Rows:
         return
     left = sheet.start[1]
     marks = marked_cells(archive, name)
-    merged = _merged_down(sheet.merged_cell_ranges or [])
+    merged = _Merged(
+        (top, left, bottom) for (top, left), (bottom, _) in sheet.merged_cell_ranges or []
+    )
     for index, found in enumerate(sheet.iter_rows()):
         cells: list[Any] = [None] * left + [_plain(cell) for cell in found]
         for column, mark in marks.pop(index, {}).items():
             cells[column] = mark
-        _fill_merged(merged, index, cells)
+        merged.fill(index, cells)
         yield index + 1, cells
 
 
-def _merged_down(ranges: list[Any]) -> dict[int, list[int]]:
-    """Columns that go on from the row above, by row: merged areas of more than one row."""
-    below: dict[int, list[int]] = {}
-    for (top, left), (bottom, _right) in ranges:
-        for row in range(top + 1, bottom + 1):
-            below.setdefault(row, []).append(left)
-    return below
+class _Merged:
+    """A sheet's merged areas of more than one row: the value goes to the lower rows, and nowhere else.
 
+    Rows come in order. The work is that of the cells read, however many areas a file declares.
+    """
 
-_above: dict[int, Any] = {}
+    def __init__(self, areas: Iterable[tuple[int, int, int]]) -> None:
+        """`areas`: top row, left column, bottom row."""
+        self._coming = sorted((area for area in areas if area[0] < area[2]), reverse=True)
+        self._until: dict[int, int] = {}
+        self._above: dict[int, Any] = {}
 
-
-def _fill_merged(merged: dict[int, list[int]], row: int, cells: list[Any]) -> None:
-    """A merged cell's value goes to its lower rows, and nowhere else."""
-    for column in merged.get(row, ()):
-        if column < len(cells) and cells[column] in (None, ""):
-            cells[column] = _above.get(column)
-    for column in {c for columns in (merged.get(row + 1, ()),) for c in columns}:
-        if column < len(cells):
-            _above[column] = cells[column]
+    def fill(self, row: int, cells: list[Any]) -> None:
+        for column, value in self._above.items():
+            if cells[column] in (None, ""):
+                cells[column] = value
+        while self._coming and self._coming[-1][0] <= row:
+            _, left, bottom = self._coming.pop()
+            if left < len(cells):
+                self._until[left] = max(bottom, self._until.get(left, bottom))
+        self._until = {column: last for column, last in self._until.items() if last > row}
+        self._above = {column: cells[column] for column in self._until}
 
 
 def _plain(cell: Any) -> Any:
@@ -221,9 +225,9 @@ def _plain(cell: Any) -> Any:
         return int(cell)
     if isinstance(cell, (datetime, date, time)):
         return {"date": cell.isoformat()}
-    if isinstance(cell, (str, int, float, bool)):
-        return cell
-    return str(cell)
+    if isinstance(cell, str):
+        return cell.replace("\0", "\N{REPLACEMENT CHARACTER}")  # no database keeps a NUL in text
+    return cell if isinstance(cell, (int, float, bool)) else str(cell)
 
 
 # -- xls ----------------------------------------------------------------------------------------
@@ -245,12 +249,10 @@ def _xls(content: bytes) -> Iterator[tuple[str, Rows]]:
 
 
 def _xls_rows(book: Any, sheet: Any) -> Rows:
-    merged = _merged_down(
-        [((top, left), (below - 1, right - 1)) for top, below, left, right in sheet.merged_cells]
-    )
+    merged = _Merged((top, left, below - 1) for top, below, left, _ in sheet.merged_cells)
     for index in range(sheet.nrows):
         cells = [_xls_cell(book, cell) for cell in sheet.row(index)]
-        _fill_merged(merged, index, cells)
+        merged.fill(index, cells)
         yield index + 1, cells
 
 
@@ -292,8 +294,11 @@ def decode(content: bytes) -> str:
     for mark, encoding in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"),
                            (b"\xfe\xff", "utf-16")):  # fmt: skip
         if content.startswith(mark):
-            return content.decode(encoding)
-    for encoding in ("utf-8", "gb18030"):
+            encodings = [encoding]
+            break
+    else:
+        encodings = ["utf-8", "gb18030"]
+    for encoding in encodings:
         try:
             text = content.decode(encoding)
         except UnicodeDecodeError:

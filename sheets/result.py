@@ -7,6 +7,7 @@ of the uploaded sheet. Corrected in place and uploaded again, rows with 成功 a
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,13 +53,14 @@ def write_result(
 ) -> None:
     """Write the sheet; `.csv` gives UTF-8 with BOM, anything else xlsx. Replaces `path` whole.
 
-    Rows must come ascending. Memory: one row.
+    Rows must come ascending. Memory: one row. Two processes may write it at the same time: each has a
+    file of its own until it is whole.
     """
     # Columns of an earlier result sheet that came back are ours: written anew, not kept twice.
     came_back = header_key(RESULT_WORD) in {header_key(text) for text in header}
     kept = [i for i, h in enumerate(header) if not (came_back and header_key(h) in _OWN)]
     titles = [header[i] for i in kept] + [str(t) for t in RESULT_HEADERS]
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     if path.suffix.lower() == ".csv":
         _write_csv(part, kept, titles, rows)
     else:

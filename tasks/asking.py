@@ -1,7 +1,7 @@
 """Stage 4c, ask: what became of a message in doubt (contract section 2).
 
 Only customs' conclusive "not found", the settle time after the last sending could have ended, makes
-the same bytes due again. An answer to a question that is no longer the last one changes nothing.
+the same bytes due again (or the signing of them, when a restored database has none). An answer to a question that is no longer the last one changes nothing.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ class _Doubt:
 
     id: int
     number: str
-    sha256: str
+    sha256: str | None
+    """None: it was sent before a restored backup, which has no bytes of it."""
     action: Action
     send_count: int
     ask_count: int
@@ -134,7 +135,7 @@ def _claim_doubts(context: Context, certificate: str | None) -> list[_Doubt]:
                     submission_id=submission.id,
                     kind=AttemptKind.ASK,
                     number=submission.ask_count,
-                    payload_sha256=submission.payload_sha256,
+                    payload_sha256=submission.payload_sha256 or "",
                     started_at=now,
                     deadline_at=now + lease,
                 )
@@ -143,7 +144,7 @@ def _claim_doubts(context: Context, certificate: str | None) -> list[_Doubt]:
                 _Doubt(
                     submission.id,
                     submission.number,
-                    submission.payload_sha256 or "",
+                    submission.payload_sha256,
                     submission.action,
                     submission.send_count,
                     submission.ask_count,
@@ -190,7 +191,12 @@ def _record_asked(
                 again[due].append(doubt.id)
         for due, ids in again.items():
             set_submissions(session, ids, next_attempt_at=due)
-        set_submissions(session, list(gone), state=SubmissionState.SIGNED, next_attempt_at=now)
+        unsigned = {d.id for d, _ in still if d.sha256 is None} & gone.keys()
+        signed = list(gone.keys() - unsigned)
+        set_submissions(session, signed, state=SubmissionState.SIGNED, next_attempt_at=now)
+        set_submissions(
+            session, list(unsigned), state=SubmissionState.PREPARED, next_attempt_at=now
+        )
         move_forms_of(session, context, gone, "not_found", back=True)
 
 

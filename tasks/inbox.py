@@ -56,7 +56,7 @@ class Arrival:
 def receipt_arrival(receipt_id: str, xml: bytes, source: str) -> Arrival:
     """A receipt, by whichever way. The same id with other content is another thing (a conflict)."""
     digest = hashlib.sha256(xml).hexdigest()
-    receipt_id = receipt_id.replace("\0", "")
+    receipt_id = receipt_id.replace("\0", "").encode(errors="replace").decode()
     return Arrival(f"receipt:{receipt_id[:240]}:{digest}", source, receipt_id[:255], xml)
 
 

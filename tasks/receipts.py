@@ -10,7 +10,9 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+import structlog
 from sqlalchemy import select, update
+from sqlalchemy.exc import DataError, DBAPIError, StatementError
 from sqlalchemy.orm import Session
 
 from config.crash import Point, crash_point
@@ -26,24 +28,52 @@ from tasks.app import app
 from tasks.context import Context, current
 from tasks.decisions import TEXT_LIMIT, Outcome, Sent, discrepancy, load_sent, write_decisions
 
+log = structlog.get_logger(__name__)
+
 RECEIPTS_TOGETHER: Final = 500
 """Receipts applied in one transaction."""
 
 
 def apply(context: Context) -> int:
-    """Apply what is in the inbox, oldest first, one chunk; rings itself while there is more."""
+    """Apply what is in the inbox, oldest first, one chunk; rings itself while there is more.
+
+    A receipt whose values the database does not accept is quarantined: it keeps no other one back.
+    """
+    try:
+        return _apply(context, RECEIPTS_TOGETHER)
+    except StatementError as error:
+        if not _by_values(error):
+            raise
+        log.exception("receipts_not_accepted")
+    try:
+        return _apply(context, 1)
+    except StatementError as error:
+        if not _by_values(error):
+            raise
+        return _apply(context, 1, not_accepted=f"not accepted: {type(error).__name__}")
+
+
+def _by_values(error: StatementError) -> bool:
+    """Whether the values of a statement made it fail, and it would fail so every time."""
+    return isinstance(error, DataError) or not isinstance(error, DBAPIError)
+
+
+def _apply(context: Context, most: int, not_accepted: str = "") -> int:
+    """Apply so many; with a reason, quarantine them instead."""
     with context.database.write() as session:
         messages = session.execute(
             select(InboxMessage.id, InboxMessage.receipt_id, InboxMessage.body)
             .where(InboxMessage.state == InboxState.RECEIVED)
             .order_by(InboxMessage.id)
-            .limit(RECEIPTS_TOGETHER)
+            .limit(most)
             .with_for_update(**NO_KEY_UPDATE, skip_locked=True)
         ).all()
         if not messages:
             return 0
         outcome = Outcome()
-        readable = list(_read(messages, outcome))
+        if not_accepted:
+            outcome.quarantined = {m.id: not_accepted for m in messages}
+        readable = [] if not_accepted else list(_read(messages, outcome))
         sent = load_sent(session, {receipt.number for _, receipt in readable})
         for inbox_id, receipt in readable:
             _judge(context, inbox_id, receipt, sent.get(receipt.number), outcome)
@@ -53,7 +83,7 @@ def apply(context: Context) -> int:
         context.ring(Task.REPORT, batch_id)
     if any(line["verdict"] == Verdict.ASK for line in outcome.lines):
         context.ring(Task.ADOPT)
-    if len(messages) == RECEIPTS_TOGETHER:
+    if len(messages) == most:
         context.ring(Task.APPLY)
     return len(messages)
 

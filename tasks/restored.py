@@ -23,7 +23,7 @@ from models.errors import NotAdopted, NotReconciled
 from models.language import t
 from models.links import close_link
 from models.reconciliation import Difference, Run
-from models.states import AttemptKind, FormState, InboxState, RunState, SubmissionState
+from models.states import NOT_LEFT, AttemptKind, FormState, InboxState, RunState, SubmissionState
 from models.stock import Discrepancy
 from models.submissions import Attempt, InboxMessage, Submission
 from tasks import receipts
@@ -88,7 +88,7 @@ def accept(context: Context, by: str) -> list[Entry]:
 def _require_adopted(session: Session, run_id: int, forgotten: Collection[str]) -> None:
     """No form of the run that is final at customs may be free here, or reserved for another message.
 
-    One that is reserved for a signed message of the journal may: customs is asked about that message.
+    One that is reserved for a message of the journal may: customs is asked about that message.
     Raises `NotAdopted`.
     """
     outside = session.scalars(
@@ -108,31 +108,31 @@ def _require_adopted(session: Session, run_id: int, forgotten: Collection[str]) 
 
 def _usable(form: Concerned, forgotten: Collection[str]) -> bool:
     if form.state is FormState.RESERVED:
-        return not (form.message is SubmissionState.SIGNED and form.number in forgotten)
+        return not (form.message in NOT_LEFT and form.number in forgotten)
     return form.state is FormState.ISSUED
 
 
 def _doubt(session: Session, context: Context, entries: Sequence[Entry]) -> None:
-    """What is still signed here was sent, says the journal: customs is asked before it is sent again."""
+    """What has not left by this database was sent, says the journal: customs is asked about it first."""
     lease = timedelta(seconds=context.settings.lease_seconds)
     sent: dict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
         sent[entry.number].append(entry)
     for some in chunks(sent):
         given = rows_table(session, {"number": String()}, [(number,) for number in some])
-        signed = {
+        here = {
             s.number: s
             for s in session.scalars(
                 select(Submission)
                 .join(given, given.c.number == Submission.number)
-                .where(Submission.state == SubmissionState.SIGNED)
+                .where(Submission.state.in_(NOT_LEFT))
                 .order_by(Submission.id)
                 .with_for_update(**NO_KEY_UPDATE, of=Submission)
             )
         }
         forgotten = [
             (entry, submission)
-            for number, submission in signed.items()
+            for number, submission in here.items()
             for entry in sent[number]
             if entry.count > submission.send_count
         ]
@@ -144,7 +144,7 @@ def _doubt(session: Session, context: Context, entries: Sequence[Entry]) -> None
                     "submission_id": submission.id,
                     "kind": AttemptKind.SEND,
                     "number": entry.count,
-                    "payload_sha256": submission.payload_sha256,
+                    "payload_sha256": submission.payload_sha256 or "",
                     "started_at": datetime.fromisoformat(entry.at),
                     "deadline_at": datetime.fromisoformat(entry.at) + lease,
                 }

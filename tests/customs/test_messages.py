@@ -168,6 +168,7 @@ def test_a_bent_receipt_is_read_or_refused_and_says_no_other_kind_of_thing(bends
         receipt = bcm1.parse_receipt(bytes(content))
     except bcm1.NotReadable:
         return
+    assert receipt.managed_at.astimezone(UTC)
     for line in receipt.forms:
         assert re.fullmatch("[0-9A-Z]{6,12}", line.serial)
         assert re.fullmatch("[0-9]{4}", line.rep_code)

@@ -129,6 +129,8 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="trials at the same time")
     parser.add_argument("--no-bugs", action="store_true")
     chosen = parser.parse_args()
+    if strange := set(chosen.only) - {*FAULTS, *SYSTEM_FAULTS}:
+        parser.error(f"no such fault: {', '.join(sorted(strange))}")
     seed = chosen.seed if chosen.seed is not None else random.SystemRandom().randrange(10**6)
     print(f"faults: seed {seed}", flush=True)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -199,7 +201,11 @@ def _faults(campaigns: Sequence[Campaign], chosen: argparse.Namespace, seed: int
         thread.start()
     for thread in threads:
         thread.join()
-    return _print_score(score)
+    failed = _print_score(score)
+    if made < len(planned) and time.monotonic() < end:
+        print(f"{len(planned) - made} trials were not made", flush=True)
+        failed += 1
+    return failed
 
 
 def _complain(verdict: Verdict, name: str, kind: str, seed: int) -> None:

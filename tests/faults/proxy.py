@@ -24,9 +24,9 @@ class Proxy:
         """Half-open: bytes are taken and go nowhere, nobody is told."""
         self.pause = 0.0
         """Seconds before each piece is passed on."""
-        self.lose_commits = 0
-        """The answers to so many COMMITs are lost, and their connections with them."""
-        self.lost = 0
+        self.lose_commits: frozenset[int] = frozenset()
+        """The answers to these COMMITs are lost, the first being 0, and their connections with them."""
+        self.commits = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._pairs: list[_Pair] = []
         self._lock = threading.Lock()
@@ -79,10 +79,9 @@ class Proxy:
                     time.sleep(0.02)
                 if self.pause:
                     time.sleep(self.pause)
-                if asks and self.lose_commits > 0 and _COMMIT.search(data):
-                    self.lose_commits -= 1
-                    self.lost += 1
-                    pair.deaf = True
+                if asks and _COMMIT.search(data):
+                    pair.deaf = self.commits in self.lose_commits
+                    self.commits += 1
                 if not asks and pair.deaf:
                     break  # the server has committed and said so; nobody hears it
                 sink.sendall(data)

@@ -30,12 +30,12 @@ from customs.simulator.app import create_app
 from customs.simulator.customs import Reply, SimulatedCustoms, SimulatorSettings
 from customs.simulator.faults import FaultScript
 from models.database import Database
-from models.invariants import LedgerEffect, LedgerMessage, broken_against_ledger, broken_invariants
+from models.invariants import broken_against_ledger, broken_invariants
 from tasks import audit
 from tasks.context import Context
 from tests.acceptance.system import free_port
 from tests.factories import EXPORTER, HEADER, SENDER, certificate_number
-from tests.faults.child import share_compiled
+from tests.faults.child import CRASHED, share_compiled
 from workers.bootstrap import build_context
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -375,24 +375,15 @@ class Trial:
         with self.database.read() as session:
             for promise, rows in broken_invariants(session).items():
                 verdict.wrong.append(f"invariant {promise}: {rows[:3]}")
-            ledger = self.customs.ledger
-            messages = ledger.read("SELECT number, sha256 FROM message")
-            effects = ledger.read(
-                "SELECT m.number, d.serial, d.form_type, d.operation FROM decision d"
-                " JOIN message m ON m.id = d.message_id WHERE d.effect = 1"
-            )
-            verdict.wrong += broken_against_ledger(
-                session,
-                [LedgerMessage(m["number"], m["sha256"]) for m in messages],
-                [LedgerEffect(e["number"], e["serial"], e["form_type"]) for e in effects],
-            )
-        verdict.wrong += self._orders(effects, rested=rested)
+            verdict.wrong += broken_against_ledger(session, self.customs.ledger.read)
+        verdict.wrong += self._orders(rested=rested)
         verdict.wrong += self._asked_once()
         verdict.wrong += self._receipts_once()
         verdict.parked = int(
             self.one("SELECT COUNT(*) FROM submission WHERE state = 'parked'") or 0
         )
         verdict.died = self.died()
+        verdict.wrong += [line for line in self.log().splitlines() if line.startswith(CRASHED)][:3]
         findings = list(audit.verify(self.context(), audit.Verified(), every_anchor=False))
         verdict.wrong += [f"history: {f}" for f in findings[:3]]
         return verdict
@@ -412,18 +403,18 @@ class Trial:
                 session.execute(text("SELECT state, COUNT(*) FROM submission GROUP BY state")).all()
             )
 
-    def _orders(self, effects, *, rested: bool) -> list[str]:
+    def _orders(self, *, rested: bool) -> list[str]:
         """What clerks were told against what customs did: nothing lost, nothing twice, nothing unasked.
 
         A named form is ordered once, however many sheets name it; pages are ordered by each sheet.
         """
         done: Counter[tuple[str, str]] = Counter()
-        for effect in effects:
-            certificate = self.customs.ledger.read(
-                "SELECT certificate FROM form WHERE serial = ? AND form_type = ?",
-                (effect["serial"], effect["form_type"]),
-            )[0]["certificate"]
-            done[certificate, "verify" if effect["operation"] == "V" else "void"] += 1
+        for effect in self.customs.ledger.read(
+            "SELECT d.certificate, d.operation FROM decision d"
+            " JOIN message m ON m.id = d.message_id WHERE d.effect = 1"
+        ):
+            action = "verify" if effect["operation"] == "V" else "void"
+            done[effect["certificate"], action] += 1
         told_done, told_refused = self._items("decided"), self._items("refused")
         wrong = []
         if lost := told_done - done:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from models.batches import Batch
 from models.errors import (
@@ -566,6 +568,47 @@ class TestReceipts:
                 select(InboxMessage).where(InboxMessage.state == "quarantined")
             ).one()
         assert quarantined.reason == "unmatched"
+
+    @pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31"])
+    def test_a_receipt_of_no_possible_time_keeps_no_other_one_back(self, world, day):
+        self.order(world, "211014001", "211014002")
+        ledger = world.customs.simulated.ledger
+        world.customs.simulated.decide_due()
+        with ledger.transaction() as db:
+            first = db.execute("SELECT id, xml FROM receipt ORDER BY id").fetchone()
+            bad = re.sub("<ManageTime>[-0-9]+", f"<ManageTime>{day}", first["xml"])
+            db.execute(
+                "INSERT INTO receipt (id, receipt_id, message_id, xml, offered_at)"
+                " SELECT id - 100, receipt_id, message_id, ?, 0 FROM receipt WHERE id = ?",
+                (bad, first["id"]),
+            )
+        world.drain()
+        assert form(world, "211014001").state is FormState.VERIFIED
+        world.assert_sound()
+
+    def test_a_receipt_that_the_database_does_not_accept_is_quarantined_alone(self, world):
+        if world.context.database.engine.dialect.name != "postgresql":
+            pytest.skip("SQLite accepts any value")
+        self.order(world, "211014001")
+        with world.context.database.write() as session:
+            session.execute(text(
+                "CREATE FUNCTION out_of_range() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+                " RAISE EXCEPTION 'out of range' USING ERRCODE = '22003'; END $$"
+            ))  # fmt: skip
+            session.execute(text(
+                "CREATE TRIGGER refusing BEFORE INSERT ON receipt_line FOR EACH ROW"
+                " EXECUTE FUNCTION out_of_range()"
+            ))  # fmt: skip
+        world.customs.simulated.decide_due()
+        inbox.poll(world.context)
+        strange = inbox.receipt_arrival("R9", b"no receipt", "poll")
+        with world.context.database.write() as session:
+            inbox.store(session, [strange], world.clock())
+        while receipts.apply(world.context):
+            pass
+        with world.context.database.read() as session:
+            reasons = session.scalars(select(InboxMessage.reason).order_by(InboxMessage.id)).all()
+        assert [reason.split(":")[0] for reason in reasons] == ["not accepted", "unreadable"]
 
     def test_a_receipt_overtakes_the_answer(self, world):
         bring_in(world)

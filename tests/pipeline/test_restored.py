@@ -250,13 +250,40 @@ def test_nothing_is_accepted_before_the_differences_are_repaired(older):
     assert refusal.value.values["count"] == 6
 
 
-@pytest.mark.parametrize("prepared", [False, True], ids=["only reserved", "prepared"])
-def test_what_the_backup_had_not_signed_is_not_asked_of_customs_again(world, prepared):
+@pytest.mark.parametrize("at_customs", [True, False], ids=["it has it", "it never came"])
+def test_what_the_backup_had_prepared_is_asked_about_before_it_is_signed(world, at_customs):
     bring_in(world, certificates=[*SAMPLE_CERTIFICATES, *map(agent_certificate, range(1, 7))])
     batch = upload(world, orders(CERTIFICATES[:3]))
     confirm(world, batch)
-    if prepared:
-        submission.prepare(world.context, batch)
+    submission.prepare(world.context, batch)
+    taken = backup(world.context.database)
+    if at_customs:
+        world.drain()
+    else:
+        with world.context.database.read() as session:
+            sent = session.scalars(select(Submission)).all()
+        now = world.context.now().isoformat()
+        world.context.journal.note(
+            Entry(now, s.number, 1, s.action.value, s.certificate) for s in sent
+        )
+    restore(world.context.database, taken)
+    world.clock.forward(hours=1)
+    with pytest.raises(DatabaseRestored):
+        submission.sign(world.context)
+    reconciled(world)
+    assert len(restored.accept(world.context, "值班")) == 3
+    world.drain()
+    world.assert_sound()
+    assert asked_twice(world) == []
+    assert len(world.customs.messages()) == 3
+    assert count(world, select(Form.id).where(Form.state == FormState.VERIFIED)) == 6
+    assert count(world, select(Batch.id).where(Batch.state == BatchState.FINISHED)) == 1
+
+
+def test_what_the_backup_had_only_reserved_is_not_asked_of_customs_again(world):
+    bring_in(world, certificates=[*SAMPLE_CERTIFICATES, *map(agent_certificate, range(1, 7))])
+    batch = upload(world, orders(CERTIFICATES[:3]))
+    confirm(world, batch)
     taken = backup(world.context.database)
     world.drain()
     restore(world.context.database, taken)

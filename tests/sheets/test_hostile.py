@@ -88,7 +88,17 @@ def inline(length: int) -> bytes:
     return b'<row r="3"><c r="A3" t="inlineStr"><is><t>' + b"x" * length + b"</t></is></c></row>"
 
 
+def merged(areas: int) -> bytes:
+    """Merged areas over the whole height of a sheet, one upon another."""
+    area = b'<mergeCell ref="A1:A1048576"/>'
+    xml = parts_of(GOOD)[SHEET].replace(
+        b"</sheetData>", b"</sheetData><mergeCells>" + area * areas + b"</mergeCells>"
+    )
+    return with_sheet(xml)
+
+
 CORPUS = {
+    "merged a thousand times": merged(1000),
     "sparse": sparse(),
     "one part of zeros": zipped({**parts_of(GOOD), "xl/big.bin": b"\0" * (300 << 20)}),
     "many parts": zipped({**parts_of(GOOD), **{f"x/{n}": b"" for n in range(child.ZIP_PARTS)}}),
@@ -118,6 +128,7 @@ CORPUS = {
     "one line of 20 MB": text([ROW], "utf-8") + b"\r\n" + b"x," * (10 << 20),
     "a million quotes": text([ROW], "utf-8") + b'\r\n"' + b'""' * 1_000_000,
     "nul bytes": text([ROW], "utf-8") + b"\0" * 1_000_000,
+    "a nul behind a mark": text([ROW], "utf-8-sig") + b"\0",
     "utf-16 without its mark": text([ROW], "utf-16-le"),
     "half a surrogate": text([ROW], "utf-16")[:-1],
 }  # fmt: skip
