@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from bench.data import AGENT
 from bench.parts import context_in
+from config.names import Task
 from sheets.imports import IssuedRange
 from tasks.imports import add_ranges
 from tasks.pipeline import due
@@ -68,6 +69,6 @@ def sweeping(folder: Path, url: str, rows: int) -> float:
             with context.database.read() as session:
                 found = [task for task, _ in due(session, datetime.now(UTC))]
             times.append(time.perf_counter() - began)
-        if any(task.value in {"send", "sign", "ask", "apply"} for task in found):
+        if {Task.SEND, Task.SIGN, Task.ASK, Task.APPLY} & set(found):
             raise SystemExit(f"something was due: {found}")
         return statistics.median(times) * 1000

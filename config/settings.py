@@ -115,7 +115,9 @@ class Settings(BaseModel):
     )
     pkcs11_token_label: str = Field(default="", description="卡的标签 / token label")
     pkcs11_key_label: str = Field(default="", description="密钥标签 / key label")
-    pkcs11_pin: Secret | None = Field(default=None, description="只能用 PKCS11_PIN_FILE 给出")
+    pkcs11_pin_file: Path | None = Field(
+        default=None, description="口令文件；登录签名卡时才读，改正后不必重启"
+    )
     signature_profile: Literal["rsa-sha256", "sm2-sm3"] = Field(
         default="rsa-sha256", description="rsa-sha256 或 sm2-sm3"
     )
@@ -267,6 +269,15 @@ class Settings(BaseModel):
         """Zone of the times shown to people."""
         return ZoneInfo(self.tz)
 
+    def read_pin(self) -> str:
+        """The card's PIN as its file has it now. Raises OSError, ValueError (no text, or empty)."""
+        if self.pkcs11_pin_file is None:
+            raise ValueError("no PKCS11_PIN_FILE")
+        pin = self.pkcs11_pin_file.read_text(encoding="utf-8").strip()
+        if not pin:  # an empty PIN would cost a try of the card
+            raise ValueError(f"PKCS11_PIN_FILE: {self.pkcs11_pin_file} is empty")
+        return pin
+
     def shown(self) -> dict[str, str]:
         """Every setting by its environment name; secrets masked."""
         values: dict[str, str] = {}
@@ -365,6 +376,15 @@ def _check_together(settings: Settings) -> None:
             wrong.append("PKCS11_TOKEN_LABEL: needed with PKCS11_MODULE")
         if not settings.pkcs11_key_label:
             wrong.append("PKCS11_KEY_LABEL: needed with PKCS11_MODULE")
+        if settings.pkcs11_pin_file is None:
+            wrong.append("PKCS11_PIN_FILE: needed with PKCS11_MODULE")
+        if settings.signature_profile == "sm2-sm3" and settings.signature_mechanism is None:
+            wrong.append("SIGNATURE_MECHANISM: needed with SIGNATURE_PROFILE=sm2-sm3")
+    if settings.pkcs11_pin_file is not None:
+        try:
+            settings.read_pin()
+        except (OSError, ValueError) as error:
+            wrong.append(f"PKCS11_PIN_FILE: {error}")
     if settings.blankforms_env == "production":
         if settings.simulated:
             wrong.append("CUSTOMS_URL: needed in production, the simulator is refused")

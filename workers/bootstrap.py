@@ -23,6 +23,7 @@ from customs.signing.keyfile import KeyFileSigner
 from customs.signing.signer import Signer
 from models.database import Database
 from models.language import Language, use_language
+from models.numbers import is_enterprise_code
 from models.schema import require_schema
 from net.addresses import read_networks
 from net.notifier import Notifier
@@ -35,6 +36,8 @@ log = structlog.get_logger(__name__)
 
 def build_context(settings: Settings) -> Context:
     """The outside world of this process, by its settings. Opens nothing but the database."""
+    if settings.enterprise_code and not is_enterprise_code(settings.enterprise_code):
+        raise ConfigurationError("ENTERPRISE_CODE: its check character is wrong (GB 32100)")
     database = open_database(settings)
     require_schema(database, upgrade_now=settings.database_url is None)
 
@@ -87,7 +90,7 @@ def token_settings(settings: Settings) -> Any:
         module=settings.pkcs11_module,
         token_label=settings.pkcs11_token_label,
         key_label=settings.pkcs11_key_label,
-        pin=settings.pkcs11_pin.get_secret_value() if settings.pkcs11_pin else "",
+        read_pin=settings.read_pin,
         profile=settings.signature_profile,
         vendor_mechanism=settings.signature_mechanism,
     )

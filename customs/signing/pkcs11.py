@@ -8,6 +8,7 @@ only login is the one here, behind the latch.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,7 +47,8 @@ class TokenSettings:
     module: Path
     token_label: str
     key_label: str
-    pin: str = field(repr=False)
+    read_pin: Callable[[], str] = field(repr=False)
+    """Read at each login, so that a corrected file is enough. May raise OSError and ValueError."""
     profile: str = "rsa-sha256"
     vendor_mechanism: int | None = None
 
@@ -118,7 +120,10 @@ class Pkcs11Signer:
 
     def _login(self, token: Any, flags: TokenFlag) -> Any:
         """The one login of the product. Called inside the latch."""
-        pin = self._settings.pin
+        try:
+            pin = self._settings.read_pin()
+        except (OSError, ValueError) as error:
+            raise SigningError(detail=str(error)) from error
         if reason := self._latch.refused(pin):
             raise PinRefused(detail=reason)
         if flags & (TokenFlag.USER_PIN_LOCKED | TokenFlag.USER_PIN_FINAL_TRY):

@@ -157,9 +157,7 @@ def test_a_wrong_pin_stops_the_signing_and_the_person_is_told(short_tmp):
             running.run("submit", str(home / "orders.csv"), "--yes", "--wait", expect=77)
             assert "口令" in running.stderr
             running.run("doctor", expect=77)
-            running.kill("submitter")
             (home / "pin.txt").write_text(PIN)
-            running.start("submitter")
             running.wait(
                 lambda: running.json("batch", "show", "1")["state"] == "finished", "finished"
             )

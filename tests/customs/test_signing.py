@@ -107,7 +107,7 @@ def softhsm(tmp_path_factory):
 
 @pytest.fixture
 def token(softhsm):
-    return TokenSettings(MODULE, LABEL, "sign", PIN)
+    return TokenSettings(MODULE, LABEL, "sign", lambda: PIN)
 
 
 @pytest.fixture(params=["keyfile", "softhsm"])
@@ -226,7 +226,7 @@ class CountedLogins:
 class TestWrongPin:
     @pytest.fixture
     def wrong(self, softhsm):
-        return TokenSettings(MODULE, LABEL, "sign", "000000")
+        return TokenSettings(MODULE, LABEL, "sign", lambda: "000000")
 
     def test_is_tried_once_and_never_again(self, wrong, tmp_path, monkeypatch):
         logins = CountedLogins(monkeypatch)
@@ -260,7 +260,7 @@ class TestWrongPin:
 
     def test_every_refused_pin_is_remembered(self, wrong, softhsm, tmp_path, monkeypatch):
         logins = CountedLogins(monkeypatch)
-        other = TokenSettings(MODULE, LABEL, "sign", "111111")
+        other = TokenSettings(MODULE, LABEL, "sign", lambda: "111111")
         for settings in (wrong, other, wrong, other):
             with pytest.raises(PinRefused):
                 Pkcs11Signer(settings, tmp_path).sign(b"data")
@@ -413,7 +413,7 @@ def test_a_vendors_mechanism_number_and_the_user_id_reach_the_card(tmp_path):
             seen.update(number=int(mechanism), parameter=mechanism_param)
             return b"\x01" * 64
 
-    settings = TokenSettings(MODULE, LABEL, "sign", PIN, "sm2-sm3", 0x80008100)
+    settings = TokenSettings(MODULE, LABEL, "sign", lambda: PIN, "sm2-sm3", 0x80008100)
     signer = Pkcs11Signer(settings, tmp_path)
     signer._session, signer._key, signer._pid = object(), Key(), os.getpid()
     assert signer.sign(b"data") == b"\x01" * 64
