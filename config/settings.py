@@ -138,8 +138,12 @@ class Settings(BaseModel):
     simulator_faults: Path | None = Field(default=None, description="模拟海关故障脚本(JSON)")
 
     tz: str = Field(default="Asia/Shanghai", description="显示时间所用时区")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO")
-    log_format: Literal["console", "json"] = Field(default="console")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="日志级别 / lowest level that is logged"
+    )
+    log_format: Literal["console", "json"] = Field(
+        default="console", description="日志格式：给人看或给机器读 / for people or for machines"
+    )
 
     @field_validator("signature_mechanism", mode="before")
     @classmethod

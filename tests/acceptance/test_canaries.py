@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 from base64 import b64encode
 from pathlib import Path
@@ -49,8 +50,25 @@ def processes_of(running) -> list[Path]:
     return found
 
 
+def leaves_a_core(process: Path) -> bool:
+    """Whether a crash would write its memory to the disk."""
+    limit = re.search(r"Max core file size +(\S+)", (process / "limits").read_text())
+    assert limit
+    return limit[1] != "0"
+
+
+@pytest.fixture
+def cores_allowed():
+    """The machine would let processes leave a core: if they do not, it is by their own doing."""
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (before[1], before[1]))
+    assert before[1] != 0
+    yield
+    resource.setrlimit(resource.RLIMIT_CORE, before)
+
+
 @pytest.mark.timeout(240)
-def test_no_secret_is_found_where_none_belongs(short_tmp, postgres_url):
+def test_no_secret_is_found_where_none_belongs(short_tmp, postgres_url, cores_allowed):
     home, customs_home = short_tmp / "canary", short_tmp / "canary-customs"
     home.mkdir()
     write_sheets(home, 12)
@@ -98,6 +116,7 @@ def test_no_secret_is_found_where_none_belongs(short_tmp, postgres_url):
             added = running.json("notify", "add", url, "--events", "batch.finished")
             secrets["endpoint"] = added["secret"]
             running.json("submit", str(home / "orders.csv"), "--yes", "--wait")
+            dumping: dict[str, tuple[bool, bytes]] = {}
             everything = {
                 "config": running.run("config"),
                 "doctor": running.run("doctor", "--deep") + running.stderr,
@@ -106,6 +125,7 @@ def test_no_secret_is_found_where_none_belongs(short_tmp, postgres_url):
             for process in processes_of(running):
                 for what in ("cmdline", "environ"):
                     everything[f"{process}/{what}"] = (process / what).read_bytes()
+                dumping[process.name] = leaves_a_core(process), (process / "cmdline").read_bytes()
             running.kill("worker")
             broker_now = Redis(port=server.port)
             running.wait(
@@ -124,6 +144,12 @@ def test_no_secret_is_found_where_none_belongs(short_tmp, postgres_url):
     ]
     assert found == []
     assert len(everything) > 30
+    assert not [
+        pid
+        for pid, (core, line) in dumping.items()
+        if core and b"celery" in line and b"sh\0-c" not in line
+    ]
+    assert [pid for pid, (core, line) in dumping.items() if not core and b"gunicorn" in line]
 
 
 def forms_of(secret: str) -> list[bytes]:

@@ -139,7 +139,7 @@ def kill_at_random(how: int) -> Callable[[Trial], Verdict]:
         if how == signal.SIGSTOP:
             trial.allow_repeats = True  # what lay in its sockets is sent when it wakes
             trial.start("worker")
-        time.sleep(trial.random.uniform(0.02, 0.8))
+        trial.under_way()
         trial.zygote.kill(first, how)
         if how == signal.SIGSTOP:
             time.sleep(3.0)
@@ -190,7 +190,7 @@ def database_locked(trial: Trial) -> Verdict:
     """Another writer holds SQLite for longer than a write waits, or the server ends every connection."""
     trial.to_the_end("client")
     trial.start("worker", busy=0.3)
-    time.sleep(trial.random.uniform(0.05, 0.5))
+    trial.under_way()
     with trial.database.engine.connect() as other:
         if trial.database.engine.dialect.name == "sqlite":
             other.exec_driver_sql("SELECT 1")  # begins IMMEDIATE: see models.database

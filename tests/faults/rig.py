@@ -335,6 +335,15 @@ class Trial:
                 raise AssertionError("what the trial waits for did not come")
             time.sleep(0.02)
 
+    def under_way(self) -> None:
+        """Wait until a random part of the messages is decided, the last ones not: now is the time to strike."""
+        decided = self.random.randint(0, CERTIFICATES - 4)
+        self.until(
+            lambda: self.one("SELECT COUNT(*) FROM submission WHERE state = 'decided'") >= decided
+        )
+        if self.settled():
+            raise AssertionError("all was done before the fault struck")
+
     def until_death(self, armed: int) -> None:
         """Let an armed process work until it dies at its point, or nothing is left to do."""
         end = time.monotonic() + HEAL_SECONDS

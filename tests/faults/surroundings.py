@@ -224,7 +224,7 @@ def server_killed(trial: Trial) -> Verdict:
         return killed_in_commit(trial)
     trial.to_the_end("client")
     trial.start("worker")
-    time.sleep(trial.random.uniform(0.05, 0.8))
+    trial.under_way()
     trial.until(lambda: _kill_a_backend(trial))
     trial.database.engine.dispose()
     end = time.monotonic() + 20
