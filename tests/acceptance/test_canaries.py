@@ -24,13 +24,14 @@ TOKEN = "canary-token-5d1c8f"
 CALLBACK = "whsec_" + b64encode(b"canary-callback-secret-000").decode()
 ROOT_KEY = "canary-notification-key-0123456789abcdef"
 PASSWORD = "canary-password-77aa"
+BROKER_PASSWORD = "canary-of-the-broker-3c1d9e"
 TELLING = 8
 """A shorter piece of base64 is found by chance."""
 
 
 def files_in(folder: Path) -> list[Path]:
     """Everything the system wrote, but for where its secrets live."""
-    given = {"pin", "token", "callback", "notification", "database"}
+    given = {"pin", "token", "callback", "notification", "database", "broker_url"}
     return [
         p for p in folder.rglob("*")
         if p.is_file() and not p.is_socket() and p.name not in given and "hsm" not in p.parts
@@ -80,6 +81,10 @@ def test_no_secret_is_found_where_none_belongs(short_tmp, postgres_url, cores_al
     (home / "database").write_text(postgres_url.replace("postgres:@", f"postgres:{PASSWORD}@"))
     assert PASSWORD in (home / "database").read_text()
     with broker(home / "broker") as server, system(customs_home) as customs:
+        Redis(port=server.port).config_set("requirepass", BROKER_PASSWORD)
+        url = f"redis://:{BROKER_PASSWORD}@127.0.0.1:{server.port}/0"
+        (home / "broker_url").write_text(url)
+        secrets["broker"] = BROKER_PASSWORD
         customs.environment |= {
             "CUSTOMS_TOKEN_FILE": str(home / "token"),
             "CUSTOMS_URL": "http://unused.invalid",
@@ -89,7 +94,7 @@ def test_no_secret_is_found_where_none_belongs(short_tmp, postgres_url, cores_al
         with system(
             home,
             DATABASE_URL_FILE=str(home / "database"),
-            BROKER_URL=f"redis://127.0.0.1:{server.port}/0",
+            BROKER_URL_FILE=str(home / "broker_url"),
             CUSTOMS_URL=f"http://127.0.0.1:{customs.simulator_port}",
             CUSTOMS_TOKEN_FILE=str(home / "token"),
             CALLBACK_SECRETS_FILE=str(home / "callback"),
@@ -127,7 +132,7 @@ def test_no_secret_is_found_where_none_belongs(short_tmp, postgres_url, cores_al
                     everything[f"{process}/{what}"] = (process / what).read_bytes()
                 dumping[process.name] = leaves_a_core(process), (process / "cmdline").read_bytes()
             running.kill("worker")
-            broker_now = Redis(port=server.port)
+            broker_now = Redis(port=server.port, password=BROKER_PASSWORD)
             running.wait(
                 lambda: broker_now.llen("blankforms:work"), "the scheduler's ring for nobody"
             )
