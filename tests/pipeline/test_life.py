@@ -6,6 +6,7 @@ receipts in any order, deaths at the crash points, sweeps, expiries, cancels, ho
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 import threading
@@ -57,7 +58,7 @@ CERTIFICATES = [agent_certificate(n).number for n in range(1, 6)]
 FAULTS = (
     "answer_lost", "error_before", "error_after", "too_many", "truncated", "wrong_number",
     "refuse_message", "refuse_form", "person_first", "receipt_twice", "receipt_contradictory",
-    "receipt_never",
+    "receipt_never", "receipt_late", "late",
 )  # fmt: skip
 
 
@@ -229,6 +230,20 @@ class Life(RuleBasedStateMachine):
     @rule()
     def receipts_come(self):
         inbox.poll(self.world.context)
+        receipts.apply(self.world.context)
+
+    @rule(which=st.integers(0, 30))
+    def customs_calls(self, which):
+        """Any receipt of before, once more or for the first time, whatever came since."""
+        known = self.world.customs.simulated.ledger.read("SELECT receipt_id, xml FROM receipt")
+        if not known:
+            return
+        told = known[which % len(known)]
+        data = {"receiptId": told["receipt_id"], "xml": told["xml"]}
+        body = json.dumps({"type": "receipt.created", "data": data}).encode()
+        with self.world.context.database.write() as session:
+            arrival = inbox.callback_arrival(f"msg_{told['receipt_id']}", body)
+            inbox.store(session, [arrival], self.world.clock())
         receipts.apply(self.world.context)
 
     @rule()
