@@ -178,6 +178,18 @@ def test_the_register_is_a_workbook_of_ranges_with_text_serials(stocked, tmp_pat
     )
 
 
+def test_what_a_person_wrote_is_no_formula_in_the_register(stocked, tmp_path):
+    custody.lose(stocked.context, ["211014010"], None, "=HYPERLINK(\"http://x\")")
+    today = business_date(stocked.clock())
+    start = datetime.combine(today, datetime.min.time(), BEIJING)
+    moments = (start.astimezone(UTC), (start + timedelta(days=1)).astimezone(UTC))
+    path = tmp_path / "台账.xlsx"
+    export_register(stocked.context, path, today, today, moments, None)
+    cells = [c for page in openpyxl.load_workbook(path) for row in page.iter_rows() for c in row]
+    assert "f" not in {cell.data_type for cell in cells}
+    assert any("=HYPERLINK" in str(cell.value) for cell in cells)
+
+
 def test_recent_use_and_queued_batches_are_counted(stocked):
     confirm(stocked, order(stocked, 1, "核销", "211014001-211014003"))
     stocked.drain()
