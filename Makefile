@@ -24,7 +24,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# QUICK=1: every part once and small, to see that it runs
+# QUICK=1: every part but the variants, once and small, to see that it runs
 bench: $(VENV)/installed-dev system-packages
 	$(BIN)/python -m bench $(if $(QUICK),--quick)
 

@@ -126,7 +126,6 @@ PARTS: dict[str, Part] = {
 }
 QUICK: dict[str, Part] = {
     "compare": lambda b: side_by_side(b, 300, 100, 1),
-    "variants": lambda b: variants(b, 100, 1),
     "card": lambda b: real_card(b, 20),
     "check": lambda b: checking(b.folder, 2_000),
     "growth": lambda b: grown(b, (100, 1_000)),
