@@ -7,6 +7,8 @@ and the same sheet; the gateway is the same program each time, started anew with
 from __future__ import annotations
 
 import json
+import os
+import resource
 import shutil
 import sqlite3
 import subprocess
@@ -17,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Final
 
 import psutil
@@ -47,9 +50,9 @@ class Run:
     messages: int
     seconds: float
     cpu: dict[str, float] = field(default_factory=dict)
-    """CPU seconds by process line; the gateway's too."""
+    """CPU seconds by process line; the gateway's and the command's too."""
     peak: dict[str, float] = field(default_factory=dict)
-    """Peak resident MB by process line."""
+    """Peak resident MB by process line; the command's is not measured."""
     parts: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -271,19 +274,32 @@ def _measured(system: System, rows: int, command: list[str]) -> Run:
     """Run a command to its end beside the processes of `system`."""
     before = {name: _cpu(process.pid) for name, process in system.processes.items()}
     began = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", *command], env=system.environment,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
-    out, err = process.communicate()
+    code, out, err, used = _run(command, system.environment)
     seconds = time.perf_counter() - began
-    if process.returncode != 0:
+    if code != 0:
         tail = (system.home / "processes.log").read_text()[-3000:]
-        raise SystemExit(f"{command}: {process.returncode}\n{out[-2000:]}\n{err[-2000:]}\n{tail}")
+        raise SystemExit(f"{command}: {code}\n{out[-2000:]}\n{err[-2000:]}\n{tail}")
     run = Run(rows, _messages(system.home) - WARM * ("cli.main" in command), seconds)
     for name, one in system.processes.items():
         run.cpu[name] = _cpu(one.pid) - before[name]
         run.peak[name] = _peak(one.pid)
+    run.cpu["command"] = used.ru_utime + used.ru_stime
     _check(system.home, rows, json.loads(out), command)
     return run
+
+
+def _run(
+    command: list[str], environment: dict[str, str]
+) -> tuple[int, str, str, resource.struct_rusage]:
+    """Its exit code, what it wrote on both outputs, and what it used."""
+    with TemporaryFile("w+") as out, TemporaryFile("w+") as err:
+        line = [sys.executable, "-m", *command]
+        process = subprocess.Popen(line, env=environment, stdout=out, stderr=err)
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        out.seek(0)
+        err.seek(0)
+        return process.returncode, out.read(), err.read(), used
 
 
 def _card_busy(home: Path) -> float:

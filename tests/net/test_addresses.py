@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
+import subprocess
+import sys
 import threading
-import time
 from collections import Counter
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 from aiohttp.abc import AbstractResolver
@@ -17,13 +21,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from customs.gateway import NotTaken, SignedMessage
-from customs.http import HttpGateway
 from models.errors import BadArgument
 from net.addresses import is_allowed, is_within, read_networks
 from net.notifier import Letter, NotTold, Told
 from net.notifier_http import HttpNotifier
 from tasks.endpoints import _check_url
+from tests.conftest import ROOT
 
 SECRET = "whsec_" + "A" * 44
 PUBLIC = "93.184.216.34"
@@ -230,24 +233,23 @@ def test_no_proxy_of_the_environment_is_used(canary, monkeypatch):
     assert hits == []
 
 
-@pytest.fixture
-def impostor(tmp_path):
-    """Speaks TLS with a certificate that nobody vouches for."""
+def certificate_of(pem: Path, host: str, days: int) -> None:
+    """A certificate of its own making, and its key: valid since the day before yesterday, for so many days."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+    begins = datetime.now(UTC) - timedelta(2)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(1)
-        .not_valid_before(now - timedelta(1))
-        .not_valid_after(now + timedelta(1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .not_valid_before(begins)
+        .not_valid_after(begins + timedelta(days))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
-    pem = tmp_path / "impostor.pem"
     pem.write_bytes(
         key.private_bytes(
             serialization.Encoding.PEM,
@@ -256,6 +258,11 @@ def impostor(tmp_path):
         )
         + certificate.public_bytes(serialization.Encoding.PEM)
     )
+
+
+@contextmanager
+def speaking_tls(pem: Path):
+    """A server with this certificate: its port, and what came through to it."""
     hits = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -277,25 +284,57 @@ def impostor(tmp_path):
     server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
-    yield server.server_port, hits
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    try:
+        yield server.server_port, hits
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
-def test_an_impostor_hears_neither_notifications_nor_messages_nor_the_token(impostor):
-    port, hits = impostor
-    notifier = HttpNotifier(read_networks("127.0.0.0/8"), timeout_seconds=2)
-    url = f"https://localhost:{port}/"
-    assert "ertificate" in tell(notifier, [url])[url].detail
-    notifier.close()
-    gateway = HttpGateway(f"https://localhost:{port}", "token", 2, 5)
-    message = SignedMessage("BC7F3A9C2E", b"ours", "0" * 64)
-    gateway.start_send("one", message, time.monotonic() + 60)
-    ((_, outcome),) = gateway.completed(1)
-    gateway.close()
-    assert isinstance(outcome, NotTaken)
-    assert hits == []
+TELLING = """
+import sys, time
+from customs.gateway import SignedMessage
+from customs.http import HttpGateway
+from net.addresses import read_networks
+from net.notifier_http import HttpNotifier
+from tests.net.test_addresses import tell
+url = f"https://localhost:{sys.argv[1]}"
+notifier = HttpNotifier(read_networks("127.0.0.0/8"), timeout_seconds=5)
+print(type(tell(notifier, [url])[url]).__name__)
+notifier.close()
+gateway = HttpGateway(url, "token", 2, 5)
+gateway.start_send("one", SignedMessage("BC7F3A9C2E", b"ours", "0" * 64), time.monotonic() + 60)
+((_, outcome),) = gateway.completed(1)
+gateway.close()
+print(type(outcome).__name__)
+"""
+
+
+@pytest.mark.parametrize(
+    ("host", "days", "vouched", "heard"),
+    [
+        pytest.param("localhost", 30, True, True, id="the right one"),
+        pytest.param("localhost", 30, False, False, id="nobody vouches for it"),
+        pytest.param("example.com", 30, True, False, id="another's name"),
+        pytest.param("localhost", 1, True, False, id="expired"),
+    ],
+)
+def test_an_impostor_hears_neither_notifications_nor_messages_nor_the_token(
+    tmp_path, host, days, vouched, heard
+):
+    pem = tmp_path / "server.pem"
+    certificate_of(pem, host, days)
+    environ = {**os.environ, **({"SSL_CERT_FILE": str(pem)} if vouched else {})}
+    with speaking_tls(pem) as (port, hits):
+        command = [sys.executable, "-W", "ignore", "-c", TELLING, str(port)]
+        ended = subprocess.run(
+            command, check=False, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60
+        )
+    assert ended.stdout.split() == (["Told", "InDoubt"] if heard else ["NotTold", "NotTaken"]), (
+        ended.stderr
+    )
+    assert bool(hits) == heard
 
 
 @pytest.mark.parametrize(
