@@ -167,9 +167,10 @@ def _ring(task: str, body: bytes, content_type: str = "application/json") -> str
 
 
 def broker_of_a_stranger(around: Surroundings) -> None:
-    """Who holds the broker rings for what is not there, with what is none, with pickle, with noise.
+    """Who holds the broker rings for what is not there, with wrong arguments, with pickle.
 
-    A JSON list in the queue ends Celery's worker (kombu reads it as a mapping): that needs a supervisor.
+    What is no JSON object is left out: it ends Celery's worker ("Unrecoverable error"), which only a
+    supervisor mends (SECURITY.md).
     """
     door = around.system.home / "door"
     queue = "blankforms:work"
@@ -181,7 +182,7 @@ def broker_of_a_stranger(around: Surroundings) -> None:
         _ring("os.system", json.dumps([[f"mkdir {door}"], {}, {}]).encode()),
         _ring(Task.CHECK.value, pickled, "application/x-python-serialize"),
         _ring(Task.CHECK.value, b"[[[[[", "application/json"),
-        "\0 noise", "{}",
+        "{}",
     ]  # fmt: skip
     around.random.shuffle(rings)
     client = around.redis()
