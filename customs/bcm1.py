@@ -28,7 +28,7 @@ MAX_SERIALS: Final = 100
 BEIJING: Final = ZoneInfo("Asia/Shanghai")
 TIME_FORMAT: Final = "%Y-%m-%d %H:%M:%S"
 EARLIEST_YEAR: Final = 1900
-"""Before that no time of customs' means anything."""
+"""Some programs write 0001-01-01 for "no time"; in UTC there is no such day."""
 
 TAKEN: Final = "0000"
 DUPLICATE: Final = "2201"
@@ -195,9 +195,7 @@ def parse_receipt(body: bytes) -> Receipt:
 def beijing_time(text: str) -> datetime:
     """A time of the wire, which has no zone and means Beijing's. Raises ValueError."""
     moment = datetime.strptime(text, TIME_FORMAT).replace(tzinfo=BEIJING)
-    if (
-        moment.year < EARLIEST_YEAR
-    ):  # 0001-01-01 is how some programs write "no time"; in UTC there is none
+    if moment.year < EARLIEST_YEAR:
         raise ValueError(f"time {text}")
     return moment
 

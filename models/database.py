@@ -24,6 +24,9 @@ from models.errors import DatabaseUnreachable
 SQLITE_BUSY_SECONDS: Final = 60
 """How long a writer waits for another: the reservation of a very large sheet takes that long."""
 
+READ_ONLY: Final = "25006"
+"""PostgreSQL's code for a write where none is possible: the connection came to a standby."""
+
 POSTGRES_OPTIONS: Final = (
     "-c lock_timeout=60s -c idle_in_transaction_session_timeout=300s -c synchronous_commit=on"
 )
@@ -62,7 +65,11 @@ def _understandable_errors() -> Iterator[None]:
         yield
     except NoConnectionFree as error:
         raise DatabaseUnreachable(detail="no connection is free") from error
-    except (OperationalError, InterfaceError, InternalError) as error:  # Internal: a standby
+    except InternalError as error:
+        if getattr(error.orig, "sqlstate", None) != READ_ONLY:
+            raise
+        raise DatabaseUnreachable(detail="read-only (a standby?)") from error
+    except (OperationalError, InterfaceError) as error:
         detail = str(error.orig).strip().splitlines()[0]
         raise DatabaseUnreachable(detail=detail) from error
 

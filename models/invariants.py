@@ -231,7 +231,7 @@ def broken_against_ledger(session: Session, ledger: Callable[[str], Iterable[Any
 
 def _same_bytes(theirs: str, ours: str | None, state: str) -> bool:
     """A message that a restored database had not signed was sent, and its bytes are forgotten."""
-    return theirs == ours or (ours is None and state != "prepared")
+    return theirs == ours or (ours is None and state in {"in_doubt", "taken", "decided"})
 
 
 _EFFECTS: Final = (

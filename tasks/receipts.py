@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import select, update
+from sqlalchemy import func, select, true, update
 from sqlalchemy.exc import DataError, DBAPIError, StatementError
 from sqlalchemy.orm import Session
 
@@ -40,17 +40,23 @@ def apply(context: Context) -> int:
     A receipt whose values the database does not accept is quarantined: it keeps no other one back.
     """
     try:
-        return _apply(context, RECEIPTS_TOGETHER)
+        return _apply(context)
     except StatementError as error:
         if not _by_values(error):
             raise
         log.exception("receipts_not_accepted")
+    with context.database.read() as session:
+        oldest = session.scalar(
+            select(func.min(InboxMessage.id)).where(InboxMessage.state == InboxState.RECEIVED)
+        )
+    if oldest is None:
+        return 0
     try:
-        return _apply(context, 1)
+        return _apply(context, only=oldest)
     except StatementError as error:
         if not _by_values(error):
             raise
-        return _apply(context, 1, not_accepted=f"not accepted: {type(error).__name__}")
+        return _apply(context, only=oldest, not_accepted=f"not accepted: {type(error).__name__}")
 
 
 def _by_values(error: StatementError) -> bool:
@@ -58,14 +64,15 @@ def _by_values(error: StatementError) -> bool:
     return isinstance(error, DataError) or not isinstance(error, DBAPIError)
 
 
-def _apply(context: Context, most: int, not_accepted: str = "") -> int:
-    """Apply so many; with a reason, quarantine them instead."""
+def _apply(context: Context, only: int | None = None, not_accepted: str = "") -> int:
+    """Apply a chunk, or this one receipt alone; with a reason, quarantine it instead."""
+    one = InboxMessage.id == only if only is not None else true()
     with context.database.write() as session:
         messages = session.execute(
             select(InboxMessage.id, InboxMessage.receipt_id, InboxMessage.body)
-            .where(InboxMessage.state == InboxState.RECEIVED)
+            .where(InboxMessage.state == InboxState.RECEIVED, one)
             .order_by(InboxMessage.id)
-            .limit(most)
+            .limit(RECEIPTS_TOGETHER)
             .with_for_update(**NO_KEY_UPDATE, skip_locked=True)
         ).all()
         if not messages:
@@ -83,7 +90,7 @@ def _apply(context: Context, most: int, not_accepted: str = "") -> int:
         context.ring(Task.REPORT, batch_id)
     if any(line["verdict"] == Verdict.ASK for line in outcome.lines):
         context.ring(Task.ADOPT)
-    if len(messages) == most:
+    if only is not None or len(messages) == RECEIPTS_TOGETHER:
         context.ring(Task.APPLY)
     return len(messages)
 

@@ -9,7 +9,7 @@ and a finished one is frozen.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock_time
@@ -53,6 +53,7 @@ from tasks.app import app
 from tasks.audit import take_anchor
 from tasks.context import Context, current
 from tasks.imports import CUSTOMS_PAGE, known_owners, sync_certificates
+from tasks.journal import Entry
 from tasks.run_place import Place, RunLost, claim_run, move, put_off
 
 log = structlog.get_logger(__name__)
@@ -195,14 +196,15 @@ def _await_decisions(context: Context) -> None:
         return
     now = context.now()
     in_flight = timedelta(seconds=context.settings.lease_seconds + context.settings.settle_seconds)
-    for number in forgotten:
-        context.gateway.start_ask(number, number, None)
-    waiting, undecided = set(forgotten), []
+    waiting: dict[Hashable, str] = {("forgotten", now, number): number for number in forgotten}
+    undecided: list[Entry] = []
+    for token, number in waiting.items():
+        context.gateway.start_ask(token, number, None)
     while waiting:
         for token, outcome in context.gateway.completed(len(waiting)):
             if token not in waiting:
-                continue
-            waiting.remove(number := str(token))
+                continue  # an answer to an earlier run's question says nothing about now
+            number = waiting.pop(token)
             if isinstance(outcome, NotFound):
                 conclusive = now >= datetime.fromisoformat(forgotten[number].at) + in_flight
             elif isinstance(outcome, Taken):

@@ -1,6 +1,7 @@
 """Carrying out what a reconciliation proposes, as a plan that was shown first.
 
-This, `repair_actions` and `restored` call other stages, because they do what a person orders. What became of each difference is kept beside the report, which stays as it was.
+This, `repair_actions` and `restored` call other stages, because they do what a person orders. What
+became of each difference is kept beside the report, which stays as it was.
 """
 
 from __future__ import annotations

@@ -219,6 +219,7 @@ def sign(context: Context) -> int:
     crash_point(Point.SIGNED_NOT_STORED)
     expiry = certificate_expiry(context.signer.certificate_der()) if signed else None
     with context.database.write() as session:
+        context.journal.require_current(session)  # it may have been restored while the card signed
         stored = _store_signed(session, context, signed)
         _note_card(session, context, trouble, expiry)
     crash_point(Point.STORED_BEFORE_RING)

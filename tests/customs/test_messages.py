@@ -230,6 +230,23 @@ def test_a_garbled_answer_is_not_readable_and_so_in_doubt(status, body):
         http._send_outcome(SENT, status, {}, body)
 
 
+@pytest.mark.parametrize(("state", "decided"), [("taken", False), ("decided", True)])
+def test_of_a_message_whose_bytes_are_forgotten_any_bytes_are_ours(state, decided):
+    body = {"etpsPreentNo": "B1", "seqNo": "1", "payloadSha256": OURS, "state": state}
+    assert http._ask_outcome("B1", None, 200, json.dumps(body).encode()) == Taken("1", decided)
+
+
+@pytest.mark.parametrize(
+    "receipt",
+    [{"receiptId": 7, "xml": "<x/>"}, {"receiptId": "R1"}, {"receiptId": "R1", "xml": "\ud800"}, 3],
+)
+def test_what_is_no_receipt_is_kept_as_text_that_the_parser_refuses(receipt):
+    kept = http._raw(receipt)
+    assert kept.receipt_id == ""
+    with pytest.raises(bcm1.NotReadable):
+        bcm1.parse_receipt(kept.xml)
+
+
 @pytest.mark.parametrize(
     ("status", "body", "kind"),
     [

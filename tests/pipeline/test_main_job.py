@@ -10,6 +10,7 @@ from sqlalchemy import select, text
 from models.batches import Batch
 from models.errors import (
     BatchNotOpen,
+    DatabaseUnreachable,
     FileSubmittedBefore,
     NothingToSubmit,
     PlanMoved,
@@ -609,6 +610,13 @@ class TestReceipts:
         with world.context.database.read() as session:
             reasons = session.scalars(select(InboxMessage.reason).order_by(InboxMessage.id)).all()
         assert [reason.split(":")[0] for reason in reasons] == ["not accepted", "unreadable"]
+
+    def test_a_standby_is_a_database_that_cannot_be_used(self, world):
+        if world.context.database.engine.dialect.name != "postgresql":
+            pytest.skip("SQLite has no standby")
+        with pytest.raises(DatabaseUnreachable), world.context.database.write() as session:
+            session.execute(text("SET TRANSACTION READ ONLY"))
+            session.execute(text("DELETE FROM inbox"))
 
     def test_a_receipt_overtakes_the_answer(self, world):
         bring_in(world)
