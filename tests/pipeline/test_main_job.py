@@ -17,13 +17,14 @@ from models.errors import (
     RowsRefused,
 )
 from models.outcomes import batch_counts, row_results
-from models.states import BatchState, FormState, PagesMode, RowOutcome, SubmissionState
+from models.states import BatchState, FormState, InboxState, PagesMode, RowOutcome, SubmissionState
 from models.stock import Form, FormEvent
 from models.submissions import Attempt, InboxMessage, Submission
 from tasks import allocation, asking, inbox, intake, planning, receipts, sending, submission
 from tests.conftest import DATA
 from tests.factories import (
     AGENT_HANDLED,
+    SAMPLE_CERTIFICATES,
     SELF_HANDLED,
     SENDER,
     agent_certificate,
@@ -587,19 +588,24 @@ class TestReceipts:
         assert form(world, "211014001").state is FormState.VERIFIED
         world.assert_sound()
 
-    def test_a_receipt_that_the_database_does_not_accept_is_quarantined_alone(self, world):
-        if world.context.database.engine.dialect.name != "postgresql":
-            pytest.skip("SQLite accepts any value")
-        self.order(world, "211014001")
+    def refuse_the_oldest(self, world):
+        """PostgreSQL accepts nothing that the oldest receipt says."""
         with world.context.database.write() as session:
             session.execute(text(
                 "CREATE FUNCTION out_of_range() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-                " RAISE EXCEPTION 'out of range' USING ERRCODE = '22003'; END $$"
+                " IF NEW.inbox_id = (SELECT min(id) FROM inbox) THEN"
+                " RAISE EXCEPTION 'out of range' USING ERRCODE = '22003'; END IF; RETURN NEW; END $$"
             ))  # fmt: skip
             session.execute(text(
                 "CREATE TRIGGER refusing BEFORE INSERT ON receipt_line FOR EACH ROW"
                 " EXECUTE FUNCTION out_of_range()"
             ))  # fmt: skip
+
+    def test_a_receipt_that_the_database_does_not_accept_is_quarantined_alone(self, world):
+        if world.context.database.engine.dialect.name != "postgresql":
+            pytest.skip("SQLite accepts any value")
+        self.order(world, "211014001")
+        self.refuse_the_oldest(world)
         world.customs.simulated.decide_due()
         inbox.poll(world.context)
         strange = inbox.receipt_arrival("R9", b"no receipt", "poll")
@@ -610,6 +616,28 @@ class TestReceipts:
         with world.context.database.read() as session:
             reasons = session.scalars(select(InboxMessage.reason).order_by(InboxMessage.id)).all()
         assert [reason.split(":")[0] for reason in reasons] == ["not accepted", "unreadable"]
+
+    def test_of_two_workers_none_quarantines_the_receipt_after_the_bad_one(
+        self, world, monkeypatch
+    ):
+        if world.context.database.engine.dialect.name != "postgresql":
+            pytest.skip("SQLite accepts any value")
+        bring_in(world, certificates=[*SAMPLE_CERTIFICATES, *map(agent_certificate, (1, 2))])
+        rows = [(certificate_number("B", n), VERIFY, "", 1) for n in (1, 2)]
+        confirm(world, upload(world, rows))
+        self.refuse_the_oldest(world)
+        really = receipts._apply
+
+        def after_another(context, only=None, not_accepted=""):
+            if not_accepted:
+                assert really(context, only, not_accepted) == 1  # the other worker's
+            return really(context, only, not_accepted)
+
+        monkeypatch.setattr(receipts, "_apply", after_another)
+        world.drain()
+        with world.context.database.read() as session:
+            states = session.scalars(select(InboxMessage.state).order_by(InboxMessage.id)).all()
+        assert states == [InboxState.QUARANTINED, InboxState.APPLIED]
 
     def test_a_standby_is_a_database_that_cannot_be_used(self, world):
         if world.context.database.engine.dialect.name != "postgresql":

@@ -250,6 +250,27 @@ def test_nothing_is_accepted_before_the_differences_are_repaired(older):
     assert refusal.value.values["count"] == 6
 
 
+def test_what_a_card_signed_while_the_database_was_restored_is_not_stored(world, monkeypatch):
+    bring_in(world, certificates=[*SAMPLE_CERTIFICATES, *map(agent_certificate, range(1, 7))])
+    batch = upload(world, orders(CERTIFICATES[:1]))
+    confirm(world, batch)
+    submission.prepare(world.context, batch)
+    taken = backup(world.context.database)
+    really = submission.signed_message
+
+    def restored_meanwhile(*given):
+        monkeypatch.undo()
+        world.drain()  # another signer was first, and the sender
+        restore(world.context.database, taken)
+        return really(*given)
+
+    monkeypatch.setattr(submission, "signed_message", restored_meanwhile)
+    with pytest.raises(DatabaseRestored):
+        submission.sign(world.context)
+    with world.context.database.read() as session:
+        assert session.scalars(select(Submission.state)).all() == [SubmissionState.PREPARED]
+
+
 @pytest.mark.parametrize("at_customs", [True, False], ids=["it has it", "it never came"])
 def test_what_the_backup_had_prepared_is_asked_about_before_it_is_signed(world, at_customs):
     bring_in(world, certificates=[*SAMPLE_CERTIFICATES, *map(agent_certificate, range(1, 7))])
