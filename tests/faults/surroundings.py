@@ -9,10 +9,11 @@ import re
 import signal
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
 from config.crash import Point
@@ -227,25 +228,31 @@ def server_killed(trial: Trial) -> Verdict:
     trial.under_way()
     trial.until(lambda: _kill_a_backend(trial))
     trial.database.engine.dispose()
-    end = time.monotonic() + 20
-    while time.monotonic() < end:
-        try:
-            with trial.database.engine.connect() as other:
-                other.execute(text("SELECT 1"))
-            break
-        except OperationalError:
-            time.sleep(0.1)  # it is recovering
+    trial.until(lambda: _answers(trial))
     return trial.verdict(rested=trial.heal())
 
 
 def _kill_a_backend(trial: Trial) -> bool:
-    with trial.database.engine.connect() as other:
-        pid = other.execute(text(
+    """Kill another connection's process and wait until the server has ended ours for it."""
+    with trial.database.engine.connect() as ours:
+        pid = ours.execute(text(
             "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
             " AND pid <> pg_backend_pid() AND backend_type = 'client backend' LIMIT 1")).scalar()  # fmt: skip
-    if pid is not None:
+        if pid is None:
+            return False
         os.kill(int(pid), signal.SIGKILL)
-    return pid is not None
+        trial.until(lambda: not _answers(trial, ours))
+    return True
+
+
+def _answers(trial: Trial, connection: Connection | None = None) -> bool:
+    """Whether the database answers, on this connection or on a new one."""
+    try:
+        with nullcontext(connection) if connection else trial.database.engine.connect() as line:
+            line.execute(text("SELECT 1"))
+    except OperationalError:
+        return False
+    return True
 
 
 def killed_in_commit(trial: Trial) -> Verdict:
