@@ -73,10 +73,14 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class NotTaken:
-    """Certainly not at customs. `close_seconds`: send nothing at all before that has passed."""
+    """Certainly not at customs. `close_seconds`: send nothing at all before that has passed.
+
+    `begun` False: no try was made, so nothing failed and there is nothing to wait for.
+    """
 
     detail: str
     close_seconds: float | None = None
+    begun: bool = True
 
 
 @dataclass(frozen=True, slots=True)

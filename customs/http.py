@@ -143,7 +143,7 @@ class HttpGateway:
     async def _send(self, message: SignedMessage, start_before: float) -> SendOutcome:
         async with self._slots:
             if time.monotonic() >= start_before:
-                return NotTaken("no time left in the lease")
+                return NotTaken("no time left in the lease", begun=False)
             try:
                 async with self._session.post(
                     f"{self._url}/messages",

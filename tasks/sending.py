@@ -266,10 +266,7 @@ def _record_sent(
         not_taken = still_mine(NotTaken)
         waits: dict[timedelta, list[int]] = defaultdict(list)
         for c, o in not_taken:
-            wait = (
-                timedelta(seconds=o.close_seconds) if o.close_seconds else wait_after(c.send_count)
-            )
-            waits[wait].append(c.id)
+            waits[_wait(c, o)].append(c.id)
             pause = max(pause, o.close_seconds or 0.0)
         for wait, ids in waits.items():
             set_submissions(session, ids, state=SubmissionState.SIGNED, next_attempt_at=now + wait)
@@ -294,6 +291,13 @@ def _record_sent(
     for batch_id in finished:
         context.ring(Task.REPORT, batch_id)
     return pause > 0
+
+
+def _wait(claimed: _Claimed, how: NotTaken) -> timedelta:
+    """How long a message that is certainly not at customs waits for its next try."""
+    if how.close_seconds:
+        return timedelta(seconds=how.close_seconds)
+    return wait_after(claimed.send_count) if how.begun else timedelta()
 
 
 def _sorted_out(values: Sequence[T], kind: Callable[[T], type]) -> dict[type, list[Any]]:

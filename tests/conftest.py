@@ -30,12 +30,12 @@ from models.invariants import (
     broken_invariants,
 )
 from models.language import Language, use_language
-from models.schema import upgrade
 from net.addresses import read_networks
 from net.notifier_http import HttpNotifier
 from tasks import inbox, pipeline
 from tasks.context import Context
 from tests import factories
+from tests.databases import make_template
 from tests.use_cases import USE_CASES
 
 ROOT = Path(__file__).parent.parent
@@ -71,9 +71,7 @@ def postgres(short_tmp: Path) -> Iterator[str]:
     base = server.get_uri()
     admin(base, "CREATE DATABASE template_bf")
     url = base.replace("/postgres?", "/template_bf?")
-    database = Database("postgresql+psycopg://" + url.removeprefix("postgresql://"))
-    upgrade(database)
-    database.close()
+    make_template("postgresql+psycopg://" + url.removeprefix("postgresql://"))
     yield base
     server.cleanup()
 
@@ -86,9 +84,7 @@ def admin(url: str, statement: str) -> None:
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sqlite") / "template.db"
-    database = Database(f"sqlite:///{path}")
-    upgrade(database)
-    database.close()
+    make_template(f"sqlite:///{path}")
     return path
 
 

@@ -277,7 +277,7 @@ def test_a_send_that_cannot_begin_within_the_lease_is_not_begun():
     gateway.start_send("t", SENT, time.monotonic() - 1)
     ((_, outcome),) = gateway.completed(1)
     gateway.close()
-    assert outcome == NotTaken("no time left in the lease")
+    assert outcome == NotTaken("no time left in the lease", begun=False)
 
 
 # -- callbacks (contract section 4) -------------------------------------------------------------

@@ -22,9 +22,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from models.database import Database
-from models.schema import upgrade
 from tests.conftest import admin
+from tests.databases import make_template
 from tests.faults.bugs import BUGS, Bug
 from tests.faults.campaign import FAULTS, NOT_ON
 from tests.faults.rig import Trial, Verdict, Zygote
@@ -50,9 +49,7 @@ class Databases:
         admin(self._base, "CREATE DATABASE faults_template")
         self._template = folder / "template.db"
         for url in (f"sqlite:///{self._template}", self._url("faults_template")):
-            database = Database(url)
-            upgrade(database)
-            database.close()
+            make_template(url)
 
     def _url(self, name: str) -> str:
         plain = self._base.replace("/postgres?", f"/{name}?")

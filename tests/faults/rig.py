@@ -19,9 +19,10 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 from werkzeug.serving import make_server
 
 from config.settings import load_settings
@@ -31,6 +32,8 @@ from customs.simulator.customs import Reply, SimulatedCustoms, SimulatorSettings
 from customs.simulator.faults import FaultScript
 from models.database import Database
 from models.invariants import broken_against_ledger, broken_invariants
+from models.states import SubmissionState
+from models.submissions import Attempt, CustomsLink, Submission
 from tasks import audit
 from tasks.context import Context
 from tests.acceptance.system import free_port
@@ -243,7 +246,6 @@ class Trial:
                 self._over.wait(0.06)
 
     def _books(self) -> None:
-        from datetime import UTC, datetime
         from types import SimpleNamespace
 
         from sheets.imports import CertificateRecord, IssuedRange
@@ -380,7 +382,7 @@ class Trial:
     def verdict(self, *, rested: bool) -> Verdict:
         verdict = Verdict()
         if not rested:
-            verdict.wrong.append(f"did not come to rest: {self._states()}")
+            verdict.wrong.append(f"did not come to rest: {self._states()}; {self._unfinished()}")
         with self.database.read() as session:
             for promise, rows in broken_invariants(session).items():
                 verdict.wrong.append(f"invariant {promise}: {rows[:3]}")
@@ -411,6 +413,25 @@ class Trial:
             return dict(
                 session.execute(text("SELECT state, COUNT(*) FROM submission GROUP BY state")).all()
             )
+
+    def _unfinished(self) -> str:
+        """What each message that is not at its end waits for, and how its attempts ended."""
+        ended = (SubmissionState.DECIDED, SubmissionState.REFUSED, SubmissionState.CANCELLED)
+        now = datetime.now(UTC)
+        with self.database.read() as session:
+            closed = session.scalar(select(CustomsLink.closed_until))
+            line = [f"line closed until {closed}"]
+            for message in session.scalars(
+                select(Submission).where(Submission.state.not_in(ended))
+            ):
+                due = message.next_attempt_at
+                wait = f"due in {(due - now).total_seconds():.0f} s" if due else "not due"
+                tried = session.scalars(
+                    select(Attempt).where(Attempt.submission_id == message.id).order_by(Attempt.id)
+                )
+                ends = ", ".join(f"{a.kind} {a.outcome} {a.detail or ''}".strip() for a in tried)
+                line.append(f"{message.state} {wait} ({ends})")
+        return "; ".join(line)
 
     def _orders(self, *, rested: bool) -> list[str]:
         """What clerks were told against what customs did: nothing lost, nothing twice, nothing unasked.

@@ -646,6 +646,21 @@ class TestReceipts:
             session.execute(text("SET TRANSACTION READ ONLY"))
             session.execute(text("DELETE FROM inbox"))
 
+    def test_what_was_claimed_and_never_begun_is_due_at_once(self, world):
+        bring_in(world)
+        batch_id = upload(world, [(AGENT_HANDLED, VERIFY, "", 1)])
+        confirm(world, batch_id)
+        submission.prepare(world.context, batch_id)
+        submission.sign(world.context)
+        for _ in range(5):
+            (claimed,) = sending._claim(world.context, 10)
+            world.context.gateway.start_send("t", claimed.message, start_before=0.0)
+            ((_, outcome),) = world.context.gateway.completed(1)
+            sending._record_sent(world.context, [(claimed, outcome)])
+        assert sending.send(world.context) == 1
+        assert submissions(world)[0].state is SubmissionState.TAKEN
+        world.assert_sound()
+
     def test_a_receipt_overtakes_the_answer(self, world):
         bring_in(world)
         batch_id = upload(world, [(AGENT_HANDLED, VERIFY, "", 1)])
