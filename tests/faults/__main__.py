@@ -26,11 +26,14 @@ from tests.conftest import admin
 from tests.databases import make_template
 from tests.faults.bugs import BUGS, Bug
 from tests.faults.campaign import FAULTS, NOT_ON
-from tests.faults.rig import Trial, Verdict, Zygote
+from tests.faults.rig import TooLate, Trial, Verdict, Zygote
 from tests.faults.systems import SYSTEM_FAULTS, system_trial
 
 PROGRESS = 100
 """Trials between two lines that say how far it has come."""
+
+STRIKES = 3
+"""So often a fault may come too late to strike before that is a failure."""
 
 BUG_TRIALS = 6
 """A seeded bug is caught by one of so many trials of each of its faults, or it is not caught."""
@@ -92,13 +95,17 @@ class Campaign:
                 trial.close()
 
     def trial(self, fault: str, kind: str, seed: int, bug: str = "") -> Verdict:
-        home = self.folder / f"t{uuid.uuid4().hex[:8]}"
         began = time.monotonic()
-        try:
-            with self.databases.fresh(kind, home) as url:
-                verdict = self._judged(fault, home, url, seed, bug)
-        except Exception as error:
-            verdict = Verdict([f"{type(error).__name__}: {error}"])
+        for left in reversed(range(STRIKES)):
+            home = self.folder / f"t{uuid.uuid4().hex[:8]}"
+            try:
+                with self.databases.fresh(kind, home) as url:
+                    verdict = self._judged(fault, home, url, seed, bug)
+                break
+            except Exception as error:
+                verdict = Verdict([f"{type(error).__name__}: {error}"])
+                if not (isinstance(error, TooLate) and left):
+                    break
         verdict.seconds = time.monotonic() - began
         return verdict
 

@@ -192,6 +192,10 @@ class Verdict:
         return not self.wrong
 
 
+class TooLate(AssertionError):
+    """The work was quicker than the trial, on a loaded machine: it says nothing, and is made again."""
+
+
 class Trial:
     """The world of one trial: a database, a customs, a home, and the processes that live in it."""
 
@@ -344,7 +348,7 @@ class Trial:
             lambda: self.one("SELECT COUNT(*) FROM submission WHERE state = 'decided'") >= decided
         )
         if self.settled():
-            raise AssertionError("all was done before the fault struck")
+            raise TooLate("all was done before the fault struck")
 
     def until_death(self, armed: int) -> None:
         """Let an armed process work until it dies at its point, or nothing is left to do."""
