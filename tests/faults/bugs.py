@@ -99,10 +99,15 @@ def _new_number_on_a_resend() -> None:
             if one.send_count > 1:
                 with context.database.write() as session:
                     number = uuid.uuid4().hex.upper()
+                    given = {"n": number, "i": one.id}
+                    # by moves that exist: it is the number that is to be noticed
+                    session.execute(
+                        text("UPDATE submission SET state = 'in_doubt' WHERE id = :i"), given
+                    )
                     session.execute(
                         text("UPDATE submission SET number = :n, payload = NULL, signed_at = NULL,"
                              " payload_sha256 = NULL, state = 'prepared' WHERE id = :i"),
-                        {"n": number, "i": one.id},
+                        given,
                     )  # fmt: skip
             else:
                 made.append(one)
