@@ -30,7 +30,7 @@ bench: $(VENV)/installed-dev system-packages
 
 # FULL=1: many trials of every fault; else one of each on both databases. Then the seeded bugs.
 faults: $(VENV)/installed-dev
-	$(BIN)/python -m tests.faults $(if $(FULL),--trials 15 --jobs 4,--jobs 4)
+	$(BIN)/python -m tests.faults $(if $(FULL),--trials 15 --jobs 6,--jobs 4)
 
 # What no wheel has, for the tests alone: a software token and an independent judge of signatures.
 system-packages:

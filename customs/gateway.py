@@ -75,7 +75,7 @@ class Refused:
 class NotTaken:
     """Certainly not at customs. `close_seconds`: send nothing at all before that has passed.
 
-    `begun` False: no try was made, so nothing failed and there is nothing to wait for.
+    `begun` False: no try was made, so nothing failed, and the wait does not grow.
     """
 
     detail: str

@@ -297,7 +297,7 @@ def _wait(claimed: _Claimed, how: NotTaken) -> timedelta:
     """How long a message that is certainly not at customs waits for its next try."""
     if how.close_seconds:
         return timedelta(seconds=how.close_seconds)
-    return wait_after(claimed.send_count) if how.begun else timedelta()
+    return wait_after(claimed.send_count) if how.begun else RETRY_FIRST
 
 
 def _sorted_out(values: Sequence[T], kind: Callable[[T], type]) -> dict[type, list[Any]]:

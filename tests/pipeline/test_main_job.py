@@ -10,7 +10,6 @@ from sqlalchemy import select, text
 from models.batches import Batch
 from models.errors import (
     BatchNotOpen,
-    DatabaseUnreachable,
     FileSubmittedBefore,
     NothingToSubmit,
     PlanMoved,
@@ -354,6 +353,18 @@ class TestSending:
         submission.sign(world.context)
         return batch_id
 
+    def test_what_was_claimed_and_never_begun_has_not_failed(self, world, order):
+        for _ in range(5):
+            (claimed,) = sending._claim(world.context, 10)
+            world.context.gateway.start_send("t", claimed.message, start_before=0.0)
+            ((_, outcome),) = world.context.gateway.completed(1)
+            sending._record_sent(world.context, [(claimed, outcome)])
+            assert sending.send(world.context) == 0
+            world.clock.forward(seconds=2)
+        assert sending.send(world.context) == 1
+        assert submissions(world)[0].state is SubmissionState.TAKEN
+        world.assert_sound()
+
     @pytest.mark.parametrize("fault", ["answer_lost", "error_after", "truncated", "wrong_number"])
     def test_a_lost_answer_is_asked_about_and_never_sent_again(self, world, order, fault):
         world.customs.play({"fault": fault, "times": 1})
@@ -638,28 +649,6 @@ class TestReceipts:
         with world.context.database.read() as session:
             states = session.scalars(select(InboxMessage.state).order_by(InboxMessage.id)).all()
         assert states == [InboxState.QUARANTINED, InboxState.APPLIED]
-
-    def test_a_standby_is_a_database_that_cannot_be_used(self, world):
-        if world.context.database.engine.dialect.name != "postgresql":
-            pytest.skip("SQLite has no standby")
-        with pytest.raises(DatabaseUnreachable), world.context.database.write() as session:
-            session.execute(text("SET TRANSACTION READ ONLY"))
-            session.execute(text("DELETE FROM inbox"))
-
-    def test_what_was_claimed_and_never_begun_is_due_at_once(self, world):
-        bring_in(world)
-        batch_id = upload(world, [(AGENT_HANDLED, VERIFY, "", 1)])
-        confirm(world, batch_id)
-        submission.prepare(world.context, batch_id)
-        submission.sign(world.context)
-        for _ in range(5):
-            (claimed,) = sending._claim(world.context, 10)
-            world.context.gateway.start_send("t", claimed.message, start_before=0.0)
-            ((_, outcome),) = world.context.gateway.completed(1)
-            sending._record_sent(world.context, [(claimed, outcome)])
-        assert sending.send(world.context) == 1
-        assert submissions(world)[0].state is SubmissionState.TAKEN
-        world.assert_sound()
 
     def test_a_receipt_overtakes_the_answer(self, world):
         bring_in(world)

@@ -46,6 +46,14 @@ def count(world, query):
         return session.scalar(select(func.count()).select_from(query.subquery()))
 
 
+def prepared(world, certificates):
+    """The messages of these certificates are made, and nothing is signed."""
+    bring_in(world, certificates=[*SAMPLE_CERTIFICATES, *map(agent_certificate, range(1, 7))])
+    batch = upload(world, orders(certificates))
+    confirm(world, batch)
+    submission.prepare(world.context, batch)
+
+
 @pytest.fixture
 def older(world):
     """Three certificates were in the backup, three more were verified after it."""
@@ -74,10 +82,7 @@ def test_every_message_that_the_database_forgot_is_listed(older):
 
 
 def test_what_was_signed_in_the_backup_is_not_sent_before_a_person_says_so(world):
-    bring_in(world, certificates=[*SAMPLE_CERTIFICATES, *map(agent_certificate, range(1, 7))])
-    batch = upload(world, orders(CERTIFICATES[:2]))
-    confirm(world, batch)
-    submission.prepare(world.context, batch)
+    prepared(world, CERTIFICATES[:2])
     submission.sign(world.context)
     taken = backup(world.context.database)
     world.drain()
@@ -128,10 +133,7 @@ def test_a_sender_under_way_notices_that_its_database_has_changed(world, monkeyp
     world.context.settings = settings_for(
         world.context.settings.blankforms_home, SEND_CONCURRENCY="1"
     )
-    bring_in(world, certificates=[*SAMPLE_CERTIFICATES, *map(agent_certificate, range(1, 7))])
-    batch = upload(world, orders(CERTIFICATES))
-    confirm(world, batch)
-    submission.prepare(world.context, batch)
+    prepared(world, CERTIFICATES)
     submission.sign(world.context)
     taken = backup(world.context.database)
     monkeypatch.setattr(sending, "WINDOW_FACTOR", 2)  # few claims at once, as in a long batch
@@ -251,10 +253,7 @@ def test_nothing_is_accepted_before_the_differences_are_repaired(older):
 
 
 def test_what_a_card_signed_while_the_database_was_restored_is_not_stored(world, monkeypatch):
-    bring_in(world, certificates=[*SAMPLE_CERTIFICATES, *map(agent_certificate, range(1, 7))])
-    batch = upload(world, orders(CERTIFICATES[:1]))
-    confirm(world, batch)
-    submission.prepare(world.context, batch)
+    prepared(world, CERTIFICATES[:1])
     taken = backup(world.context.database)
     really = submission.signed_message
 
@@ -273,10 +272,7 @@ def test_what_a_card_signed_while_the_database_was_restored_is_not_stored(world,
 
 @pytest.mark.parametrize("at_customs", [True, False], ids=["it has it", "it never came"])
 def test_what_the_backup_had_prepared_is_asked_about_before_it_is_signed(world, at_customs):
-    bring_in(world, certificates=[*SAMPLE_CERTIFICATES, *map(agent_certificate, range(1, 7))])
-    batch = upload(world, orders(CERTIFICATES[:3]))
-    confirm(world, batch)
-    submission.prepare(world.context, batch)
+    prepared(world, CERTIFICATES[:3])
     taken = backup(world.context.database)
     if at_customs:
         world.drain()
