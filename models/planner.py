@@ -52,7 +52,11 @@ from models.stock import Certificate, Form, Stock
 
 def make_plan(session: Session, batch: Batch) -> str:
     """Check every row of the batch in this transaction; gives the hash of what would be done."""
-    session.execute(delete(Item).where(Item.batch_id == batch.id, ~Item.named))
+    session.execute(
+        delete(Item)
+        .where(Item.batch_id == batch.id, ~Item.named)
+        .execution_options(synchronize_session=False)
+    )
     _link_named_forms(session, batch.id)
     for numbers in chunks(_suspects(session, batch.id)):
         _check_rows(session, batch, _rows(session, batch.id, numbers))

@@ -45,6 +45,7 @@ def receive_sheet(context: Context, content: bytes, file_name: str, pages_mode: 
         if session.get(Upload, sha256) is None:  # another may be keeping the same at this moment
             kept = {"sha256": sha256, "content": content, "received_at": context.now()}
             insert_new(session, Upload, [kept])
+            session.connection().detach()  # SQLite's driver keeps what it was given last: the file
         batch_id = _new_batch(session, context, file_name, sha256)
     crash_point(Point.UPLOAD_KEPT)
     try:

@@ -102,7 +102,11 @@ def clear_unconfirmed(context: Context) -> Sequence[int]:
             .with_for_update(skip_locked=True)
         ).all()
         for table in (Item, BatchRow):
-            session.execute(delete(table).where(table.batch_id.in_(old)))
+            session.execute(
+                delete(table)
+                .where(table.batch_id.in_(old))
+                .execution_options(synchronize_session=False)  # else every row comes back to memory
+            )
         session.execute(delete(Batch).where(Batch.id.in_(old)))
     return old
 
