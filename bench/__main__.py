@@ -117,7 +117,7 @@ PARTS: dict[str, Part] = {
     "compare": lambda b: side_by_side(b, 10_000, 1_000, 5),
     "variants": lambda b: variants(b, 3_000, 5),
     "card": lambda b: real_card(b, 390),
-    "check": lambda b: checking(b.folder, 100_000),
+    "check": lambda b: checking(b.folder, 100_000, 5),
     "growth": lambda b: grown(b, (1_000, 10_000, 100_000, 1_000_000)),
     "claims": lambda b: (claiming(b, 20, 1, 1), claiming(b, 2, 100, 3))[0],
     "callbacks": lambda b: called_back(b, 3_000, 5),
@@ -127,7 +127,7 @@ PARTS: dict[str, Part] = {
 QUICK: dict[str, Part] = {
     "compare": lambda b: side_by_side(b, 300, 100, 1),
     "card": lambda b: real_card(b, 20),
-    "check": lambda b: checking(b.folder, 2_000),
+    "check": lambda b: checking(b.folder, 2_000, 1),
     "growth": lambda b: grown(b, (100, 1_000)),
     "claims": lambda b: claiming(b, 1, 2, 1),
     "callbacks": lambda b: called_back(b, 200, 1),

@@ -82,6 +82,7 @@ def variants(bench: Bench, rows: int, runs: int) -> None:
         Series("1 worker, PostgreSQL", lambda: bench.ours(rows, postgres=True, workers=1)),
         Series("4 workers, PostgreSQL", lambda: bench.ours(rows, postgres=True, workers=4)),
         Series("50 ms", lambda: bench.ours(rows, **slow)),
+        Series("50 ms, 32 connections", lambda: bench.ours(rows, SEND_CONCURRENCY="32", **slow)),
         Series("200 ms", lambda: bench.ours(rows, **slower)),
         Series("200 ms, 64 connections", lambda: bench.ours(rows, SEND_CONCURRENCY="64", **slower)),
         Series("floor, 50 ms", lambda: bench.floor(rows, **slow)),

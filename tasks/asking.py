@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
-from sqlalchemy import and_, func, select, update
+from sqlalchemy import Row, and_, func, select, update
+from sqlalchemy.orm import Session
 
 from config.crash import Point, crash_point
 from config.names import Task
@@ -34,6 +35,7 @@ from models.states import (
 from models.submissions import MAY_BE_DUE, Attempt, Submission
 from tasks.app import app
 from tasks.attempts import (
+    begin_attempts,
     finish_attempts,
     move_forms_of,
     record_parked,
@@ -97,49 +99,12 @@ def _claim_doubts(context: Context, certificate: str | None) -> list[_Doubt]:
     lease = timedelta(seconds=context.settings.lease_seconds)
     settle = timedelta(seconds=context.settings.settle_seconds)
     with context.database.write() as session:
-        session.execute(
-            update(Submission)
-            .where(
-                MAY_BE_DUE,
-                Submission.state == SubmissionState.SENDING,
-                Submission.lease_until <= now,
-            )
-            .values(state=SubmissionState.IN_DOUBT, next_attempt_at=now)
-            .execution_options(synchronize_session=False)
-        )
-        due = and_(MAY_BE_DUE, Submission.next_attempt_at <= now)
-        if certificate is not None:
-            due = Submission.certificate == certificate
-        last_deadline = (
-            select(func.max(func.coalesce(Attempt.finished_at, Attempt.deadline_at)))
-            .where(Attempt.submission_id == Submission.id, Attempt.kind == AttemptKind.SEND)
-            .scalar_subquery()
-        )
-        states = [SubmissionState.IN_DOUBT]
-        if certificate is not None:
-            states += [SubmissionState.PARKED, SubmissionState.TAKEN]
-        rows = session.execute(
-            select(Submission, last_deadline.label("left_at"))
-            .where(Submission.state.in_(states), due)
-            .order_by(Submission.id)
-            .limit(QUESTIONS_TOGETHER)
-            .with_for_update(**NO_KEY_UPDATE, skip_locked=True, of=Submission)
-        ).all()
+        _doubt_lost_sendings(session, now)
         doubts = []
-        for submission, left_at in rows:
+        for submission, left_at in _to_ask_about(session, certificate, now):
             submission.ask_count += 1
             if submission.state is SubmissionState.IN_DOUBT:
                 submission.next_attempt_at = now + lease
-            session.add(
-                Attempt(
-                    submission_id=submission.id,
-                    kind=AttemptKind.ASK,
-                    number=submission.ask_count,
-                    payload_sha256=submission.payload_sha256 or "",
-                    started_at=now,
-                    deadline_at=now + lease,
-                )
-            )
             doubts.append(
                 _Doubt(
                     submission.id,
@@ -152,7 +117,45 @@ def _claim_doubts(context: Context, certificate: str | None) -> list[_Doubt]:
                     left_at + settle,
                 )
             )
+        begun = ((d.id, d.ask_count, d.sha256) for d in doubts)
+        begin_attempts(session, AttemptKind.ASK, begun, now, lease)
         return doubts
+
+
+def _doubt_lost_sendings(session: Session, now: datetime) -> None:
+    session.execute(
+        update(Submission)
+        .where(
+            MAY_BE_DUE,
+            Submission.state == SubmissionState.SENDING,
+            Submission.lease_until <= now,
+        )
+        .values(state=SubmissionState.IN_DOUBT, next_attempt_at=now)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _to_ask_about(
+    session: Session, certificate: str | None, now: datetime
+) -> Sequence[Row[Submission, datetime]]:
+    """Messages, locked, each with the end of its last sending, or the moment when it must have ended."""
+    states = [SubmissionState.IN_DOUBT]
+    due = and_(MAY_BE_DUE, Submission.next_attempt_at <= now)
+    if certificate is not None:
+        states += [SubmissionState.PARKED, SubmissionState.TAKEN]
+        due = Submission.certificate == certificate
+    left_at = (
+        select(func.max(func.coalesce(Attempt.finished_at, Attempt.deadline_at)))
+        .where(Attempt.submission_id == Submission.id, Attempt.kind == AttemptKind.SEND)
+        .scalar_subquery()
+    )
+    return session.execute(
+        select(Submission, left_at.label("left_at"))
+        .where(Submission.state.in_(states), due)
+        .order_by(Submission.id)
+        .limit(QUESTIONS_TOGETHER)
+        .with_for_update(**NO_KEY_UPDATE, skip_locked=True, of=Submission)
+    ).all()
 
 
 def _record_asked(

@@ -7,7 +7,7 @@ and compared.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -28,7 +28,7 @@ from customs.gateway import (
 from models.base import BigId
 from models.batch_news import Refusal, RefusedForm, announce_refused
 from models.batches import Item
-from models.bulk import ids_table, rows_table
+from models.bulk import ids_table, insert_rows, rows_table
 from models.moves import FormMove, move_forms
 from models.states import (
     SUBMITTED_STATE,
@@ -121,14 +121,7 @@ def refuse_whole(
         .execution_options(synchronize_session=False)
     )
     held = session.execute(
-        select(
-            Item.id,
-            Item.form_id,
-            Item.serial,
-            Item.certificate,
-            Item.batch_id,
-            Item.submission_id,
-        )
+        select(Item.form_id, Item.serial, Item.certificate, Item.batch_id, Item.submission_id)
         .join(given, given.c.id == Item.submission_id)
         .where(Item.state == ItemState.HELD)
     ).all()
@@ -143,6 +136,18 @@ def refuse_whole(
         )
         .execution_options(synchronize_session=False)
     )
+    _give_back(session, held, refused, now)
+    _announce(session, held, refused, now)
+    codes = sorted({o.code for _, o in refused.values()})
+    log.warning("submissions_refused", count=len(refused), codes=codes)
+
+
+def _give_back(
+    session: Session,
+    held: Sequence[Any],
+    refused: dict[int, tuple[Action, Refused]],
+    now: datetime,
+) -> None:
     for action in Action:
         moves = []
         for item in held:
@@ -153,29 +158,23 @@ def refuse_whole(
                 moves.append(FormMove(item.form_id, *about, reason=reason))
         start = SUBMITTED_STATE[action]
         move_forms(session, moves, start, FormState.ISSUED, now, "refused_whole")
+
+
+def _announce(
+    session: Session,
+    held: Sequence[Any],
+    refused: dict[int, tuple[Action, Refused]],
+    now: datetime,
+) -> None:
     by_message: dict[int, list[Any]] = defaultdict(list)
     for item in held:
         by_message[item.submission_id].append(item)
-    announce_refused(
-        session,
-        (
-            Refusal(
-                items[0].batch_id,
-                items[0].certificate,
-                refused[submission_id][0],
-                [
-                    RefusedForm(
-                        i.serial, refused[submission_id][1].code, refused[submission_id][1].text
-                    )
-                    for i in items
-                ],
-            )
-            for submission_id, items in by_message.items()
-        ),
-        now,
-    )
-    codes = sorted({o.code for _, o in refused.values()})
-    log.warning("submissions_refused", count=len(refused), codes=codes)
+    refusals = []
+    for submission_id, items in by_message.items():
+        action, outcome = refused[submission_id]
+        forms = [RefusedForm(i.serial, outcome.code, outcome.text) for i in items]
+        refusals.append(Refusal(items[0].batch_id, items[0].certificate, action, forms))
+    announce_refused(session, refusals, now)
 
 
 def move_forms_of(
@@ -196,6 +195,28 @@ def move_forms_of(
         there, here = FormState.RESERVED, SUBMITTED_STATE[action]
         start, target = (here, there) if back else (there, here)
         move_forms(session, moves, start, target, context.now(), cause)
+
+
+def begin_attempts(
+    session: Session,
+    kind: AttemptKind,
+    begun: Iterable[tuple[int, int, str | None]],
+    now: datetime,
+    lease: timedelta,
+) -> None:
+    """A row for each attempt before it is made: (submission id, attempt number, hash of the bytes)."""
+    rows = [
+        {
+            "submission_id": submission_id,
+            "kind": kind,
+            "number": number,
+            "payload_sha256": sha256 or "",
+            "started_at": now,
+            "deadline_at": now + lease,
+        }
+        for submission_id, number, sha256 in begun
+    ]
+    insert_rows(session, Attempt, rows)
 
 
 def finish_attempts(

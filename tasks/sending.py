@@ -13,7 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -34,7 +34,7 @@ from customs.gateway import (
 )
 from models.base import NO_KEY_UPDATE
 from models.batches import Batch
-from models.bulk import ids_table, insert_rows
+from models.bulk import ids_table
 from models.errors import DatabaseRestored
 from models.links import close_link, customs_link
 from models.progress import finish_batches
@@ -43,10 +43,11 @@ from models.states import (
     AttemptKind,
     SubmissionState,
 )
-from models.submissions import MAY_BE_DUE, Attempt, Submission
+from models.submissions import MAY_BE_DUE, Submission
 from tasks.app import app
 from tasks.attempts import (
     RETRY_FIRST,
+    begin_attempts,
     finish_attempts,
     move_forms_of,
     record_parked,
@@ -140,56 +141,12 @@ def _claim(context: Context, limit: int) -> list[_Claimed]:
             return []
         if _restored(session, context):
             return []
-        due = session.execute(
-            select(
-                Submission.id,
-                Submission.batch_id,
-                Submission.action,
-                Submission.certificate,
-                Submission.number,
-                Submission.payload,
-                Submission.payload_sha256,
-                Submission.send_count,
-            )
-            .join(Batch, Batch.id == Submission.batch_id)
-            .where(
-                MAY_BE_DUE,
-                Submission.state == SubmissionState.SIGNED,
-                Submission.next_attempt_at <= now,
-                Batch.expires_at > now,  # expired or cancelled: to be given back, not sent
-            )
-            .order_by(Submission.id)
-            .limit(limit)
-            .with_for_update(**NO_KEY_UPDATE, skip_locked=True, of=Submission)
-        ).all()
-        claimed = [
-            _Claimed(
-                r.id,
-                r.batch_id,
-                r.action,
-                r.certificate,
-                SignedMessage(r.number, r.payload, r.payload_sha256),
-                r.send_count + 1,
-            )
-            for r in due
-        ]
+        claimed = _due(session, now, limit)
         if not claimed:
             return []
-        insert_rows(
-            session,
-            Attempt,
-            [
-                {
-                    "submission_id": c.id,
-                    "kind": AttemptKind.SEND,
-                    "number": c.send_count,
-                    "payload_sha256": c.message.sha256,
-                    "started_at": now,
-                    "deadline_at": now + timedelta(seconds=context.settings.lease_seconds),
-                }
-                for c in claimed
-            ],
-        )
+        lease = timedelta(seconds=context.settings.lease_seconds)
+        begun = ((c.id, c.send_count, c.message.sha256) for c in claimed)
+        begin_attempts(session, AttemptKind.SEND, begun, now, lease)
         given = ids_table(session, [c.id for c in claimed])
         session.execute(
             update(Submission)
@@ -197,7 +154,7 @@ def _claim(context: Context, limit: int) -> list[_Claimed]:
             .values(
                 state=SubmissionState.SENDING,
                 send_count=Submission.send_count + 1,
-                lease_until=now + timedelta(seconds=context.settings.lease_seconds),
+                lease_until=now + lease,
             )
             .execution_options(synchronize_session=False)
         )
@@ -205,6 +162,43 @@ def _claim(context: Context, limit: int) -> list[_Claimed]:
         crash_point(Point.INTENT_BEFORE_COMMIT)
     crash_point(Point.INTENT_COMMITTED)
     return claimed
+
+
+def _due(session: Session, now: datetime, limit: int) -> list[_Claimed]:
+    """The next messages to send, locked; those that another sender has locked are left to it."""
+    rows = session.execute(
+        select(
+            Submission.id,
+            Submission.batch_id,
+            Submission.action,
+            Submission.certificate,
+            Submission.number,
+            Submission.payload,
+            Submission.payload_sha256,
+            Submission.send_count,
+        )
+        .join(Batch, Batch.id == Submission.batch_id)
+        .where(
+            MAY_BE_DUE,
+            Submission.state == SubmissionState.SIGNED,
+            Submission.next_attempt_at <= now,
+            Batch.expires_at > now,  # expired or cancelled: to be given back, not sent
+        )
+        .order_by(Submission.id)
+        .limit(limit)
+        .with_for_update(**NO_KEY_UPDATE, skip_locked=True, of=Submission)
+    ).all()
+    return [
+        _Claimed(
+            r.id,
+            r.batch_id,
+            r.action,
+            r.certificate,
+            SignedMessage(r.number, r.payload, r.payload_sha256),
+            r.send_count + 1,
+        )
+        for r in rows
+    ]
 
 
 def _note(context: Context, claimed: Sequence[_Claimed]) -> None:

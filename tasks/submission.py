@@ -100,7 +100,31 @@ def _prepare_certificates(
 ) -> int:
     if not certificates:
         return 0
-    found = session.execute(
+    found = _unprepared(session, batch_id, certificates)
+
+    def kind(r: Any) -> _Kind:
+        void = r.action is Action.VOID
+        code, text = (r.reason_code or "", r.reason_text or "") if void else ("", "")
+        return _Kind(r.certificate, r.action, r.owner, code, text)
+
+    messages: list[dict[str, Any]] = []
+    members: list[tuple[list[Any], str]] = []
+    for what, together in groupby(sorted(found, key=lambda r: (kind(r), r.serial)), key=kind):
+        for forms in chunks(together, MAX_SERIALS):
+            number = uuid.uuid4().hex.upper()
+            messages.append(_new_message(context, batch_id, what, forms[0], number, len(forms)))
+            members.append((forms, number))
+    insert_rows(session, Submission, messages)
+    _assign(session, members)
+    return len(messages)
+
+
+def _unprepared(session: Session, batch_id: int, certificates: Sequence[str]) -> Sequence[Any]:
+    """Held items of these certificates that no message has, with what a message says about them.
+
+    The certificates are all that there are between the first and the last.
+    """
+    return session.execute(
         select(
             Item.id,
             Item.serial,
@@ -127,19 +151,9 @@ def _prepare_certificates(
         )
     ).all()
 
-    def kind(r: Any) -> _Kind:
-        void = r.action is Action.VOID
-        code, text = (r.reason_code or "", r.reason_text or "") if void else ("", "")
-        return _Kind(r.certificate, r.action, r.owner, code, text)
 
-    messages: list[dict[str, Any]] = []
-    members: list[tuple[list[Any], str]] = []
-    for what, together in groupby(sorted(found, key=lambda r: (kind(r), r.serial)), key=kind):
-        for forms in chunks(together, MAX_SERIALS):
-            number = uuid.uuid4().hex.upper()
-            messages.append(_new_message(context, batch_id, what, forms[0], number, len(forms)))
-            members.append((forms, number))
-    insert_rows(session, Submission, messages)
+def _assign(session: Session, members: Sequence[tuple[list[Any], str]]) -> None:
+    """Each item to the message of that number, with its place in it."""
     numbers = rows_table(session, {"number": String()}, [(number,) for _, number in members])
     ids = dict(
         session.execute(
@@ -163,7 +177,6 @@ def _prepare_certificates(
         .values(submission_id=assigned.c.submission_id, g_no=assigned.c.g_no)
         .execution_options(synchronize_session=False)
     )
-    return len(messages)
 
 
 def _new_message(
