@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
 from cli.batches import print_batch, watch
-from cli.runtime import (
-    JSON_HELP,
-    err,
-    interactive,
-    opened,
-    out,
-    print_json_with_rows,
-    print_table,
-    printable,
-    tell,
+from cli.persons import said
+from cli.plans import Shown, show_plan, write_check
+from cli.runtime import JSON_HELP, interactive, opened, tell
+from cli.sheet_options import (
+    Action_,
+    Column,
+    Hidden,
+    IgnoreColumn,
+    SheetName,
+    Struck,
+    answers_from,
 )
-from models.batches import Batch
-from models.errors import BadArgument, Exit, FileUnreadable, NothingToSubmit, PlanMoved, RowsRefused
+from models.errors import (
+    BadArgument,
+    Exit,
+    FileUnreadable,
+    NeedsYes,
+    NothingToSubmit,
+    PlanMoved,
+    ReasonNeeded,
+    RowsRefused,
+)
 from models.language import t
-from models.outcomes import BatchCounts, RowResult, batch_counts, row_results
+from models.outcomes import BatchCounts
 from models.states import Action, PagesMode, RowStatus, StockSource, label
 from tasks import allocation, intake, planning
 from tasks.app import require_broker
@@ -34,11 +41,42 @@ PROBLEM_RATE: Final = 0.10
 """Share of problem rows above which valid rows alone are only submitted when asked: a sheet that is
 mostly wrong is probably the wrong sheet (features A-7)."""
 
-_SHOWN: Final = 50
-
 Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 Wait = Annotated[bool, typer.Option("--wait", help=t("等到全部有结果", "wait for the end"))]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help=t("不再询问", "do not ask"))]
+Yes = Annotated[
+    bool,
+    typer.Option(
+        "--yes",
+        "-y",
+        help=t("确认提交，不再询问(不回答表的问题)", "confirm, do not ask (answers no question)"),
+    ),
+]
+Again = Annotated[
+    bool,
+    typer.Option(
+        "--again",
+        help=t(
+            "再次提交同样内容；与 --reason 同用时，同一证书可再核销",
+            "the same again; with --reason also for a certificate under way",
+        ),
+    ),
+]
+Beyond = Annotated[
+    bool,
+    typer.Option(
+        "--beyond-pages",
+        help=t("允许超出证书页数(须 --reason)", "past the certificate's pages (needs --reason)"),
+    ),
+]
+Reason = Annotated[
+    str,
+    typer.Option(
+        "--reason", help=t("--again、--beyond-pages 的原因，记入经历", "why; kept in the history")
+    ),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help=t("只预检，不提交", "check only, submit nothing"))
+]
 Mode = Annotated[
     PagesMode,
     typer.Option(
@@ -64,13 +102,34 @@ def register(app: typer.Typer) -> None:
     app.command("void", help=t("作废一份证书的空白证单", "void forms of one certificate"))(void)
 
 
-def check(file: File, pages_mode: Mode = PagesMode.ADDITIONAL, json: Json = False) -> None:
+def check(
+    file: File,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help=t("把预检结果写成表格", "write the check as a sheet")),
+    ] = None,
+    sheet: SheetName = None,
+    column: Column = None,
+    ignore_column: IgnoreColumn = None,
+    action: Action_ = None,
+    hidden: Hidden = None,
+    struck: Struck = None,
+    again: Again = False,
+    beyond_pages: Beyond = False,
+    reason: Reason = "",
+    pages_mode: Mode = PagesMode.ADDITIONAL,
+    json: Json = False,
+) -> None:
     """Check a sheet and show what would be done."""
+    answers = answers_from(sheet, column, ignore_column, action, hidden, struck)
+    lift = _lift(again=again, beyond=beyond_pages, reason=reason)
     with opened() as context:
-        batch_id = intake.receive_sheet(context, read_file(file), file.name, pages_mode)
-        planning.check(context, batch_id)
-        counts = _show_plan(context, batch_id, file, json=json)
-    if counts.rows.get(RowStatus.PROBLEM):
+        batch_id = intake.receive_sheet(context, read_file(file), file.name, pages_mode, answers)
+        planning.check(context, batch_id, lift)
+        shown = show_plan(context, batch_id, file, json=json)
+        if output is not None:
+            write_check(context, batch_id, output)
+    if shown.questions or shown.counts.rows.get(RowStatus.PROBLEM):
         raise typer.Exit(Exit.PROBLEMS)
 
 
@@ -88,11 +147,17 @@ def submit(
         bool,
         typer.Option("--all-or-nothing", help=t("有一行有误就都不提交", "all rows or none")),
     ] = False,
-    again: Annotated[
-        bool,
-        typer.Option("--again", help=t("再次提交同样内容", "submit the same content again")),
-    ] = False,
+    sheet: SheetName = None,
+    column: Column = None,
+    ignore_column: IgnoreColumn = None,
+    action: Action_ = None,
+    hidden: Hidden = None,
+    struck: Struck = None,
+    again: Again = False,
+    beyond_pages: Beyond = False,
+    reason: Reason = "",
     pages_mode: Mode = PagesMode.ADDITIONAL,
+    dry_run: DryRun = False,
     wait: Wait = False,
     json: Json = False,
 ) -> None:
@@ -103,18 +168,25 @@ def submit(
             "use one of --only-valid, --all-or-nothing",
         )
         raise BadArgument(detail=text)
+    answers = answers_from(sheet, column, ignore_column, action, hidden, struck)
+    lift = _lift(again=again, beyond=beyond_pages, reason=reason)
     with opened() as context:
-        content = read_file(file)
+        batch_id = intake.receive_sheet(context, read_file(file), file.name, pages_mode, answers)
+        made = planning.check(context, batch_id, lift)
+        shown = show_plan(
+            context, batch_id, file, json=json if dry_run else (None if json else False)
+        )
+        if shown.questions:
+            raise allocation.questions_open(context, batch_id)
         if not again:
-            allocation.refuse_submitted_before(context, hashlib.sha256(content).hexdigest())
-        batch_id = intake.receive_sheet(context, content, file.name, pages_mode)
-        made = planning.check(context, batch_id)
+            allocation.refuse_submitted_before(context, batch_id)
         if plan is not None and plan != made:
             raise PlanMoved
-        counts = _show_plan(context, batch_id, file, json=None if json else False)
-        _stop_if_mostly_wrong(counts, explicit=only_valid or plan is not None)
-        said = allocation.Confirmation(plan, all_or_nothing, again)
-        _confirm_and_follow(context, batch_id, said, counts, yes=yes, wait=wait, json=json)
+        _stop_if_mostly_wrong(shown.counts, explicit=only_valid or plan is not None)
+        said_so = allocation.Confirmation(plan, all_or_nothing, again)
+        _confirm_and_follow(
+            context, batch_id, said_so, shown, yes=yes, wait=wait, json=json, dry_run=dry_run
+        )
 
 
 def verify(
@@ -131,7 +203,11 @@ def verify(
         typer.Option(help=t("库存来源：出口商或代录入企业", "whose stock")),
     ] = None,
     pages_mode: Mode = PagesMode.ADDITIONAL,
+    again: Again = False,
+    beyond_pages: Beyond = False,
+    reason: Reason = "",
     yes: Yes = False,
+    dry_run: DryRun = False,
     wait: Wait = False,
     json: Json = False,
 ) -> None:
@@ -145,7 +221,8 @@ def verify(
         cells["page_count"] = str(pages)
     if source is not None:
         cells["stock_source"] = source.value
-    _order(cells, pages_mode, yes=yes, wait=wait, json=json)
+    lift = _lift(again=again, beyond=beyond_pages, reason=reason)
+    _order(cells, pages_mode, lift, yes=yes, wait=wait, json=json, dry_run=dry_run)
 
 
 def void(
@@ -162,6 +239,7 @@ def void(
     ],
     text: Annotated[str, typer.Option(help=t("原因说明", "explanation"))] = "",
     yes: Yes = False,
+    dry_run: DryRun = False,
     wait: Wait = False,
     json: Json = False,
 ) -> None:
@@ -172,19 +250,39 @@ def void(
         "serial": serials,
         "reason": f"{reason} {text}".strip(),
     }
-    _order(cells, PagesMode.ADDITIONAL, yes=yes, wait=wait, json=json)
+    nothing = planning.NOTHING_LIFTED
+    _order(cells, PagesMode.ADDITIONAL, nothing, yes=yes, wait=wait, json=json, dry_run=dry_run)
 
 
 def _order(
-    cells: dict[str, str], pages_mode: PagesMode, *, yes: bool, wait: bool, json: bool
+    cells: dict[str, str],
+    pages_mode: PagesMode,
+    lift: planning.Lift,
+    *,
+    yes: bool,
+    wait: bool,
+    json: bool,
+    dry_run: bool,
 ) -> None:
     with opened() as context:
         name = " ".join(cells.values())
         batch_id = intake.receive_orders(context, name, [cells], pages_mode)
-        planning.check(context, batch_id)
-        counts = _show_plan(context, batch_id, None, json=None if json else False)
-        said = allocation.Confirmation(all_or_nothing=True)
-        _confirm_and_follow(context, batch_id, said, counts, yes=yes, wait=wait, json=json)
+        planning.check(context, batch_id, lift)
+        shown = show_plan(
+            context, batch_id, None, json=json if dry_run else (None if json else False)
+        )
+        said_so = allocation.Confirmation(all_or_nothing=True)
+        _confirm_and_follow(
+            context, batch_id, said_so, shown, yes=yes, wait=wait, json=json, dry_run=dry_run
+        )
+
+
+def _lift(*, again: bool, beyond: bool, reason: str) -> planning.Lift:
+    """What is lifted. Raises `ReasonNeeded` where that must be explained."""
+    if beyond and not reason:
+        raise ReasonNeeded
+    why = said(reason) if reason else None
+    return planning.Lift(why if again else None, why if beyond else None)
 
 
 def read_file(path: Path) -> bytes:
@@ -208,35 +306,36 @@ def _stop_if_mostly_wrong(counts: BatchCounts, *, explicit: bool) -> None:
 def _confirm_and_follow(
     context: Context,
     batch_id: int,
-    said: allocation.Confirmation,
-    counts: BatchCounts,
+    said_so: allocation.Confirmation,
+    shown: Shown,
     *,
     yes: bool,
     wait: bool,
     json: bool,
+    dry_run: bool,
 ) -> None:
+    counts = shown.counts
+    if dry_run:
+        raise typer.Exit(Exit.PROBLEMS if counts.rows.get(RowStatus.PROBLEM) else Exit.DONE)
     if not counts.rows.get(RowStatus.OK):
         if json:
             print_batch(context, batch_id, json=True)
             raise typer.Exit(Exit.PROBLEMS)
         raise NothingToSubmit
-    if interactive() and not yes:
-        question = t(
-            f"提交后不可撤销。提交 {counts.planned_forms} 张空白证单？",
-            f"This cannot be undone. Submit {counts.planned_forms} forms?",
-        )
-        if not typer.confirm(question, err=True):
+    if not yes and said_so.plan is None:
+        if not interactive():
+            raise NeedsYes(flags="--yes / --plan")
+        if not typer.confirm(shown.asking, err=True):
             tell(t("未提交", "nothing submitted"))
             raise typer.Exit(Exit.DONE)
-        with context.database.read() as session:  # the person said yes to what is shown
-            shown = session.get_one(Batch, batch_id).plan
-        said = allocation.Confirmation(shown, said.all_or_nothing, said.again)
+        # what the person said yes to is what was shown, whatever is in the tables by now
+        said_so = allocation.Confirmation(shown.plan, said_so.all_or_nothing, said_so.again)
     require_broker()
     try:
-        allocation.confirm(context, batch_id, said)
+        allocation.confirm(context, batch_id, said_so)
     except (NothingToSubmit, RowsRefused, PlanMoved):
         if not json:  # what is wrong now that was right a moment ago
-            _show_plan(context, batch_id, None, json=False)
+            show_plan(context, batch_id, None, json=False)
         raise
     tell(t(f"批次 {batch_id} 已提交处理", f"batch {batch_id} is queued"))
     if wait:
@@ -244,81 +343,3 @@ def _confirm_and_follow(
     refused = print_batch(context, batch_id, json=json)
     if refused:
         raise typer.Exit(Exit.PROBLEMS)
-
-
-# -- showing ------------------------------------------------------------------------------------
-
-
-def _show_plan(
-    context: Context, batch_id: int, file: Path | None, *, json: bool | None
-) -> BatchCounts:
-    """Show the plan as JSON or for a person; `json` None shows nothing. Gives the counts."""
-    with context.database.read() as session:
-        batch = session.get_one(Batch, batch_id)
-        counts = batch_counts(session, batch_id)
-        if json:
-            rows = (_plan_row(r) for r in row_results(session, batch))
-            print_json_with_rows(_plan_document(batch, counts, file), rows)
-        elif json is not None:
-            _print_plan(batch, counts, row_results(session, batch))
-    return counts
-
-
-def _plan_document(batch: Batch, counts: BatchCounts, file: Path | None) -> dict[str, Any]:
-    return {
-        "batch": batch.id,
-        "file": str(file) if file else batch.file_name,
-        "sha256": batch.sha256,
-        "sheet": batch.sheet,
-        "plan": batch.plan,
-        "counts": {
-            "rows": batch.row_count,
-            "ok": counts.rows.get(RowStatus.OK, 0),
-            "problem": counts.rows.get(RowStatus.PROBLEM, 0),
-            "skipped": counts.rows.get(RowStatus.SKIPPED, 0),
-            "blank": batch.blank_count,
-            "forms": counts.planned_forms,
-        },
-    }
-
-
-def _plan_row(row: RowResult) -> dict[str, Any]:
-    return {
-        "row": row.number,
-        "status": row.status.value,
-        "certificate": row.certificate,
-        "action": row.action.value if row.action else None,
-        "serials": list(row.serial_list),
-        "problems": [p.shown() for p in row.problems],
-    }
-
-
-def _print_plan(batch: Batch, counts: BatchCounts, rows: Iterator[RowResult]) -> None:
-    wrong = [
-        (row.number, p.cell, p.code, p.message, p.suggestion)
-        for row, _ in zip((r for r in rows if r.problems), range(_SHOWN), strict=False)
-        for p in row.problems
-    ]
-    problems = counts.rows.get(RowStatus.PROBLEM, 0)
-    console = out()
-    title = t("预检", "check")
-    console.print(f"{title}: {printable(batch.file_name)}  {printable(batch.sheet)}", markup=False)
-    console.print(
-        t(
-            f"共 {batch.row_count} 行：可提交 {counts.rows.get(RowStatus.OK, 0)}，有问题 {problems}，"
-            f"跳过 {counts.rows.get(RowStatus.SKIPPED, 0)}；涉及空白证单 {counts.planned_forms} 张",
-            f"{batch.row_count} rows: {counts.rows.get(RowStatus.OK, 0)} ok, {problems} problems, "
-            f"{counts.rows.get(RowStatus.SKIPPED, 0)} skipped; {counts.planned_forms} forms",
-        ),
-        markup=False,
-    )
-    console.print(t(f"方案号: {batch.plan}", f"plan: {batch.plan}"), markup=False)
-    if wrong:
-        titles = (
-            *(t("行", "row"), t("单元格", "cell"), t("代码", "code"), t("问题", "problem")),
-            t("建议", "suggestion"),
-        )
-        print_table(titles, wrong)
-    if problems > _SHOWN:
-        more = problems - _SHOWN
-        err().print(t(f"另有 {more} 行有问题，见 --json", f"{more} more rows: see --json"))

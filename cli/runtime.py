@@ -8,15 +8,18 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from config.log import set_up_logging
 from config.settings import Settings, load_settings
+from models.errors import BadArgument, Exit
 from models.language import t
 from tasks.app import configure
 from tasks.context import Context
@@ -79,13 +82,39 @@ def printable(text: str) -> str:
 
 
 def print_table(titles: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    """A plain table on stdout."""
+    """A plain table on stdout. Numbers and codes are never broken in two; sentences are."""
+    cells = [["" if cell is None else printable(str(cell)) for cell in row] for row in rows]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in titles:
-        table.add_column(title, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text("" if cell is None else printable(str(cell))) for cell in row))
+    for index, title in enumerate(titles):
+        whole = all(_is_code(row[index]) for row in cells)
+        table.add_column(title, overflow="fold", no_wrap=whole)
+    for row in cells:
+        table.add_row(*map(Text, row))
     out().print(table)
+
+
+_CODE_LENGTH = 34
+"""Characters of the longest thing that is not broken: a code of a problem, a range of serials."""
+
+
+def _is_code(text: str) -> bool:
+    return len(text) <= _CODE_LENGTH and text.isascii() and " " not in text
+
+
+def writable_sheet(path: Path) -> None:
+    """Raise `BadArgument` for a file that is no sheet by its name, or that is there already and nobody
+    wants overwritten: on a terminal that is asked, elsewhere the file is replaced.
+    """
+    if path.suffix.lower() not in {".xlsx", ".csv"}:
+        raise BadArgument(
+            detail=t(
+                f"{path}: 只能写出 .xlsx 或 .csv", f"{path}: only .xlsx or .csv can be written"
+            )
+        )
+    if path.exists() and interactive():
+        question = t(f"{path} 已存在，覆盖？", f"{path} exists; overwrite it?")
+        if not typer.confirm(question, err=True):
+            raise typer.Exit(Exit.DONE)
 
 
 def tell(text: str) -> None:

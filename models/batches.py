@@ -51,8 +51,11 @@ class Upload(Base):
 class Batch(Base):
     """One upload, or one order from the command line.
 
-    `confirmed_content` is the content hash of a confirmed upload, unique: the same content cannot
-    be confirmed twice unless the person says `--again` (then it is NULL).
+    A reading is content, sheet, answers and pages mode. `reading_key` stands for what was to be read, so
+    that the same is not read again; `order_key` for what was read: the plan's hash is made with it,
+    and `confirmed_content` is that of a confirmed batch, unique: the same cannot be confirmed twice
+    unless the person says `--again` (then it is NULL). `again_reason` and `beyond_reason` are what a
+    person said for ordering a certificate again, and for going past its pages.
     """
 
     __tablename__ = "batch"
@@ -71,6 +74,14 @@ class Batch(Base):
     expected_plan: Mapped[str | None] = mapped_column(String(16))
     all_or_nothing: Mapped[bool] = mapped_column(default=False)
     confirmed_content: Mapped[str | None] = mapped_column(String(64), unique=True)
+    reading_key: Mapped[str | None] = mapped_column(String(64))
+    order_key: Mapped[str | None] = mapped_column(String(64))
+    answers: Mapped[JsonDict] = mapped_column(Json, default=dict)
+    reading: Mapped[JsonDict] = mapped_column(Json, default=dict)
+    """How the file was read (`sheets.reading`): columns, other sheets, hidden rows, what was assumed."""
+    questions: Mapped[list[Any]] = mapped_column(Json, default=list)
+    again_reason: Mapped[str | None] = mapped_column(String(200))
+    beyond_reason: Mapped[str | None] = mapped_column(String(200))
     created_at: Mapped[When]
     checked_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
     confirmed_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
@@ -80,6 +91,7 @@ class Batch(Base):
 
     __table_args__ = (
         Index(None, "sha256"),
+        Index(None, "reading_key"),
         Index(
             "ix_batch_open",
             "state",
@@ -93,6 +105,19 @@ class Batch(Base):
             postgresql_where=text(f"{_ENDED} AND reported_at IS NULL"),
         ),
     )
+
+
+class RememberedLayout(Base):
+    """What persons said the columns of a layout mean: the same header row is not asked about again."""
+
+    __tablename__ = "layout"
+
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """SHA-256 of the header row as compared (`sheets.reading.layout_key`)."""
+    header: Mapped[str] = mapped_column(String(4000))
+    meanings: Mapped[JsonDict] = mapped_column(Json)
+    """Field by header as compared; "" for a column that is not used."""
+    used_at: Mapped[When]
 
 
 class BatchRow(Base):

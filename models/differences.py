@@ -40,6 +40,7 @@ class DifferenceClass(StrEnum):
     UNMATCHED_RECEIPT = "unmatched_receipt"
     PRINTED_NOT_VERIFIED = "printed_not_verified"
     UNACCOUNTED = "unaccounted"
+    MORE_THAN_PAGES = "more_than_pages"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,11 @@ TREATMENTS: Final[dict[DifferenceClass, Treatment]] = {
     DifferenceClass.PRINTED_NOT_VERIFIED: Treatment(
         Text("已签证未核销", "printed, not verified"),
         Text("备好按页数核销的批次(已预检、未确认)", "prepare a page-count batch, not confirmed"),
+        Text("制单员", "clerk"),
+    ),
+    DifferenceClass.MORE_THAN_PAGES: Treatment(
+        Text("超出证书页数", "more forms than pages"),
+        Text("由人核对，系统不作处理", "a person looks; nothing is done"),
         Text("制单员", "clerk"),
     ),
     DifferenceClass.UNACCOUNTED: Treatment(
@@ -169,6 +175,7 @@ OUTCOMES: Final[dict[str, Text]] = {
     "no_match": Text("仍不匹配", "still fits nothing"),
     "prepared": Text("已备好批次 {value}", "batch {value} is prepared"),
     "task": Text("已列为保管员待办", "a task for the custodian"),
+    "person": Text("须人工核对", "for a person to look at"),
     "away": Text("海关网关无法连接，稍后再试", "customs could not be reached, try again"),
 }
 """What came of a repair: a code, kept with a value (`added:10`), and its words."""

@@ -86,6 +86,26 @@ class NoHeaderRow(FileError):
     )
 
 
+class SheetNotFound(FileError):
+    code = "sheet_not_found"
+    exit = Exit.USAGE
+    text = Text(
+        "“{file}”里没有这个名称的工作表；有表头的工作表: {sheets}",
+        'there is no such sheet in "{file}"; sheets with a header row: {sheets}',
+    )
+
+
+class SheetHasQuestions(FileError):
+    """What a sheet says is not understood for certain; nothing of it is done before a person answers."""
+
+    code = "sheet_has_questions"
+    exit = Exit.PROBLEMS
+    text = Text(
+        "“{file}”里有 {count} 处需要先回答，未办理任何内容: {detail}",
+        '{count} questions about "{file}" must be answered first, nothing was done: {detail}',
+    )
+
+
 class FileSubmittedBefore(BlankformsError):
     code = "file_submitted_before"
     exit = Exit.PROBLEMS
@@ -177,6 +197,17 @@ class SecondPersonNeeded(BlankformsError):
     text = Text(
         "“{name}”已提出该处理，须由另一人复核(--approve --by 姓名)",
         "{name} proposed it; another person must approve it (--approve --by NAME)",
+    )
+
+
+class NeedsYes(BlankformsError):
+    """Nobody is there to be asked, and what is ordered cannot be undone."""
+
+    code = "needs_yes"
+    exit = Exit.USAGE
+    text = Text(
+        "该操作不可撤销，且当前不在终端上，无法询问；确定要执行请加 {flags}",
+        "this cannot be undone and nobody is at a terminal to be asked; add {flags} to do it",
     )
 
 

@@ -145,7 +145,7 @@ INVARIANTS: Final = (
         "10b",
         "a finished or cancelled batch holds nothing",
         "SELECT DISTINCT b.id FROM batch b JOIN item i ON i.batch_id = b.id AND i.state = 'held'"
-        " WHERE b.state IN ('finished', 'cancelled', 'received', 'checked', 'confirmed')",
+        " WHERE b.state IN ('finished', 'cancelled', 'received', 'asked', 'checked', 'confirmed')",
     ),
     Invariant(
         "10c",
@@ -161,6 +161,16 @@ INVARIANTS: Final = (
     ),
     Invariant(
         "13",
+        "no order of ours verifies forms past a certificate's known pages unless a person said so",
+        "SELECT c.number FROM certificate c JOIN item i ON i.certificate = c.number"
+        " AND i.action = 'verify' AND i.state IN ('held', 'decided')"
+        " JOIN batch b ON b.id = i.batch_id WHERE c.pages IS NOT NULL GROUP BY c.number"
+        " HAVING COUNT(*) > MIN(c.pages) AND MAX(CASE WHEN b.beyond_reason IS NULL"
+        " AND b.confirmed_at > c.pages_at THEN 1 ELSE 0 END) = 1"
+        " AND MAX(CASE WHEN b.beyond_reason IS NOT NULL THEN 1 ELSE 0 END) = 0",
+    ),
+    Invariant(
+        "15",
         "no form below a block's mark is free",
         "SELECT f.id FROM form f JOIN block b ON b.id = f.block_id WHERE f.state = 'issued'"
         " AND (b.lowest_free IS NULL OR f.serial < b.lowest_free)",

@@ -1,6 +1,6 @@
 """Certificate numbers, organisation codes and enterprise codes. Pure: standard library alone.
 
-Sources: DESIGN.md section 5; GB 32100 (USCC, mod 31), GB 11714 (organisation code, mod 11).
+Sources: DESIGN.md section 7; GB 32100 (USCC, mod 31), GB 11714 (organisation code, mod 11).
 """
 
 from __future__ import annotations
@@ -11,7 +11,24 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-_INVISIBLE: Final = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad"))
+
+class _Visible(dict[int, int | None]):
+    """For `str.translate`: nothing for marks that no person sees, each looked up once."""
+
+    def __missing__(self, point: int) -> int | None:
+        character = chr(point)
+        hidden = unicodedata.category(character) == "Cf" or character in _FILLERS_OF_WIDTH
+        found = self[point] = None if hidden else point
+        return found
+
+
+_FILLERS_OF_WIDTH: Final = frozenset("\u3164\u115f\u1160\uffa0") | {
+    chr(point) for point in range(0xFE00, 0xFE10)
+}
+"""Hangul fillers and variation selectors: not format characters by name, and as invisible."""
+
+_VISIBLE: Final = _Visible()
+_AS_TEXT: Final = re.compile(r'="([^"]*)"')
 _CERTIFICATE_SHAPE: Final = re.compile(r"([A-Z]{1,2})([0-9]{2})([0-9A-Z]{9})([0-9]{4})")
 _OLD_CERTIFICATE: Final = re.compile(r"[A-Z]{2,6}[0-9A-Z]*/[0-9]+")
 _USCC_CHARACTERS: Final = "0123456789ABCDEFGHJKLMNPQRTUWXY"
@@ -19,10 +36,18 @@ _ENTERPRISE: Final = re.compile(r"[0-9A-Z]{18}")
 
 
 def clean(text: str) -> str:
-    """Text as a person meant it: full-width characters, odd blanks and invisible marks undone."""
-    if text.isascii():  # nothing of that is ASCII; most cells are
-        return text.strip()
-    return unicodedata.normalize("NFKC", text.translate(_INVISIBLE)).strip()
+    """Text as a person meant it: full-width characters, odd blanks and invisible marks undone.
+
+    So is what forces a spreadsheet program to take a value as text: `="062001001"`, `'062001001`.
+    """
+    if text.isascii():  # nothing else of that is ASCII; most cells are
+        text = text.strip()
+    else:
+        text = unicodedata.normalize("NFKC", text.translate(_VISIBLE)).strip()
+    if text[:1] in {"=", "'"}:
+        forced = _AS_TEXT.fullmatch(text)
+        return forced[1].strip() if forced else text.removeprefix("'")
+    return text
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import func, select
@@ -30,7 +30,9 @@ from models.states import (
 )
 from models.stock import Form
 
-_UNCONFIRMED = (BatchState.RECEIVED, BatchState.UNREADABLE, BatchState.CHECKED)
+_UNCONFIRMED = (
+    *(BatchState.RECEIVED, BatchState.UNREADABLE, BatchState.ASKED, BatchState.CHECKED),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,15 @@ class RowResult:
     def serials(self) -> str:
         """The row's serials in short form."""
         return show_serials(self.serial_list)
+
+    @property
+    def used_serials(self) -> str:
+        """Those that were used: at customs, or decided there."""
+        pairs = zip(self.serial_list, self.form_states, strict=True)
+        return show_serials(s for s, state in pairs if state not in _UNUSED)
+
+
+_UNUSED = (FormState.ISSUED, FormState.RESERVED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +197,8 @@ class BatchCounts:
     forms: dict[FormState, int]
     refused_forms: int
     released_forms: int
+    actions: dict[Action, int] = field(default_factory=dict)
+    """Serials of right rows by what is to be done with them."""
 
     @property
     def planned_forms(self) -> int:
@@ -208,10 +221,12 @@ def batch_counts(session: Session, batch_id: int) -> BatchCounts:
         .group_by(Item.state, Item.action, Form.state)
     )
     forms: dict[FormState, int] = defaultdict(int)
+    actions: dict[Action, int] = defaultdict(int)
     refused = released = 0
     for state, action, form_state, count in found:
         facts = _ItemFacts("", action, state, form_state, None, None)
         forms[facts.shown_state] += count
+        actions[action] += count
         refused += count if state is ItemState.REFUSED else 0
         released += count if state is ItemState.RELEASED else 0
-    return BatchCounts(dict(rows), dict(forms), refused, released)
+    return BatchCounts(dict(rows), dict(forms), refused, released, dict(actions))

@@ -15,19 +15,18 @@ from sqlalchemy.orm import Session
 
 from models.batches import Batch, Item
 from models.bulk import CHUNK
-from models.differences import VERIFIED_THERE, DifferenceClass
+from models.certificate_use import ours_and_elsewhere, total
+from models.differences import DifferenceClass
 from models.plan import CERTIFICATE_APPROVED
-from models.reconciliation import Difference, PastUse, Repair
+from models.reconciliation import Difference
 from models.serials import NotSerials, as_ranges, serials_between
 from models.states import (
     AT_CUSTOMS,
-    Action,
     AttemptKind,
     BatchState,
     FormState,
     InboxState,
     ItemState,
-    RepairState,
 )
 from models.stock import Block, Certificate, Form, Stock
 from models.submissions import Attempt, InboxMessage, Submission
@@ -188,61 +187,28 @@ def pages_missing(
     are our forms, those that customs lists as used before us, and those done outside that are not
     adopted yet.
     """
-    ours = (
-        select(func.count())
-        .select_from(Form)
-        .outerjoin(Item, and_(Item.form_id == Form.id, Item.state == ItemState.HELD))
-        .where(
-            Form.certificate == Certificate.number,
-            or_(
-                Form.state.in_([FormState.VERIFIED, FormState.VERIFY_SUBMITTED]),
-                and_(Form.state == FormState.RESERVED, Item.action == Action.VERIFY),
-            ),
-        )
-        .correlate(Certificate)
-        .scalar_subquery()
-    )
-    past = (
-        select(func.count())
-        .where(PastUse.certificate == Certificate.number, PastUse.customs_state == VERIFIED_THERE)
-        .correlate(Certificate)
-        .scalar_subquery()
-    )
-    newest = select(func.max(Difference.run_id)).scalar_subquery()
-    outside = (
-        select(func.coalesce(func.sum(Difference.form_count), 0))
-        .outerjoin(Repair, Repair.difference_id == Difference.id)
-        .where(
-            Difference.run_id == newest,
-            Difference.kind == DifferenceClass.OUTSIDE,
-            Difference.customs_certificate == Certificate.number,
-            Difference.customs_state == VERIFIED_THERE,
-            func.coalesce(Repair.state, "") != RepairState.DONE.value,
-        )
-        .correlate(Certificate)
-        .scalar_subquery()
-    )
+    given = select(Certificate.number.label("certificate")).where(_recent(day)).subquery("recent")
+    use = ours_and_elsewhere(given)
     needs_a_blank = exists().where(
         Stock.form_type == Certificate.type,
         or_(Stock.owner == Certificate.exporter, Stock.owner == Certificate.agent),
     )
-    elsewhere = past + outside
     query = (
         select(
             Certificate.number,
             Certificate.type,
             Certificate.agent,
             Certificate.pages,
-            ours,
-            elsewhere,
+            func.coalesce(use.c.ours, 0),
+            func.coalesce(use.c.elsewhere, 0),
             Certificate.approved_on,
         )
+        .outerjoin(use, use.c.certificate == Certificate.number)
         .where(
             Certificate.status == CERTIFICATE_APPROVED,
-            Certificate.pages.is_not(None),
-            Certificate.approved_on.between(day - LOOK_BACK, day - PRINTED_AFTER),
+            _recent(day),
             needs_a_blank,
-            ours + elsewhere < Certificate.pages,
+            total(use) < Certificate.pages,
         )
         .order_by(Certificate.approved_on, Certificate.number)
     )
@@ -251,7 +217,37 @@ def pages_missing(
     for number, kind, agent, pages, own, other, approved_on in session.execute(
         query.execution_options(yield_per=CHUNK)
     ):
-        yield PagesMissing(number, kind, agent, pages, own, int(other), approved_on)
+        yield PagesMissing(number, kind, agent, pages, int(own), int(other), approved_on)
+
+
+def _recent(day: date) -> Any:
+    return and_(
+        Certificate.pages.is_not(None),
+        Certificate.approved_on.between(day - LOOK_BACK, day - PRINTED_AFTER),
+    )
+
+
+def more_than_pages(session: Session) -> Iterator[Values]:
+    """`more_than_pages`: certificates with more verified forms than pages, whoever verified them."""
+    given = select(Certificate.number.label("certificate")).where(Certificate.pages.is_not(None))
+    use = ours_and_elsewhere(given.subquery("known"))
+    for row in session.execute(
+        select(Certificate, total(use).label("forms"))
+        .join(use, use.c.certificate == Certificate.number)
+        .where(total(use) > Certificate.pages)
+        .order_by(Certificate.number)
+        .execution_options(yield_per=CHUNK)
+    ):
+        certificate = row.Certificate
+        yield {
+            "kind": DifferenceClass.MORE_THAN_PAGES,
+            "owner": certificate.agent,
+            "form_type": certificate.type,
+            "form_count": int(row.forms) - certificate.pages,
+            "certificate": certificate.number,
+            "detail": f"{int(row.forms)}/{certificate.pages}",
+            "issued_on": certificate.approved_on,
+        }
 
 
 def printed_not_verified(session: Session, day: date) -> Iterator[Values]:

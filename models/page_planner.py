@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import (
-    Integer,
-    String,
-    and_,
-    case,
-    delete,
-    func,
-    or_,
-    select,
-)
+from sqlalchemy import Integer, String, case, delete, func, select
 from sqlalchemy.orm import Session
 
 from models.batches import Batch, BatchRow, Item
@@ -38,15 +29,19 @@ from models.states import (
 from models.stock import Block, Certificate, Form, Stock
 
 
-def _stock_owner() -> Any:
+def stock_owner() -> Any:
+    """Whose stock a row's count draws from, as SQL."""
     return case(
         (BatchRow.stock_source == StockSource.EXPORTER, Certificate.exporter),
         else_=Certificate.agent,
     )
 
 
-def plan_pages(session: Session, batch: Batch) -> None:
-    """Give every page count its serials, stock by stock, lowest first."""
+def plan_pages(session: Session, batch: Batch, wanted: Mapping[int, int]) -> None:
+    """Give every page count its serials, stock by stock, lowest first.
+
+    `wanted`: rows that get another number of forms than they say (a top-up).
+    """
     page_rows = (
         select(BatchRow.number)
         .join(Certificate, Certificate.number == BatchRow.certificate)
@@ -57,14 +52,14 @@ def plan_pages(session: Session, batch: Batch) -> None:
         )
     )
     stocks = session.execute(
-        page_rows.with_only_columns(_stock_owner().label("owner"), Certificate.type)
+        page_rows.with_only_columns(stock_owner().label("owner"), Certificate.type)
         .distinct()
         .order_by("owner", Certificate.type)
     ).all()
     short: dict[str, Taking] = {}
     for owner, form_type in stocks:
-        of_stock = page_rows.where(_stock_owner() == owner, Certificate.type == form_type)
-        demands = _page_demands(session, batch, of_stock)
+        of_stock = page_rows.where(stock_owner() == owner, Certificate.type == form_type)
+        demands = _page_demands(session, batch, of_stock, wanted)
         repeated = (
             of_stock.with_only_columns(BatchRow.certificate, func.sum(BatchRow.page_count))
             .where(BatchRow.pages_mode == PagesMode.ADDITIONAL)
@@ -104,7 +99,7 @@ def _refuse_rest_of(session: Session, batch: Batch, short: dict[str, Taking]) ->
                 .execution_options(synchronize_session=False)
             )
             add_problems(
-                session, batch, [(r.number, _stock_short(short[r.certificate])) for r in rows]
+                session, batch, [(r.number, [_stock_short(short[r.certificate])]) for r in rows]
             )
 
 
@@ -113,77 +108,27 @@ def _stock_short(taking: Taking) -> Problem:
     return Problem("stock_short", "page_count", values=values)
 
 
-def _page_demands(session: Session, batch: Batch, of_stock: Any) -> Iterator[PageDemand]:
-    """The page counts of one stock in row order; a top-up counts what the certificate has."""
+def _page_demands(
+    session: Session, batch: Batch, of_stock: Any, wanted: Mapping[int, int]
+) -> Iterator[PageDemand]:
+    """The page counts of one stock in row order."""
     last = 0
-    added: dict[str, int] = {}
-    while True:
-        rows = session.execute(
-            of_stock.with_only_columns(
-                BatchRow.number, BatchRow.certificate, BatchRow.page_count, BatchRow.pages_mode
-            )
-            .where(BatchRow.number > last)
-            .order_by(BatchRow.number)
-            .limit(CHUNK)
-        ).all()
-        if not rows:
-            return
+    while rows := session.execute(
+        of_stock.with_only_columns(BatchRow.number, BatchRow.certificate, BatchRow.page_count)
+        .where(BatchRow.number > last)
+        .order_by(BatchRow.number)
+        .limit(CHUNK)
+    ).all():
         last = rows[-1].number
-        topped = {r.certificate for r in rows if r.pages_mode is PagesMode.TOP_UP} - added.keys()
-        for certificate in topped:
-            added[certificate] = 0
-        for certificate, count in _verify_counts(session, batch.id, topped):
-            added[certificate] += count
         done: list[int] = []
         for row in rows:
-            wanted = row.page_count
-            if row.pages_mode is PagesMode.TOP_UP:
-                wanted = max(0, wanted - added[row.certificate])
-                added[row.certificate] += wanted
-            if wanted:
-                yield PageDemand(row.number, row.certificate, wanted)
+            forms = wanted.get(row.number, row.page_count)
+            if forms:
+                yield PageDemand(row.number, row.certificate, forms)
             else:
                 done.append(row.number)
         nothing = Problem("nothing_to_do", "page_count")
-        add_problems(session, batch, [(number, nothing) for number in done])
-
-
-def _verify_counts(
-    session: Session, batch_id: int, certificates: set[str]
-) -> Iterator[tuple[str, int]]:
-    """Forms that a certificate has for verification: done, under way, or named in this file."""
-    if not certificates:
-        return
-    given = rows_table(session, {"certificate": String()}, [(c,) for c in sorted(certificates)])
-    used = (
-        select(given.c.certificate, func.count())
-        .join(Form, Form.certificate == given.c.certificate)
-        .outerjoin(Item, and_(Item.form_id == Form.id, Item.state == ItemState.HELD))
-        .where(
-            or_(
-                Form.state.in_([FormState.VERIFIED, FormState.VERIFY_SUBMITTED]),
-                and_(Form.state == FormState.RESERVED, Item.action == Action.VERIFY),
-            )
-        )
-        .group_by(given.c.certificate)
-    )
-    named = (
-        select(Item.certificate, func.count())
-        .join(given, given.c.certificate == Item.certificate)
-        .join(
-            BatchRow,
-            and_(BatchRow.batch_id == Item.batch_id, BatchRow.number == Item.row_number),
-        )
-        .where(
-            Item.batch_id == batch_id,
-            Item.named,
-            Item.action == Action.VERIFY,
-            BatchRow.status == RowStatus.OK,
-        )
-        .group_by(Item.certificate)
-    )
-    for query in (used, named):
-        yield from session.execute(query).all()
+        add_problems(session, batch, [(number, [nothing]) for number in done])
 
 
 def _available_forms(
@@ -240,5 +185,5 @@ def _store_takings(session: Session, batch: Batch, takings: Sequence[Taking]) ->
     ]
     if items:
         insert_rows(session, Item, items)
-    short = [(t.demand.row_number, _stock_short(t)) for t in takings if not t.forms]
+    short = [(t.demand.row_number, [_stock_short(t)]) for t in takings if not t.forms]
     add_problems(session, batch, short)

@@ -13,7 +13,7 @@ from typing import Final
 
 from models.problems import Problem
 from models.serials import show_serials
-from models.states import Action, FormState, StockSource
+from models.states import Action, FormState, PagesMode, StockSource
 
 CERTIFICATE_APPROVED: Final = "approved"
 
@@ -150,6 +150,103 @@ def duplicate_problems(row: RowFacts, mentions: Iterable[OtherMention]) -> list[
         Problem("duplicate_in_file", "serial", values={"serials": show_serials(s), "row": other})
         for other, s in sorted(first.items())
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyDemand:
+    """Forms that one row wants verified for its certificate, named or counted."""
+
+    row_number: int
+    named: int
+    counted: int | None
+    mode: PagesMode
+    owner: str
+    """Whose stock a count draws from."""
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class LiveOrder:
+    """Forms reserved, under way or at customs for the certificate by another batch."""
+
+    batch: int
+    row_number: int
+    counted: bool
+    owner: str
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lifted:
+    """What a person lifted for the batch, with a reason: `--again`, `--beyond-pages`."""
+
+    again: bool = False
+    beyond: bool = False
+
+
+def page_problems(
+    certificate: str,
+    pages: int | None,
+    had: int,
+    demands: Iterable[VerifyDemand],
+    live: Sequence[LiveOrder],
+    lifted: Lifted,
+) -> tuple[dict[int, list[Problem]], dict[int, int]]:
+    """What is wrong with the counts of one certificate, and how many forms each counted row gets.
+
+    `had`: forms verified for it before. Rows come in the order of the sheet, all of them right so far.
+    A row that would take the certificate past its pages (when known), and the same order by count
+    twice, here or in another batch, are problems (DESIGN.md section 4; invariant 13). With pages
+    unknown, serials and a count for the same certificate may be the same forms: then too.
+    """
+    problems: dict[int, list[Problem]] = {}
+    wanted: dict[int, int] = {}
+    total = had
+    before: list[LiveOrder] = [*live]
+    for row in demands:
+        forms = row.named if row.counted is None else row.counted
+        if row.counted is not None and row.mode is PagesMode.TOP_UP:
+            forms = max(0, row.counted - total)
+            past = pages is not None and row.counted > pages
+        else:
+            past = pages is not None and total + forms > pages
+        found: list[Problem] = []
+        twin = _twin(row, before, pages)
+        if twin is not None and not lifted.again:
+            key = "duplicate_order_elsewhere" if twin.batch else "duplicate_order"
+            place = {"certificate": certificate, "batch": twin.batch, "row": twin.row_number}
+            found.append(Problem(key, _where(row), values=place))
+        if past and not lifted.beyond:
+            values = {"certificate": certificate, "pages": pages, "had": total, "wanted": forms}
+            found.append(Problem("pages_exceeded", _where(row), values=values))
+        if found:
+            problems[row.row_number] = found
+            continue
+        total += forms
+        wanted[row.row_number] = forms
+        before.append(
+            LiveOrder(0, row.row_number, row.counted is not None, row.owner, row.reference)
+        )
+    return problems, wanted
+
+
+def _where(row: VerifyDemand) -> str:
+    return "serial" if row.counted is None else "page_count"
+
+
+def _twin(row: VerifyDemand, before: Sequence[LiveOrder], pages: int | None) -> LiveOrder | None:
+    """An order that this one may only repeat; never for a top-up, which counts what is there."""
+    if row.mode is PagesMode.TOP_UP:
+        return None
+    counted = row.counted is not None
+    for other in before:
+        if other.reference != row.reference:
+            continue
+        if counted and other.counted and other.owner == row.owner:
+            return other
+        if counted != other.counted and pages is None:
+            return other
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import (
@@ -32,6 +33,7 @@ from sqlalchemy.orm import Session
 from models.base import Serial
 from models.batches import Batch, BatchRow, Item
 from models.bulk import CHUNK, chunks, rows_table
+from models.page_limits import check_pages
 from models.page_planner import plan_pages
 from models.plan import (
     CERTIFICATE_APPROVED,
@@ -60,8 +62,8 @@ def make_plan(session: Session, batch: Batch) -> str:
     _link_named_forms(session, batch.id)
     for numbers in chunks(_suspects(session, batch.id)):
         _check_rows(session, batch, _rows(session, batch.id, numbers))
-    plan_pages(session, batch)
-    return plan_hash(_plan_lines(session, batch.id))
+    plan_pages(session, batch, check_pages(session, batch))
+    return plan_hash(chain([batch.order_key or ""], _plan_lines(session, batch.id)))
 
 
 @dataclass(frozen=True, slots=True)

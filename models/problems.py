@@ -56,6 +56,59 @@ PROBLEM_TEXTS: Final[dict[str, Text]] = {
         "“{value}”位数不足，可能丢失了开头的零",
         '"{value}" is too short; it may have lost a leading zero',
     ),
+    "serial_shortened": Text(
+        "“{value}”位数太少，不是流水号；若是公式或自定义格式的结果，请改为文本后重新填写完整的流水号",
+        '"{value}" is too short for a serial; if a formula or a number format made it, write the whole '
+        "serial as text",
+    ),
+    "serial_ambiguous": Text(
+        "“{value}”可能是流水号的尾数，也可能是张数；请写全流水号，或写成 起号-止号",
+        '"{value}" may be the end of a serial or a count; write the serials whole, or first-last',
+    ),
+    "serial_outside_columns": Text(
+        "单元格 {cell} 不在任何有标题的列中，却写着库存中的流水号“{value}”；请移到流水号列或删除",
+        'cell {cell} is under no header and holds the serial "{value}"; move it to the serials or delete it',
+    ),
+    "action_outside_columns": Text(
+        "单元格 {cell} 不在任何有标题的列中，却写着“{value}”；请移到操作列或删除",
+        'cell {cell} is under no header and says "{value}"; move it to the action column or delete it',
+    ),
+    "struck_text": Text(
+        "单元格 {cell} 有一部分加了删除线；请只留下要办理的内容",
+        "part of cell {cell} is struck out; leave only what is meant",
+    ),
+    "range_incomplete": Text(
+        "“{value}”不是完整的号段，请写明起号和止号",
+        '"{value}" is no whole range; write first and last',
+    ),
+    "count_merged": Text(
+        "页数是合并单元格，却跨了不同的证书；请为每个证书单独填写页数",
+        "the page count is one merged cell over several certificates; write it for each",
+    ),
+    "header_changed": Text(
+        "该行之前出现了另一种表头，列的含义可能不同；请分成两个表",
+        "a different header row stands above this row; make two sheets of it",
+    ),
+    "action_twice": Text(
+        "核销与作废都打了勾，请只留一个", "both verify and void are ticked; leave one"
+    ),
+    "question_open": Text(
+        "该行要等表的问题回答后才能办理({question})",
+        "this row waits for the answer to a question about the sheet ({question})",
+    ),
+    "pages_exceeded": Text(
+        "证书 {certificate} 共 {pages} 页，已用 {had} 张，再核销 {wanted} 张将超出",
+        "certificate {certificate} has {pages} pages and {had} forms already; {wanted} more are too many",
+    ),
+    "duplicate_order": Text(
+        "证书 {certificate} 同样的核销已在第 {row} 行；确需再核销请加 --again --reason 说明",
+        "certificate {certificate} is ordered the same way in row {row}; --again --reason to order again",
+    ),
+    "duplicate_order_elsewhere": Text(
+        "证书 {certificate} 同样的核销已在批次 {batch} 第 {row} 行办理中；确需再核销请加 --again --reason 说明",
+        "certificate {certificate} is under way the same way in batch {batch}, row {row}; "
+        "--again --reason to order again",
+    ),
     "range_reversed": Text("号段“{value}”首尾颠倒", 'range "{value}" is reversed'),
     "range_too_long": Text(
         "号段“{value}”超过 {limit} 张，疑为笔误",
@@ -129,6 +182,18 @@ PROBLEM_TEXTS: Final[dict[str, Text]] = {
         "份数 {said} 与号段不符(号段为 {count} 份)",
         "the count {said} disagrees with the range, which has {count} forms",
     ),
+    "stock_of_another_known": Text(
+        "流水号 {serials} 中有 {count} 张已登记在 {owner} 名下",
+        "{count} of the serials {serials} are in the stock of {owner} already",
+    ),
+    "cell_unreadable": Text(
+        "单元格是错误值或没有结果的公式({value})",
+        "the cell holds an error or a formula without result ({value})",
+    ),
+    "certificate_twice": Text(
+        "证书 {value} 在表中出现两次，内容不同",
+        "certificate {value} is there twice, with other data",
+    ),
     "date_invalid": Text(
         "“{value}”不是日期，请写成 2022-04-01", '"{value}" is no date; write it as 2022-04-01'
     ),
@@ -154,9 +219,38 @@ CODES_OF_VARIANTS: Final = {
     "certificate_missing": "certificate_malformed",
     "pages_done_before": "page_count_invalid",
     "stock_source_unknown": "stock_source_not_allowed",
+    "serial_shortened": "serial_leading_zero",
+    "range_incomplete": "serial_malformed",
+    "duplicate_order_elsewhere": "duplicate_order",
+    "action_twice": "action_ambiguous",
 }
 """Texts that say a code more precisely; the stable code is the one on the right."""
 
+
+KINDS: Final[dict[str, Text]] = {
+    "certificate": Text("证书", "certificate"),
+    "serial": Text("流水号", "serial"),
+    "range": Text("号段", "range"),
+    "page": Text("页数", "pages"),
+    "pages": Text("页数", "pages"),
+    "serials": Text("流水号与页数", "serials and pages"),
+    "nothing": Text("没有内容", "nothing to do"),
+    "action": Text("操作", "action"),
+    "duplicate": Text("重复", "duplicate"),
+    "stock": Text("库存", "stock"),
+    "type": Text("证单类型", "form type"),
+    "reason": Text("作废原因", "void reason"),
+    "cell": Text("单元格", "cell"),
+    "formula": Text("单元格", "cell"),
+    "struck": Text("单元格", "cell"),
+    "count": Text("页数", "pages"),
+    "header": Text("表头", "header"),
+    "question": Text("待回答", "question"),
+    "refused": Text("海关退回", "refused by customs"),
+    "cancelled": Text("已取消", "cancelled"),
+    "reservation": Text("预占过期", "reservation expired"),
+}
+"""What a problem is about, by the first word of its code: for people who do not read codes."""
 
 _WORDS: Final[dict[tuple[str, Any], Text]] = {
     **{("state", state.value): text_of(state) for state in FormState},
@@ -180,6 +274,11 @@ class Problem:
     def code(self) -> str:
         """The stable, language-neutral code."""
         return CODES_OF_VARIANTS.get(self.text_key, self.text_key)
+
+    @property
+    def kind(self) -> str:
+        """What it is about, in the current language."""
+        return str(KINDS[self.code.partition("_")[0]])
 
     @property
     def message(self) -> str:

@@ -48,13 +48,15 @@ def store_rows(
     )
 
 
-def add_problems(session: Session, batch: Batch, found: Sequence[tuple[int, Problem]]) -> None:
-    """Rows that were right until their page count was looked at."""
+def add_problems(
+    session: Session, batch: Batch, found: Sequence[tuple[int, Sequence[Problem]]]
+) -> None:
+    """Rows that were right until their counts were looked at."""
     store_rows(
         session,
         batch.id,
         [
-            (number, RowStatus.PROBLEM, [p.stored() for p in placed(batch, number, [problem])])
-            for number, problem in found
+            (number, RowStatus.PROBLEM, [p.stored() for p in placed(batch, number, problems)])
+            for number, problems in found
         ],
     )

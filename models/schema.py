@@ -13,7 +13,7 @@ from models.errors import DatabaseUnreachable
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD: Final = "0003"
+HEAD: Final = "0004"
 """Newest migration; a test compares it with `migrations/versions/`."""
 
 SCHEMA_LOCK: Final = 4270202201

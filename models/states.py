@@ -75,6 +75,8 @@ class BatchState(StrEnum):
 
     RECEIVED = "received"
     UNREADABLE = "unreadable"
+    ASKED = "asked"
+    """Checked, and it has questions that a person must answer before it can be confirmed."""
     CHECKED = "checked"
     CONFIRMED = "confirmed"
     WORKING = "working"
@@ -252,6 +254,7 @@ LABELS: Final[dict[type[StrEnum], dict[StrEnum, Text]]] = {
     BatchState: {
         BatchState.RECEIVED: Text("已接收", "received"),
         BatchState.UNREADABLE: Text("无法读取", "unreadable"),
+        BatchState.ASKED: Text("待回答", "asked"),
         BatchState.CHECKED: Text("已预检", "checked"),
         BatchState.CONFIRMED: Text("已确认", "confirmed"),
         BatchState.WORKING: Text("处理中", "working"),

@@ -22,6 +22,8 @@ class Certificate(Base):
     agent: Mapped[str] = mapped_column(String(18))
     approved_on: Mapped[date | None]
     pages: Mapped[int | None]
+    pages_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    """Since when the pages are known to be so many: orders before that could not know."""
     status: Mapped[Code]
     updated_at: Mapped[When]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from models.base import Base
-from models.batches import Batch, BatchRow, Item, Upload
+from models.batches import Batch, BatchRow, Item, RememberedLayout, Upload
 from models.notifications import Delivery, Endpoint, Notification
 from models.reconciliation import Difference, PastUse, Repair, Run
 from models.stock import Block, Certificate, Discrepancy, Form, FormEvent, Stock
@@ -30,6 +30,7 @@ __all__ = [
     "Notification",
     "PastUse",
     "ReceiptLine",
+    "RememberedLayout",
     "Repair",
     "Run",
     "Stock",

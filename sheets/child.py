@@ -1,60 +1,36 @@
-"""The sandbox: reads one untrusted sheet from stdin and prints its rows as JSON lines.
+"""The sandbox: reads one untrusted file from stdin and prints its rows as JSON lines.
 
-Runs as `python -I -m sheets.child KIND [PAGES_MODE]`, a process of its own, because a 1.8 KB file can abort or
+Runs as `python -I -m sheets.child KIND`, a process of its own, because a 1.8 KB file can abort or
 fill the reading library (stack.md section 4). Limits are set before the first byte is looked at.
 
-Lines on stdout: one `{"sheet", "header_row", "header", "columns"}`, then lists of
-`[row number, cells]`, then `{"end", "blank"}`; or one `{"error", "detail"}`. A cell is text, a
-number, or `{"date"}`, `{"error"}`, `{"formula"}`. With a pages mode the rows are orders, read to the
-end here (`RowDraft.packed`): that is bounded with the rest, and goes on while the caller writes.
+stdin: one line of JSON (`Asked.stored`), then the file. Lines on stdout: one `{"sheet", "header_row",
+"header", "columns"}`, then lists of rows, then `{"end", "blank", "reading", "questions"}`; or one
+`{"error", "detail"}`. With a pages mode the rows are orders, read to the end here
+(`RowDraft.packed`): that is bounded with the rest, and goes on while the caller writes.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import resource
 import sys
-import zipfile
-from collections.abc import Iterable, Iterator
-from datetime import date, datetime, time
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from models.states import PagesMode
-from sheets.headers import KINDS, RepeatedColumn, SheetKind, find_columns
-from sheets.orders import OrderReader
+from sheets.headers import KINDS, SheetKind, find_columns
+from sheets.reading import Asked, load_asked, order_lines, plain_lines
+from sheets.rows import Refused, Sheet
 
 MEMORY_BYTES: Final = 3 * 1024**3
 """Address space: a full sheet of 1,048,575 rows needs about 1 GB."""
 CPU_SECONDS: Final = 300
-ZIP_PARTS: Final = 2000
-ZIP_BYTES: Final = 1024**3
-ZIP_RATIO: Final = 150
-"""Unpacked to packed, for parts over 1 MB: honest sheets are at 7-20."""
-ZIP_RATIO_FROM: Final = 1024**2
-PROLOGUE: Final = 4096
-"""Bytes at the beginning of a part in which a DTD would be."""
-LINE_LENGTH: Final = 1024**2
-"""Characters of a line of text: 256 cells of 4,000."""
-COLUMNS: Final = 256
-HEADER_WITHIN: Final = 50
-"""Rows in which the header row is looked for."""
-LINES_TOGETHER: Final = 500
+HTML_WITHIN: Final = 1024
+"""Bytes in which a web page says that it is one."""
 
 OLE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 ENCRYPTED_PACKAGE: Final = "EncryptedPackage".encode("utf-16-le")
-
-Rows = Iterable[tuple[int, list[Any]]]
-
-
-class Refused(Exception):
-    """The file is not read; `code` is the file's error code."""
-
-    def __init__(self, code: str, detail: str = "") -> None:
-        super().__init__(code, detail)
-        self.code = code
-        self.detail = detail
+_RAW_BIFF: Final = (b"\x09\x00\x04\x00", b"\x09\x02\x06\x00", b"\x09\x04\x06\x00", b"\x09\x08")
+_WEB_PAGE: Final = (b"<html", b"<table", b"<!doctype html", b"<meta", b"<head")
 
 
 def main() -> None:
@@ -63,250 +39,73 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     kind = KINDS[sys.argv[1]]
-    mode = PagesMode(sys.argv[2]) if sys.argv[2:] else None
+    asked = load_asked(json.loads(sys.stdin.buffer.readline() or "{}"))
     content = sys.stdin.buffer.read()
     try:
-        for line in lines(kind, content, mode):
+        for line in lines(kind, content, asked):
             print(json.dumps(line, ensure_ascii=False, separators=(",", ":")))
     except Refused as refused:
         print(json.dumps({"error": refused.code, "detail": refused.detail}))
     except (MemoryError, RecursionError):
         print(json.dumps({"error": "file_too_large", "detail": "memory"}))
-    except Exception as error:  # noqa: BLE001 - any failure of the libraries is the file's fault here
-        detail = f"文件已损坏 / damaged ({type(error).__name__})"
-        print(json.dumps({"error": "file_unreadable", "detail": detail}))
+    except Exception:  # noqa: BLE001 - any failure of the libraries is the file's fault here
+        print(json.dumps({"error": "file_unreadable", "detail": "文件已损坏 / damaged"}))
 
 
-def lines(kind: SheetKind, content: bytes, mode: PagesMode | None = None) -> Iterator[Any]:
+def lines(kind: SheetKind, content: bytes, asked: Asked) -> Iterator[Any]:
     """The output for a file, as values. Raises `Refused`."""
-    for name, rows in sheets_of(content):
-        iterator = iter(rows)
-        for number, cells in iterator:
-            if number > HEADER_WITHIN:
-                break
-            try:
-                columns = find_columns(kind, cells)
-            except RepeatedColumn as error:
-                detail = f"重复的列 / repeated column: {error.args[0]}"
-                raise Refused("file_unreadable", detail) from None
-            if columns is None:
-                continue
-            if len(cells) > COLUMNS:
-                raise Refused("file_too_large", f"{len(cells)} > {COLUMNS} columns")
-            header = ["" if c is None else str(c) for c in cells]
-            yield {"sheet": name, "header_row": number, "header": header, "columns": columns}
-            reader = OrderReader(header, columns, mode) if mode else None
-            yield from _data_lines(iterator, reader)
-            return
-    raise Refused("no_header_row", kind.wanted)
+    sheets = sheets_of(content, kind)
+    yield from order_lines(sheets, asked) if asked.mode else plain_lines(kind, sheets, asked)
 
 
-def _data_lines(rows: Iterator[tuple[int, list[Any]]], reader: OrderReader | None) -> Iterator[Any]:
-    together: list[Any] = []
-    blank = 0
-    for number, cells in rows:
-        if all(c is None or c == "" or (isinstance(c, str) and not c.strip()) for c in cells):
-            blank += 1
-            continue
-        together.append(reader.read(number, cells).packed() if reader else [number, cells])
-        if len(together) == LINES_TOGETHER:
-            yield together
-            together = []
-    if together:
-        yield together
-    yield {"end": True, "blank": blank}
-
-
-def sheets_of(content: bytes) -> Iterator[tuple[str, Rows]]:
-    """Each sheet of the file, visible ones first, by what the bytes are, not by the name."""
+def sheets_of(content: bytes, kind: SheetKind) -> Iterator[Sheet]:
+    """Each sheet of the file in its order, by what the bytes are, not by the name."""
     if content.startswith(b"PK\x03\x04"):
-        yield from _xlsx(content)
-    elif content.startswith(OLE):
-        if ENCRYPTED_PACKAGE in content:
-            raise Refused("file_encrypted")
-        yield from _xls(content)
-    else:
-        yield "", _text_rows(content)
+        from sheets.xlsx import xlsx_sheets
 
-
-# -- xlsx ---------------------------------------------------------------------------------------
-
-
-def _xlsx(content: bytes) -> Iterator[tuple[str, Rows]]:
-    from python_calamine import CalamineWorkbook, SheetVisibleEnum
-
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        _check_archive(archive)
-        book = CalamineWorkbook.from_filelike(io.BytesIO(content))
-        ordered = sorted(
-            book.sheets_metadata, key=lambda sheet: sheet.visible != SheetVisibleEnum.Visible
-        )
-        for sheet in ordered:
-            yield sheet.name, _xlsx_rows(book, archive, sheet.name)
-
-
-def _check_archive(archive: zipfile.ZipFile) -> None:
-    """Size limits from the directory, then every checksum: a bent byte must not become a serial."""
-    parts = archive.infolist()
-    names = {part.filename for part in parts}
-    if len(parts) > ZIP_PARTS or sum(part.file_size for part in parts) > ZIP_BYTES:
-        raise Refused("file_too_large", "zip")
-    for part in parts:
-        if part.flag_bits & 1:
-            raise Refused("file_encrypted")
-        if part.file_size > ZIP_RATIO_FROM and part.file_size > ZIP_RATIO * part.compress_size:
-            raise Refused("file_too_large", f"{part.filename}: 1:{ZIP_RATIO}")
-    if "xl/workbook.xml" not in names:
-        raise Refused("file_unreadable", "不是 xlsx 工作簿 / not an xlsx workbook")
-    if any(name.endswith("vbaProject.bin") for name in names):
-        raise Refused("file_unreadable", "含宏的工作簿不接受 / workbooks with macros are refused")
-    for part in parts:
-        if part.filename.endswith((".xml", ".rels")) and _declares(archive, part):
-            raise Refused("file_unreadable", "DTD")
-    broken = archive.testzip()
-    if broken is not None:
-        raise Refused("file_unreadable", f"{broken}: CRC")
-
-
-def _declares(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> bool:
-    """Whether a part begins with a DTD: no spreadsheet program writes one."""
-    with archive.open(part) as stream:
-        start = stream.read(PROLOGUE).replace(b"\0", b"")  # UTF-16 too
-    return b"<!DOCTYPE" in start or b"<!ENTITY" in start
-
-
-def _xlsx_rows(book: Any, archive: zipfile.ZipFile, name: str) -> Rows:
-    from sheets.xlsx_marks import marked_cells
-
-    sheet = book.get_sheet_by_name(name)
-    if sheet.start is None:
+        yield from xlsx_sheets(content)
         return
-    left = sheet.start[1]
-    marks = marked_cells(archive, name)
-    merged = _Merged(
-        (top, left, bottom) for (top, left), (bottom, _) in sheet.merged_cell_ranges or []
-    )
-    for index, found in enumerate(sheet.iter_rows()):
-        cells: list[Any] = [None] * left + [_plain(cell) for cell in found]
-        for column, mark in marks.pop(index, {}).items():
-            cells[column] = mark
-        merged.fill(index, cells)
-        yield index + 1, cells
-
-
-class _Merged:
-    """A sheet's merged areas of more than one row: the value goes to the lower rows, and nowhere else.
-
-    Rows come in order. The work is that of the cells read, however many areas a file declares.
-    """
-
-    def __init__(self, areas: Iterable[tuple[int, int, int]]) -> None:
-        """`areas`: top row, left column, bottom row."""
-        self._coming = sorted((area for area in areas if area[0] < area[2]), reverse=True)
-        self._until: dict[int, int] = {}
-        self._above: dict[int, Any] = {}
-
-    def fill(self, row: int, cells: list[Any]) -> None:
-        for column, value in self._above.items():
-            if cells[column] in (None, ""):
-                cells[column] = value
-        while self._coming and self._coming[-1][0] <= row:
-            _, left, bottom = self._coming.pop()
-            if left < len(cells):
-                self._until[left] = max(bottom, self._until.get(left, bottom))
-        self._until = {column: last for column, last in self._until.items() if last > row}
-        self._above = {column: cells[column] for column in self._until}
-
-
-def _plain(cell: Any) -> Any:
-    if cell == "":
-        return None
-    if isinstance(cell, float) and cell.is_integer():
-        return int(cell)
-    if isinstance(cell, (datetime, date, time)):
-        return {"date": cell.isoformat()}
-    if isinstance(cell, str):
-        return cell.replace("\0", "\N{REPLACEMENT CHARACTER}")  # no database keeps a NUL in text
-    return cell if isinstance(cell, (int, float, bool)) else str(cell)
-
-
-# -- xls ----------------------------------------------------------------------------------------
-
-
-def _xls(content: bytes) -> Iterator[tuple[str, Rows]]:
-    import xlrd
-
-    try:
-        book = xlrd.open_workbook(
-            file_contents=content, formatting_info=True, logfile=io.StringIO(), on_demand=True
+    if content.startswith(OLE) and ENCRYPTED_PACKAGE in content:
+        raise Refused("file_encrypted")
+    if content.startswith(_RAW_BIFF):
+        raise Refused(
+            "file_unreadable",
+            "这是很旧的 Excel 文件(裸 BIFF)；请用表格程序打开后另存为 .xlsx"
+            " / a very old Excel file (bare BIFF); open it in a spreadsheet program and save it as .xlsx",
         )
-    except xlrd.XLRDError as error:
-        if "encrypted" in str(error).lower():
-            raise Refused("file_encrypted") from None
-        raise
-    for sheet in sorted(book.sheets(), key=lambda s: s.visibility != 0):
-        yield sheet.name, _xls_rows(book, sheet)
+    if content.startswith(OLE):
+        from sheets.xls import xls_sheets
 
+        yield from xls_sheets(content)
+        return
+    _refuse_markup(content[:HTML_WITHIN].lstrip(b"\xef\xbb\xbf \r\n\t").lower())
 
-def _xls_rows(book: Any, sheet: Any) -> Rows:
-    merged = _Merged((top, left, below - 1) for top, below, left, _ in sheet.merged_cells)
-    for index in range(sheet.nrows):
-        cells = [_xls_cell(book, cell) for cell in sheet.row(index)]
-        merged.fill(index, cells)
-        yield index + 1, cells
+    from sheets.text import text_sheets
 
-
-def _xls_cell(book: Any, cell: Any) -> Any:
-    import xlrd
-
-    if cell.ctype in (xlrd.XL_CELL_EMPTY, xlrd.XL_CELL_BLANK):
-        return None
-    if cell.ctype == xlrd.XL_CELL_ERROR:
-        return {"error": xlrd.error_text_from_code.get(cell.value, "#ERR")}
-    if cell.ctype == xlrd.XL_CELL_DATE:
-        return {"date": xlrd.xldate_as_datetime(cell.value, book.datemode).isoformat()}
-    if cell.ctype == xlrd.XL_CELL_BOOLEAN:
-        return bool(cell.value)
-    return _plain(cell.value)
-
-
-# -- text ---------------------------------------------------------------------------------------
-
-
-def _text_rows(content: bytes) -> Rows:
-    text = decode(content)
-    csv.field_size_limit(100_000)
-    first = text[:4096]
-    delimiter = max("\t,;", key=first.count)
-    short = map(_checked_line, io.StringIO(text, newline=""))
-    for number, cells in enumerate(csv.reader(short, delimiter=delimiter, strict=True), start=1):
-        yield number, [cell or None for cell in cells]
-
-
-def _checked_line(line: str) -> str:
-    if len(line) > LINE_LENGTH:
-        raise Refused("file_too_large", f"{len(line)} > {LINE_LENGTH} characters in a line")
-    return line
-
-
-def decode(content: bytes) -> str:
-    """BOM, else strict UTF-8, else strict GB18030 (what spreadsheet programs here write)."""
-    for mark, encoding in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"),
-                           (b"\xfe\xff", "utf-16")):  # fmt: skip
-        if content.startswith(mark):
-            encodings = [encoding]
-            break
-    else:
-        encodings = ["utf-8", "gb18030"]
-    for encoding in encodings:
+    def is_header(cells: Sequence[Any]) -> bool:
         try:
-            text = content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        if "\0" in text:
-            break
-        return text
-    raise Refused("file_unreadable", "既非表格也非文本 / neither a workbook nor text")
+            return find_columns(kind, cells, asked_columns) is not None
+        except ValueError:
+            return True
+
+    asked_columns: dict[str, str] = {}
+    yield from text_sheets(content, is_header)
+
+
+def _refuse_markup(start: bytes) -> None:
+    """Web pages and XML that are named like sheets."""
+    if start.startswith(_WEB_PAGE) or (start.startswith(b"<!") and b"<html" in start):
+        raise Refused(
+            "file_unreadable",
+            "这是网页(HTML)，不是表格文件；请用表格程序打开后另存为 .xlsx"
+            " / a web page (HTML); open it in a spreadsheet program and save it as .xlsx",
+        )
+    if start.startswith((b"<?xml", b"<workbook")):
+        raise Refused(
+            "file_unreadable",
+            "这是 XML 表格(XML 2003)；请用表格程序打开后另存为 .xlsx"
+            " / an XML spreadsheet; open it in a spreadsheet program and save it as .xlsx",
+        )
 
 
 if __name__ == "__main__":

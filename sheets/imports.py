@@ -5,12 +5,13 @@ These sheets are our own foundation, so one bad row refuses the file and names e
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
 
-from models.errors import CellsRefused
+from models.errors import CellsRefused, FileUnreadable, SheetHasQuestions
 from models.numbers import (
     NotACertificateNumber,
     clean,
@@ -27,17 +28,26 @@ from models.serials import (
     serials_between,
 )
 from sheets.headers import CERTIFICATES, COUNT, STOCK
-from sheets.orders import as_text, parse_page_count
-from sheets.reader import SheetReading, read_sheet
+from sheets.questions import NO_ANSWERS, Answers
+from sheets.reader import PlainRow, SheetReading, read_sheet
+from sheets.rows import Refused
+from sheets.text import decode
+from sheets.words import NOTE, TOTAL, as_text, is_filler, parse_count, parse_page_count
 
 ISSUED_TOGETHER: Final = 1_000_000
 """Longest range of one 领用登记 row."""
 _SHOWN: Final = 10
 _STATUS: Final = {
-    **dict.fromkeys(("", "审核通过", "已审核", "已签证", "approved"), CERTIFICATE_APPROVED),
+    **dict.fromkeys(
+        ("审核通过", "已审核", "审批通过", "已审批", "已签证", "approved"), CERTIFICATE_APPROVED
+    ),
     **dict.fromkeys(("待审核", "未审核", "审核中", "pending"), "pending"),
-    **dict.fromkeys(("撤销", "已撤销", "revoked"), "revoked"),
+    **dict.fromkeys(("撤销", "已撤销", "注销", "已注销", "revoked"), "revoked"),
 }
+_DATE: Final = re.compile(
+    r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?(?:[ T]\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?)?"
+)
+_EIGHT_DIGITS: Final = re.compile(r"(\d{4})(\d{2})(\d{2})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +72,8 @@ class CertificateRecord:
     agent: str
     approved_on: date | None
     pages: int | None
-    status: str
+    status: str | None
+    """None: not said. A new certificate is approved then, a known one stays as it is."""
 
 
 class _Bad(ValueError):
@@ -77,27 +88,45 @@ def _not_serials(field: str, error: NotSerials) -> _Bad:
     return _Bad(field, error.code, value=error.text, limit=ISSUED_TOGETHER)
 
 
-def read_stock(content: bytes, file_name: str, size_limit: int) -> list[IssuedRange]:
-    """The issued ranges of a sheet. Raises `FileError`, naming each bad cell."""
-    reading = read_sheet(content, file_name, STOCK, size_limit)
+def read_stock(
+    content: bytes, file_name: str, size_limit: int, answers: Answers = NO_ANSWERS
+) -> list[IssuedRange]:
+    """The issued ranges of a file. Raises `FileError`, naming each bad cell or open question."""
+    reading = read_sheet(content, file_name, STOCK, size_limit, answers)
     return [r for r in _each(reading, file_name, _issued_range) if isinstance(r, IssuedRange)]
 
 
-def read_certificates(content: bytes, file_name: str, size_limit: int) -> list[CertificateRecord]:
-    """The certificates of a sheet. Raises `FileError`, naming each bad cell."""
-    reading = read_sheet(content, file_name, CERTIFICATES, size_limit)
-    found = _each(reading, file_name, _certificate)
-    return [c for c in found if isinstance(c, CertificateRecord)]
+def read_certificates(
+    content: bytes, file_name: str, size_limit: int, answers: Answers = NO_ANSWERS
+) -> list[CertificateRecord]:
+    """The certificates of a file, each once. Raises `FileError`, naming each bad cell or open question.
+
+    The same certificate twice with other data is such a bad cell: which of the two counts?
+    """
+    reading = read_sheet(content, file_name, CERTIFICATES, size_limit, answers)
+    known: dict[str, CertificateRecord] = {}
+
+    def once(row: dict[str, Any]) -> CertificateRecord:
+        record = _certificate(row)
+        if known.setdefault(record.number, record) != record:
+            raise _Bad("certificate", "certificate_twice", value=record.number)
+        return record
+
+    for _ in _each(reading, file_name, once):
+        pass
+    return list(known.values())
 
 
-def read_counted(content: bytes, file_name: str, size_limit: int) -> list[str]:
+def read_counted(
+    content: bytes, file_name: str, size_limit: int, answers: Answers = NO_ANSWERS
+) -> list[str]:
     """The serials of a count (盘点): a sheet, or a text file of serials and ranges line by line.
 
     Repeats are kept. Raises `FileError`, naming each bad cell or line.
     """
     if file_name.lower().endswith(".txt"):
         return _counted_lines(content, file_name)
-    reading = read_sheet(content, file_name, COUNT, size_limit)
+    reading = read_sheet(content, file_name, COUNT, size_limit, answers)
     found = _each(reading, file_name, _counted_row)
     return [serial for serials in found if isinstance(serials, list) for serial in serials]
 
@@ -120,9 +149,14 @@ def _counted_row(row: dict[str, Any]) -> list[str]:
 def _counted_lines(content: bytes, file_name: str) -> list[str]:
     serials: list[str] = []
     bad: list[str] = []
-    for number, line in enumerate(content.decode("utf-8-sig", "replace").splitlines(), start=1):
-        if not line.strip():
-            continue
+    try:
+        text = decode(content)
+    except Refused as refused:
+        raise FileUnreadable(file=file_name, detail=refused.detail) from None
+    for number, line in enumerate(text.splitlines(), start=1):
+        said = clean(line)
+        if not any(c.isdigit() for c in said) or TOTAL.match(said) or NOTE.match(said):
+            continue  # titles, totals and notes
         try:
             serials += parse_serials(line, ISSUED_TOGETHER)
         except NotSerials as error:
@@ -132,23 +166,35 @@ def _counted_lines(content: bytes, file_name: str) -> list[str]:
     return serials
 
 
-def _each(
-    reading: SheetReading[tuple[int, list[Any]]], file_name: str, parse: Any
-) -> Iterator[object]:
+def _each(reading: SheetReading[PlainRow], file_name: str, parse: Any) -> Iterator[object]:
     bad: list[str] = []
-    for number, cells in reading.rows:
+    for number, cells, sheet in reading.rows:
         row = {
             field: cells[index] if index < len(cells) else None
             for field, index in reading.columns.items()
         }
         try:
-            yield parse(row)
+            yield parse({field: _plain(field, cell) for field, cell in row.items()})
         except _Bad as error:
             index = reading.columns.get(error.field, 0)
-            bad.append(f"{column_letters(index)}{number}: {error}")
+            where = f"{sheet}!" if sheet else ""
+            bad.append(f"{where}{column_letters(index)}{number}: {error}")
+    if reading.questions:
+        detail = "; ".join(
+            f"{q.message} ({' | '.join(q.answers)})" if q.answers else q.message
+            for q in reading.questions
+        )
+        raise SheetHasQuestions(file=file_name, count=len(reading.questions), detail=detail)
     if bad:
         more = f" (+{len(bad) - _SHOWN})" if len(bad) > _SHOWN else ""
         raise CellsRefused(file=file_name, detail="; ".join(bad[:_SHOWN]) + more)
+
+
+def _plain(field: str, cell: Any) -> Any:
+    """A cell without fillers; an error or an empty formula is never taken as blank."""
+    if isinstance(cell, dict) and ("error" in cell or "formula" in cell):
+        raise _Bad(field, "cell_unreadable", value=cell.get("error", "="))
+    return None if isinstance(cell, str) and is_filler(cell) else cell
 
 
 def _issued_range(row: dict[str, Any]) -> IssuedRange:
@@ -160,14 +206,16 @@ def _issued_range(row: dict[str, Any]) -> IssuedRange:
     first, last = serials[0], serials[-1]
     if list(as_ranges(serials)) != [(first, last)]:
         raise _Bad("first_serial", "ranges_in_one_row", value=as_text(row.get("first_serial")))
+    said = as_text(row.get("count")).strip()
     if as_text(row.get("last_serial")).strip():
         last = _serials(row, "last_serial")[-1]
+    elif len(serials) == 1 and (many := parse_count(row.get("count"), ISSUED_TOGETHER)):
+        last = _serials({"first_serial": f"{first}+{many}"}, "first_serial")[-1]
     try:
         count = len(serials_between(first, last, limit=ISSUED_TOGETHER))
     except NotSerials as error:
         raise _not_serials("last_serial", error) from None
-    said = as_text(row.get("count")).strip()
-    if said and said != str(count):
+    if said and parse_count(row["count"], ISSUED_TOGETHER) != count:
         raise _Bad("count", "count_disagrees", said=said, count=count)
     return IssuedRange(owner, form_type, first, last, count, _date(row, "issued_on"))
 
@@ -197,8 +245,10 @@ def _pages(row: dict[str, Any]) -> int | None:
     return count
 
 
-def _status(row: dict[str, Any]) -> str:
+def _status(row: dict[str, Any]) -> str | None:
     text = clean(as_text(row.get("status")))
+    if not text:
+        return None
     if text not in _STATUS:
         raise _Bad("status", "status_unknown", value=text)
     return _STATUS[text]
@@ -221,10 +271,12 @@ def _serials(row: dict[str, Any], field: str) -> Sequence[str]:
 
 
 def _date(row: dict[str, Any], field: str) -> date | None:
-    text = clean(as_text(row.get(field))).replace("/", "-").replace(".", "-")
+    said = as_text(row.get(field)).strip()
+    text = clean(said)
     if not text:
         return None
+    match = _DATE.fullmatch(text) or _EIGHT_DIGITS.fullmatch(text)
     try:
-        return datetime.fromisoformat(text).date()
+        return date(*map(int, match.groups())) if match else datetime.fromisoformat(text).date()
     except ValueError:
-        raise _Bad(field, "date_invalid", value=text) from None
+        raise _Bad(field, "date_invalid", value=said) from None

@@ -6,8 +6,6 @@ cell and, where there is one, what may be meant (cell_traps.csv).
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -16,45 +14,40 @@ from models.numbers import NotACertificateNumber, clean, parse_certificate_numbe
 from models.problems import Problem, column_letters, load_problem
 from models.serials import MAX_SERIALS_PER_ROW, NotSerials, parse_serials, serials_between
 from models.states import Action, PagesMode, RowStatus, StockSource
-from sheets.headers import EXAMPLE_REMARK, ORDERS, find_columns, header_key
-
-VERIFY_WORDS: Final = ("核销", "使用", "用", "正常", "√", "V", "1", "verify")
-VOID_WORDS: Final = (
-    *("作废", "废", "打废", "打坏", "损坏", "污损", "报废", "×", "✗", "✕", "X", "0", "void"),
+from sheets.headers import (
+    EXAMPLE_REMARK,
+    ORDERS,
+    RepeatedColumn,
+    find_columns,
+    header_key,
+    two_level,
 )
-HISTORY_WORDS: Final = ("已核销", "已作废")
-DONE_WORDS: Final = ("成功", "done", "处理中", "open")
-"""Results of an earlier submission that leave nothing to do for a row that comes back."""
-SKIP_WORDS: Final = ("合计", "小计", "总计", "制表人", "制表", "审核人")
+from sheets.layout import Layout
+from sheets.questions import NO_ANSWERS, Answers, QuestionCode
+from sheets.rows import Marks
+from sheets.words import (
+    ACTION_OF,
+    DONE_WORDS,
+    HISTORY,
+    NOTE,
+    SECTION,
+    TICKS,
+    TOTAL,
+    VOID_SPEECH,
+    as_text,
+    is_filler,
+    parse_page_count,
+    parse_reason,
+    source_of,
+    value_key,
+)
 
-_SOURCES: Final = {
-    StockSource.EXPORTER: ("出口商", "自理", "企业自理", "exporter", "返填出口商流水号"),
-    StockSource.AGENT: (
-        *("代录入企业", "录入企业", "代理", "企业代理", "agent"),
-        *("返填代录入企业流水号", "返填代入企业流水号"),
-    ),
-}
-_REASONS: Final = {
-    "01": ("01", "1", "打印错误", "打印失败", "卡纸"),
-    "02": ("02", "2", "污损", "破损", "损坏"),
-    "03": ("03", "3", "证书更改或重发", "更改", "重发", "证书更改", "证书修改", "换证"),
-    "04": ("04", "4", "遗失", "丢失"),
-    "09": ("09", "9", "其他"),
-}
-_REASON_AND_TEXT: Final = re.compile(r"(0?[12349]|其他)[\s:,(]+(.+?)\)?", re.DOTALL)
-REASON_TEXT_LIMIT: Final = 150
 REFERENCE_LIMIT: Final = 100
-
-_ACTION_OF: Final = {
-    **{header_key(w): Action.VERIFY for w in VERIFY_WORDS},
-    **{header_key(w): Action.VOID for w in VOID_WORDS},
-}
-_HISTORY: Final = {header_key(w) for w in HISTORY_WORDS}
-_SOURCE_OF: Final = {header_key(w): source for source, words in _SOURCES.items() for w in words}
-_REASON_OF: Final = {header_key(w): code for code, words in _REASONS.items() for w in words}
-_CHINESE_DIGITS: Final = {c: i for i, c in enumerate("零一二三四五六七八九")} | {"两": 2, "〇": 0}
-_CHINESE_NUMBER: Final = re.compile("([一二三四五六七八九]?)十([一二三四五六七八九]?)")
-_UNIT: Final = re.compile(r"[张页份]$")
+_UNREAD: Final = frozenset({"remark", "reference", "result"})
+"""Fields whose error values harm nobody."""
+_SERIAL_FIELDS: Final = ("serial", "first_serial", "last_serial", "void_serials")
+_STRIKES_COUNT: Final = ("certificate", *_SERIAL_FIELDS, "page_count", "action")
+"""Fields of which a struck-out cell means that the row may be meant as struck out."""
 
 
 @dataclass(slots=True)
@@ -105,23 +98,49 @@ def unpacked(values: Sequence[Any]) -> RowDraft:
     )
 
 
+@dataclass(slots=True)
+class Findings:
+    """What reading the rows has brought to light about the sheet as a whole."""
+
+    hidden: list[int] = field(default_factory=list)
+    """Rows that nobody sees and that would be done."""
+    struck: list[int] = field(default_factory=list)
+    assumed: int = 0
+    """Rows whose action is nowhere said: verification is what such a list means."""
+    void_speech: list[str] = field(default_factory=list)
+    """What speaks of voiding in a sheet with such rows."""
+
+
 class OrderReader:
-    """Reads the rows of one sheet, whose columns and header it knows."""
+    """Reads the rows of one sheet, whose layout it knows. `findings` are whole after the last row."""
 
     def __init__(
-        self, header: Sequence[str], columns: dict[str, int], pages_mode: PagesMode
+        self,
+        layout: Layout,
+        pages_mode: PagesMode,
+        answers: Answers = NO_ANSWERS,
+        void_speech: Sequence[str] = (),
     ) -> None:
-        self._header = header
-        self._columns = columns
+        """`void_speech`: what above the rows (title, sheet name, header) speaks of voiding."""
+        self.layout = layout
+        self.findings = Findings(void_speech=list(void_speech))
+        self._columns = layout.columns
+        self._header = layout.header
         self._pages_mode = pages_mode
+        self._answers = answers
+        self._ticks = [n for n in ("verify_tick", "void_tick") if n in self._columns]
+        self._other_header = False
+        self._merged: bool | None = None
+        """Whether the count (or serials) of this row are those of a merged cell above it, and the
+        certificate too; False: another certificate's."""
 
-    def read(self, number: int, cells: Sequence[Any]) -> RowDraft:
+    def read(self, number: int, cells: list[Any], marks: Marks | None = None) -> RowDraft:
         """The row. Problems of all its cells at once."""
         row = RowDraft(number, [as_text(c) for c in cells], pages_mode=self._pages_mode)
-        if self._skipped(cells):
+        if self._skipped(cells, marks):
             row.status = RowStatus.SKIPPED
             return row
-        good = self._good_cells(row, cells)
+        good = self._good_cells(row, cells, marks)
         self._read_certificate(row, good)
         self._read_action(row, good)
         self._read_what(row, good)
@@ -129,6 +148,9 @@ class OrderReader:
         if any(action is Action.VOID for _, action in row.serials) or row.action is Action.VOID:
             self._read_reason(row, good)
         row.reference = clean(as_text(good.get("reference")))[:REFERENCE_LIMIT]
+        self._look_around(row, cells)
+        if marks is not None and not row.problems:
+            self._heed_marks(row, marks)
         if row.problems:
             row.status = RowStatus.PROBLEM
         return row
@@ -145,52 +167,150 @@ class OrderReader:
         column, cell = self._place(name, row.number)
         row.problems.append(Problem(key, name, column, cell, suggestion, v))
 
-    def _skipped(self, cells: Sequence[Any]) -> bool:
-        """Totals, signatures, a header repeated at a page break, rows done in an earlier result."""
-        first = next((clean(c) for c in cells if isinstance(c, str) and clean(c)), "")
-        if first.replace(" ", "").startswith(SKIP_WORDS) and not self._has_certificate(cells):
+    def _skipped(self, cells: Sequence[Any], marks: Marks | None) -> bool:
+        """Totals, notes, section titles, repeated headers, rows done in an earlier result, and rows
+        below a merged count that say nothing of their own.
+        """
+        for name, done in (("remark", (EXAMPLE_REMARK,)), ("result", DONE_WORDS)):
+            index = self._columns.get(name)
+            if index is not None and as_text(_at(cells, index)).strip() in done:
+                return True
+        if self._is_header(cells):
             return True
-        remark = self._columns.get("remark")
-        if remark is not None and remark < len(cells) and cells[remark] == EXAMPLE_REMARK:
+        filled = marks.filled if marks is not None else frozenset[int]()
+        place = self._columns["certificate"]
+        own = None if place in filled else _at(cells, place)
+        if isinstance(own, str) and _is_certificate(own):
+            return False
+        if self._names_serials(cells):
+            return False
+        texts = [clean(c) for i, c in enumerate(cells) if i not in filled and isinstance(c, str)]
+        texts = [text for text in texts if text]
+        if any(TOTAL.match(text.replace(" ", "")) for text in texts):
             return True
-        done = self._columns.get("result")
-        if done is not None and done < len(cells) and as_text(cells[done]).strip() in DONE_WORDS:
+        if texts and NOTE.match(texts[0]):
             return True
-        return self._is_header(cells)
+        return self._is_section(cells, filled, texts)
+
+    def _names_serials(self, cells: Sequence[Any]) -> bool:
+        for name in _SERIAL_FIELDS:
+            index = self._columns.get(name)
+            cell = _at(cells, index) if index is not None else None
+            if isinstance(cell, (str, int, float)) and not isinstance(cell, bool):
+                try:
+                    parse_serials(cell)
+                except NotSerials:
+                    continue
+                return True
+        return False
+
+    def _is_section(self, cells: Sequence[Any], filled: frozenset[int], texts: list[str]) -> bool:
+        """A single text that speaks of actions is the title of what follows, not an order."""
+        alone = sum(c not in (None, "") for i, c in enumerate(cells) if i not in filled) == 1
+        if not (alone and len(texts) == 1 and SECTION.search(texts[0])):
+            return False
+        if VOID_SPEECH.search(texts[0]):
+            self.findings.void_speech.append(texts[0])
+        return True
 
     def _is_header(self, cells: Sequence[Any]) -> bool:
         index = self._columns["certificate"]
-        title = cells[index] if index < len(cells) else None
+        title = _at(cells, index)
         if not isinstance(title, str) or header_key(title) != header_key(self._header[index]):
-            return False
-        return find_columns(ORDERS, cells) == self._columns
-
-    def _has_certificate(self, cells: Sequence[Any]) -> bool:
-        index = self._columns["certificate"]
+            levels = two_level({"serial": [self._columns.get("first_serial", -1)]}, cells)
+            return levels is not None
         try:
-            parse_certificate_number(as_text(cells[index]) if index < len(cells) else "")
-        except NotACertificateNumber:
-            return False
+            found = find_columns(ORDERS, cells, self._answers.columns)
+        except RepeatedColumn:
+            found = None
+        same = found is not None and all(
+            self._header[i].strip() == as_text(_at(cells, i)).strip()
+            or header_key(self._header[i]).startswith(header_key(as_text(_at(cells, i))))
+            for i in range(len(self._header))
+        )
+        self._other_header |= not same
         return True
 
-    def _good_cells(self, row: RowDraft, cells: Sequence[Any]) -> dict[str, Any]:
-        """Cells by field, without blanks; error values and dead formulas become problems."""
+    def _good_cells(
+        self, row: RowDraft, cells: Sequence[Any], marks: Marks | None
+    ) -> dict[str, Any]:
+        """Cells by field, without blanks and fillers; what cannot be taken becomes a problem."""
         good: dict[str, Any] = {}
+        filled = marks.filled if marks is not None else frozenset[int]()
+        self._merged = None
         for name, index in self._columns.items():
             cell = cells[index] if index < len(cells) else None
-            if isinstance(cell, dict) and name not in {"remark", "reference", "result"}:
+            if cell is None:
+                continue
+            if index in filled and name in {"page_count", *_SERIAL_FIELDS}:
+                self._merged = self._columns["certificate"] in filled
+                continue  # it counts once, for the first of the rows that it is merged over
+            if type(cell) is dict and name not in _UNREAD:
                 if "error" in cell:
                     self._problem(row, "cell_error", name, value=cell["error"])
                     continue
                 if "formula" in cell:
                     self._problem(row, "formula_without_value", name)
                     continue
-            if cell is not None and as_text(cell).strip():
-                good[name] = cell
+            if isinstance(cell, str) and (not cell or cell.isspace() or is_filler(cell)):
+                continue
+            good[name] = cell
+        if marks is not None and marks.part_struck:
+            for name in _STRIKES_COUNT:
+                if self._columns.get(name) in marks.part_struck:
+                    self._problem(row, "struck_text", name)
         return good
 
     def _flawed(self, row: RowDraft, *names: str) -> bool:
         return any(p.field in names for p in row.problems)
+
+    def _look_around(self, row: RowDraft, cells: Sequence[Any]) -> None:
+        """Columns that nobody knows, and cells under no header."""
+        layout = self.layout
+        demands = row.page_count is not None or bool(row.serials)
+        by_count = row.page_count is not None
+        for index in layout.look(cells, by_count=by_count, demands=demands):
+            self._waits(row, QuestionCode.COLUMN_UNKNOWN, index)
+        if layout.nameless or len(cells) > len(self._header):
+            serials, actions = layout.beyond(cells)
+            for index in serials:
+                if index not in self._read_beyond:
+                    cell = f"{column_letters(index)}{row.number}"
+                    text = as_text(cells[index])
+                    row.problems.append(
+                        Problem("serial_outside_columns", "", "", cell, "", {"value": text})
+                    )
+            for index in actions:
+                cell = f"{column_letters(index)}{row.number}"
+                text = as_text(cells[index])
+                row.problems.append(
+                    Problem("action_outside_columns", "", "", cell, "", {"value": text})
+                )
+        if self._other_header:
+            row.problems.append(Problem("header_changed"))
+
+    def _waits(self, row: RowDraft, code: QuestionCode, index: int | None = None) -> None:
+        cell = f"{column_letters(index)}{row.number}" if index is not None else ""
+        header = self._header[index] if index is not None else ""
+        row.problems.append(
+            Problem("question_open", "", header, cell, "", {"question": code.value})
+        )
+
+    def _heed_marks(self, row: RowDraft, marks: Marks) -> None:
+        """A row that would be done, and that nobody sees or that is struck out."""
+        if marks.hidden and not self._answers.include_hidden:
+            self.findings.hidden.append(row.number)
+            self._set_aside(row, self._answers.include_hidden, QuestionCode.HIDDEN_ROWS)
+        struck = any(self._columns.get(n) in marks.struck for n in _STRIKES_COUNT)
+        if struck and not self._answers.include_struck and row.status is RowStatus.OK:
+            self.findings.struck.append(row.number)
+            self._set_aside(row, self._answers.include_struck, QuestionCode.STRUCK_ROWS)
+
+    def _set_aside(self, row: RowDraft, answer: bool | None, question: QuestionCode) -> None:
+        if answer is None:
+            self._waits(row, question)
+        else:
+            row.status = RowStatus.SKIPPED
 
     # -- meaning --------------------------------------------------------------------------------
 
@@ -208,28 +328,59 @@ class OrderReader:
             self._problem(row, key, "certificate", value=clean(text))
 
     def _read_action(self, row: RowDraft, good: dict[str, Any]) -> None:
-        if self._flawed(row, "action"):
+        if self._flawed(row, "action", *self._ticks):
             return
-        if "action" not in good:
-            only_void = "void_serials" in good and not good.keys() & {
-                *("serial", "first_serial", "page_count"),
-            }
-            if only_void:
-                row.action = Action.VOID
-            elif "action" not in self._columns:
-                row.action = Action.VERIFY  # a sheet without the column lists forms that were used
-            else:
-                self._problem(row, "action_unknown", "action", value="")
+        if "action" in good:
+            text = as_text(good["action"])
+            key = value_key(text)
+            row.action = ACTION_OF.get(key)
+            if row.action is None:
+                wrong = "action_ambiguous" if key in HISTORY else "action_unknown"
+                hint = key.removeprefix("已") if key in HISTORY else ""
+                self._problem(row, wrong, "action", hint, value=text)
             return
-        key = header_key(as_text(good["action"]))
-        row.action = _ACTION_OF.get(key)
-        if row.action is None:
-            wrong = "action_ambiguous" if key in _HISTORY else "action_unknown"
-            hint = key.removeprefix("已") if key in _HISTORY else ""
-            self._problem(row, wrong, "action", hint, value=as_text(good["action"]))
+        if self._ticks and self._read_ticks(row, good):
+            return
+        only_void = "void_serials" in good and not good.keys() & {
+            *("serial", "first_serial", "page_count"),
+        }
+        if only_void:
+            row.action = Action.VOID
+        elif self._answers.action is not None:
+            row.action = self._answers.action
+        elif "action" in self._columns:
+            self._problem(row, "action_unknown", "action", value="")
+        else:
+            self._assume_action(row, good)
+
+    def _assume_action(self, row: RowDraft, good: dict[str, Any]) -> None:
+        """A sheet that does not say lists forms that were used, unless something speaks of voiding."""
+        row.action = Action.VERIFY
+        self.findings.assumed += 1
+        speech = self.findings.void_speech
+        if "reason" in good and "void_serials" not in good:
+            text = as_text(good["reason"])[:40]
+            if text not in speech:
+                speech.append(text)
+        if speech:
+            self._waits(row, QuestionCode.ACTION_UNCLEAR)
+
+    def _read_ticks(self, row: RowDraft, good: dict[str, Any]) -> bool:
+        """The action by the column that is ticked; whether there is anything to read in them."""
+        ticked = [n for n in self._ticks if n in good]
+        for name in ticked:
+            if value_key(as_text(good[name])) not in TICKS:
+                self._problem(row, "action_unknown", name, value=as_text(good[name]))
+        if len(ticked) == 1 and not self._flawed(row, *ticked):
+            row.action = Action.VOID if ticked[0] == "void_tick" else Action.VERIFY
+        elif len(ticked) > 1:
+            self._problem(row, "action_twice", ticked[1])
+        elif not ticked and "verify_tick" in self._ticks and "void_serials" not in good:
+            self._problem(row, "action_unknown", self._ticks[0], value="")
+        return bool(row.problems) or bool(ticked)
 
     def _read_what(self, row: RowDraft, good: dict[str, Any]) -> None:
-        named = self._serials_of(row, good, "serial")
+        named = self._named(row, good)
         bounds = self._first_last(row, good)
         pages = self._pages(row, good)
         if named and bounds and sorted(named) != sorted(bounds):
@@ -241,8 +392,7 @@ class OrderReader:
         action = row.action or Action.VERIFY
         row.serials = [(serial, action) for serial in serials]
         row.serials += [(s, Action.VOID) for s in self._serials_of(row, good, "void_serials")]
-        fields = ("serial", "first_serial", "last_serial", "void_serials", "page_count")
-        if self._flawed(row, *fields):
+        if self._flawed(row, *_SERIAL_FIELDS, "page_count"):
             return
         if not serials and pages is not None:
             if row.action is Action.VOID:
@@ -252,7 +402,45 @@ class OrderReader:
                 self._problem(row, "pages_done_before", "page_count", serials=done)
             row.page_count = pages
         elif not row.serials:
+            self._has_nothing(row)
+
+    def _has_nothing(self, row: RowDraft) -> None:
+        """No serials, no count: below a merged count of the same certificate there need be none."""
+        if self._merged is None:
             self._problem(row, "nothing_to_do", "serial" if "serial" in self._columns else "")
+        elif self._merged:
+            row.status = RowStatus.SKIPPED
+            row.problems.clear()
+        else:
+            self._problem(row, "count_merged", "page_count")
+
+    def _named(self, row: RowDraft, good: dict[str, Any]) -> list[str]:
+        """Serials of their column, and of the columns that go on with them."""
+        serials = self._serials_of(row, good, "serial")
+        self._read_beyond = frozenset()
+        for index in self.layout.more_serials:
+            serials += self._more(row, row.cells[index] if index < len(row.cells) else "", index)
+        width = len(self._header)
+        if len(row.cells) > width and self._columns.get("serial") == width - 1 and serials:
+            over = {i: t for i, t in enumerate(row.cells) if i >= width and t.strip()}
+            if all(self.layout.evidence.of(text).serial for text in over.values()):
+                for index, text in over.items():  # a list that was not put in quotation marks
+                    serials += self._more(row, text, index)
+                self._read_beyond = frozenset(over)
+        return serials
+
+    _read_beyond: frozenset[int] = frozenset()
+
+    def _more(self, row: RowDraft, text: str, index: int) -> list[str]:
+        if not text.strip() or is_filler(text):
+            return []
+        try:
+            return parse_serials(text)
+        except NotSerials as error:
+            cell = f"{column_letters(index)}{row.number}"
+            values = {"value": error.text, "limit": MAX_SERIALS_PER_ROW}
+            row.problems.append(Problem(error.code, "serial", "", cell, error.suggestion, values))
+            return []
 
     def _serials_of(self, row: RowDraft, good: dict[str, Any], name: str) -> list[str]:
         if name not in good:
@@ -275,16 +463,20 @@ class OrderReader:
             return []
 
     def _first_last(self, row: RowDraft, good: dict[str, Any]) -> list[str]:
+        if "first_serial" not in good and "last_serial" not in good:
+            return []
         first = self._serials_of(row, good, "first_serial")
         last = self._serials_of(row, good, "last_serial")
-        if self._flawed(row, "first_serial", "last_serial") or not (first or last):
-            return []
-        if len(first) != 1 or len(last) != 1:
-            name = "last_serial" if first else "first_serial"
-            text = f"{as_text(good.get('first_serial'))}-{as_text(good.get('last_serial'))}"
-            self._problem(row, "serial_malformed", name, (first or last)[0], value=text)
+        if self._flawed(row, "first_serial", "last_serial"):
             return []
         try:
+            if "last_serial" not in good:
+                return self._first_alone(row, good, first)
+            if len(first) != 1 or len(last) != 1:
+                name = "last_serial" if first else "first_serial"
+                text = f"{as_text(good.get('first_serial'))}-{as_text(good.get('last_serial'))}"
+                self._problem(row, "range_incomplete", name, value=text)
+                return []
             return serials_between(first[0], last[0])
         except NotSerials as error:
             self._problem(
@@ -296,6 +488,17 @@ class OrderReader:
                 limit=MAX_SERIALS_PER_ROW,
             )
             return []
+
+    def _first_alone(self, row: RowDraft, good: dict[str, Any], first: list[str]) -> list[str]:
+        """A first serial without a last one: so many from it on, or a plain column of serials."""
+        begins = header_key(self._header[self._columns["first_serial"]])
+        if ORDERS.by_word.get(begins) == "serial":
+            return first  # 流水号 | 至: nothing behind 至, so the serial alone
+        pages = parse_page_count(good.get("page_count"))
+        if pages is not None and len(first) == 1:
+            return parse_serials(f"{first[0]}+{pages}")
+        self._problem(row, "range_incomplete", "first_serial", value=f"{first[0]}-")
+        return []
 
     def _pages(self, row: RowDraft, good: dict[str, Any]) -> int | None:
         if "page_count" not in good:
@@ -313,7 +516,7 @@ class OrderReader:
         if "stock_source" not in good:
             return
         text = as_text(good["stock_source"])
-        row.source = _SOURCE_OF.get(header_key(text).replace("反填", "返填"))
+        row.source = source_of(text)
         if row.source is None:
             self._problem(
                 row, "stock_source_unknown", "stock_source", "出口商 / 代录入企业", source=text
@@ -328,57 +531,23 @@ class OrderReader:
             return
         code, said = parse_reason(text)
         if code is None:
-            self._problem(row, "reason_unknown", "reason", f"其他:{text}", value=text)
+            self._problem(row, "reason_unknown", "reason", value=text)
         elif code == "09" and not said:
             self._problem(row, "reason_missing", "reason", "其他:说明")
         else:
             row.reason_code, row.reason_text = code, said or None
 
 
-def parse_page_count(cell: Any) -> int | None:
-    """A page count from 1 to the limit of a row: digits, full width, `4.0`, Chinese up to 九十九."""
-    if isinstance(cell, (bool, dict)):
-        return None
-    if isinstance(cell, (int, float)):
-        number = int(cell) if math.isfinite(cell) and cell == int(cell) else 0
-    else:
-        text = _UNIT.sub("", clean(cell)).strip()
-        if re.fullmatch(r"[0-9]{1,9}(\.0+)?", text):
-            number = int(text.split(".")[0])
-        else:
-            number = _chinese_number(text)
-    return number if 0 < number <= MAX_SERIALS_PER_ROW else None
+def _at(cells: Sequence[Any], index: int) -> Any:
+    return cells[index] if index < len(cells) else None
 
 
-def _chinese_number(text: str) -> int:
-    if text in _CHINESE_DIGITS:
-        return _CHINESE_DIGITS[text]
-    match = _CHINESE_NUMBER.fullmatch(text)
-    if match is None:
-        return 0
-    tens, ones = match.groups()
-    return 10 * _CHINESE_DIGITS.get(tens, 1) + _CHINESE_DIGITS.get(ones, 0)
-
-
-def parse_reason(text: str) -> tuple[str | None, str]:
-    """A void reason as (code of the contract, what was said beside it): `04`, `其他:水渍`, `01 卡纸`."""
-    code = _REASON_OF.get(header_key(text))
-    if code is not None:
-        return code, ""
-    both = _REASON_AND_TEXT.fullmatch(text)
-    if both is None:
-        return None, ""
-    return _REASON_OF[header_key(both[1])], both[2].strip()[:REASON_TEXT_LIMIT]
-
-
-def as_text(cell: Any) -> str:
-    """A cell as a person sees it in the sheet."""
-    if isinstance(cell, str):
-        return cell.replace("\0", "") if "\0" in cell else cell  # no database keeps it in text
-    if cell is None:
-        return ""
-    if isinstance(cell, dict):
-        return str(cell.get("error") or cell.get("date") or "")
-    if isinstance(cell, float):
-        return str(int(cell)) if cell.is_integer() else repr(cell)
-    return str(cell)
+def _is_certificate(text: str) -> bool:
+    """Whether a cell is meant as a certificate number, right or mistyped."""
+    try:
+        parse_certificate_number(text)
+    except NotACertificateNumber as error:
+        compact = value_key(text)
+        mistyped = compact.isascii() and compact.isalnum() and any(c.isdigit() for c in compact)
+        return error.code == "certificate_check_character" or error.old_style or mistyped
+    return True

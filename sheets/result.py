@@ -23,6 +23,7 @@ RESULT_HEADERS: Final = (
     Text("结果流水号", "result serials"),
     Text("结果状态", "result state"),
     Text("错误代码", "error code"),
+    Text("错误类别", "error kind"),
     Text("失败原因", "why refused"),
     Text("更正建议", "suggested correction"),
     Text("处理批次", "done in batch"),
@@ -30,7 +31,30 @@ RESULT_HEADERS: Final = (
 """The columns that are added. The first one keeps its Chinese title, by which a result sheet that
 comes back is recognised."""
 
-_OWN: Final = {header_key(h) for t in RESULT_HEADERS for h in (t.zh, t.en)}
+CHECK_HEADERS: Final = (
+    Text("预检结果", "check result"),
+    Text("将用流水号", "serials to be used"),
+    Text("问题代码", "problem code"),
+    Text("问题", "problem"),
+    Text("建议", "suggestion"),
+)
+"""The same for a check: the sheet can be corrected and submitted, these columns order nothing."""
+
+ROW_HEADER: Final = Text("原行号", "row")
+"""Of a sheet that holds some of the rows alone: where they stand in the person's own."""
+
+_SENTENCES: Final = frozenset({"失败原因", "更正建议", "问题", "建议"})
+_WIDTHS: Final = (6, 60)
+"""Least and greatest width of a column, in characters of a Latin letter's width."""
+_WIDTHS_FROM: Final = 500
+"""Rows whose texts decide how wide the columns are."""
+
+_OWN: Final = {
+    header_key(h) for t in (*RESULT_HEADERS, *CHECK_HEADERS, ROW_HEADER) for h in (t.zh, t.en)
+}
+_MARKS: Final = {header_key(t.zh) for t in (RESULT_HEADERS[0], CHECK_HEADERS[0])} | {
+    header_key(CHECK_HEADERS[0].en)
+}
 _INJECTION: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "＠")
 _CELL_LIMIT: Final = 32767
 _SHEET_ROWS: Final = 1_048_576
@@ -49,69 +73,127 @@ class ResultRow:
 
 
 def write_result(
-    path: Path, header_row: int, header: Sequence[str], rows: Iterable[ResultRow]
+    path: Path,
+    header_row: int,
+    header: Sequence[str],
+    rows: Iterable[ResultRow],
+    added: Sequence[Text] = RESULT_HEADERS,
+    *,
+    compact: bool = False,
 ) -> None:
     """Write the sheet; `.csv` gives UTF-8 with BOM, anything else xlsx. Replaces `path` whole.
 
-    Rows must come ascending. Memory: one row. Two processes may write it at the same time: each has a
-    file of its own until it is whole.
+    `added`: titles of what `ResultRow.results` holds. `compact`: the rows follow each other, each with
+    the number that it has in the person's sheet. Rows must come ascending. Memory: one row. Two
+    processes may write it at the same time: each has a file of its own until it is whole.
     """
-    # Columns of an earlier result sheet that came back are ours: written anew, not kept twice.
-    came_back = header_key(RESULT_WORD) in {header_key(text) for text in header}
+    # Columns of an earlier sheet of ours that came back: written anew, not kept twice.
+    came_back = bool(_MARKS & {header_key(text) for text in header})
     kept = [i for i, h in enumerate(header) if not (came_back and header_key(h) in _OWN)]
-    titles = [header[i] for i in kept] + [str(t) for t in RESULT_HEADERS]
+    titles = [header[i] for i in kept] + [str(t) for t in added]
+    sentences = {len(kept) + i for i, t in enumerate(added) if t.zh in _SENTENCES}
+    if compact:
+        titles.append(str(ROW_HEADER))
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     if path.suffix.lower() == ".csv":
-        _write_csv(part, kept, titles, rows)
+        _write_csv(part, kept, titles, rows, compact=compact)
     else:
-        _write_xlsx(part, max(header_row, 1), kept, titles, rows)
+        _Sheet(part, max(header_row, 1), kept, titles, sentences).write(rows, compact=compact)
     part.replace(path)
 
 
-def _write_xlsx(
-    path: Path,
-    header_row: int,
-    kept: Sequence[int],
-    titles: Sequence[str],
-    rows: Iterable[ResultRow],
-) -> None:
-    book = xlsxwriter.Workbook(
-        str(path),
-        {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False,
-         "strings_to_numbers": False},
-    )  # fmt: skip
-    plain = book.add_format({"num_format": "@"})
-    bold = book.add_format({"num_format": "@", "bold": True, "bg_color": "#DDEBF7"})
-    red = book.add_format({"num_format": "@", "bg_color": "#FFC7CE"})
-    sheet = book.add_worksheet("结果")
-    sheet.set_column(0, len(titles) - 1, 18, plain)
-    sheet.freeze_panes(header_row, 0)
-    for column, title in enumerate(titles):
-        sheet.write_string(header_row - 1, column, title, bold)
-    for row in rows:
-        if row.number > _SHEET_ROWS:
-            break
-        for column, index in enumerate(kept):
-            text = row.cells[index] if index < len(row.cells) else ""
-            style = red if index in row.bad_columns else plain
-            if text or style is red:
-                sheet.write_string(row.number - 1, column, text[:_CELL_LIMIT], style)
-        style = red if row.refused else plain
-        for column, text in enumerate(row.results, start=len(kept)):
-            if text:
-                sheet.write_string(row.number - 1, column, text[:_CELL_LIMIT], style)
-    book.close()
+class _Sheet:
+    """The xlsx file: text cells, red where something is wrong, columns as wide as their texts."""
+
+    def __init__(
+        self,
+        path: Path,
+        header_row: int,
+        kept: Sequence[int],
+        titles: Sequence[str],
+        sentences: set[int],
+    ) -> None:
+        self._book = xlsxwriter.Workbook(
+            str(path),
+            {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False,
+             "strings_to_numbers": False},
+        )  # fmt: skip
+        self._header_row = header_row
+        self._kept = kept
+        self._titles = titles
+        self._sentences = sentences
+        self._widths = [_width(title) + 2 for title in titles]
+
+    def write(self, rows: Iterable[ResultRow], *, compact: bool) -> None:
+        """Write all rows and close the file."""
+        book = self._book
+        text = {"num_format": "@", "valign": "top"}
+        plain = book.add_format(text)
+        red = book.add_format({**text, "bg_color": "#FFC7CE"})
+        wrapped = book.add_format({**text, "text_wrap": True})
+        red_wrapped = book.add_format({**text, "text_wrap": True, "bg_color": "#FFC7CE"})
+        bold = book.add_format({**text, "bold": True, "bg_color": "#DDEBF7"})
+        sheet = book.add_worksheet("结果")
+        sheet.freeze_panes(self._header_row, 0)
+        for column, title in enumerate(self._titles):
+            sheet.write_string(self._header_row - 1, column, title, bold)
+        own = len(self._kept)
+        last = self._header_row - 1
+        for count, row in enumerate(rows):
+            place = self._header_row + count if compact else row.number - 1
+            if place >= _SHEET_ROWS:
+                break
+            last = place
+            for column, index in enumerate(self._kept):
+                cell = row.cells[index] if index < len(row.cells) else ""
+                style = red if index in row.bad_columns else plain
+                if cell or style is red:
+                    sheet.write_string(place, column, cell[:_CELL_LIMIT], style)
+                    self._measure(count, column, cell)
+            results = [*row.results, str(row.number)] if compact else row.results
+            for column, cell in enumerate(results, start=own):
+                if not cell:
+                    continue
+                long = column in self._sentences
+                style = (
+                    (red_wrapped if long else red) if row.refused else (wrapped if long else plain)
+                )
+                sheet.write_string(place, column, cell[:_CELL_LIMIT], style)
+                self._measure(count, column, cell)
+        for column, width in enumerate(self._widths):
+            sheet.set_column(column, column, min(max(width, _WIDTHS[0]), _WIDTHS[1]), plain)
+        sheet.autofilter(
+            self._header_row - 1, 0, max(last, self._header_row), len(self._titles) - 1
+        )
+        book.close()
+
+    def _measure(self, count: int, column: int, cell: str) -> None:
+        if count < _WIDTHS_FROM:
+            width = _width(cell) + 1
+            self._widths[column] = max(self._widths[column], width)
+
+
+def _width(text: str) -> int:
+    """How wide a text is shown: a Chinese character takes the room of two letters."""
+    longest = max(text.split("\n"), key=len)
+    return len(longest) if longest.isascii() else sum(1 + (c > "\u2e7f") for c in longest)
 
 
 def _write_csv(
-    path: Path, kept: Sequence[int], titles: Sequence[str], rows: Iterable[ResultRow]
+    path: Path,
+    kept: Sequence[int],
+    titles: Sequence[str],
+    rows: Iterable[ResultRow],
+    *,
+    compact: bool,
 ) -> None:
     with path.open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(map(_harmless, titles))
         for row in rows:
             own = [row.cells[i] if i < len(row.cells) else "" for i in kept]
-            writer.writerow(map(_harmless, [*own, *row.results]))
+            results = [*row.results, str(row.number)] if compact else row.results
+            writer.writerow(map(_harmless, [*own, *results]))
 
 
 def _harmless(text: str) -> str:

@@ -31,6 +31,7 @@ from models.errors import (
     NothingToSubmit,
     PlanMoved,
     RowsRefused,
+    SheetHasQuestions,
 )
 from models.low_stock import count_soon
 from models.moves import FormMove, advance_blocks, move_forms
@@ -47,13 +48,17 @@ from models.states import (
 )
 from models.stock import Certificate, Form, Stock
 from models.submissions import Submission
+from sheets.questions import load_question
 from tasks.app import app
 from tasks.context import Context, current
 
 log = structlog.get_logger(__name__)
 
 _EXPIRED: Final = "reservation_expired"
-_OPEN: Final = (BatchState.RECEIVED, BatchState.CHECKED, BatchState.CONFIRMED, BatchState.WORKING)
+_OPEN: Final = (
+    *(BatchState.RECEIVED, BatchState.ASKED, BatchState.CHECKED, BatchState.CONFIRMED),
+    BatchState.WORKING,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,38 +82,57 @@ def confirm(context: Context, batch_id: int, said: Confirmation) -> None:
             batch = session.get(Batch, batch_id, with_for_update=NO_KEY_UPDATE)
             if batch is None:
                 raise BatchNotFound(batch=batch_id)
+            if batch.state is BatchState.ASKED:
+                raise questions_of(batch)
             if batch.state is not BatchState.CHECKED:
                 raise BatchNotOpen(batch=batch_id, state=label(batch.state))
-            if not said.again and (before := submitted_before(session, batch.sha256)):
+            if not said.again and (before := submitted_before(session, batch)):
                 raise FileSubmittedBefore(batch=before.id, when=f"{before.confirmed_at:%Y-%m-%d}")
             batch.state = BatchState.CONFIRMED
             batch.confirmed_at = context.now()
             batch.expected_plan = said.plan
             batch.all_or_nothing = said.all_or_nothing
-            batch.confirmed_content = None if said.again else batch.sha256
+            batch.confirmed_content = None if said.again else batch.order_key or batch.sha256
     except IntegrityError as error:  # another process confirmed the same content just now
         with context.database.read() as session:
-            sha256 = session.scalar(select(Batch.sha256).where(Batch.id == batch_id))
-            before = submitted_before(session, sha256)
+            before = submitted_before(session, session.get_one(Batch, batch_id))
         number = before.id if before else "?"
         raise FileSubmittedBefore(batch=number, when="") from error
     crash_point(Point.CONFIRMED)
     reserve(context, batch_id)
 
 
-def submitted_before(session: Session, sha256: str | None) -> Batch | None:
-    """The batch as which this content was submitted already."""
-    if sha256 is None:
+def submitted_before(session: Session, batch: Batch) -> Batch | None:
+    """The batch as which the same reading was submitted already (by content alone before 0004)."""
+    keys = [key for key in (batch.order_key, batch.sha256) if key is not None]
+    if not keys:
         return None
-    return session.scalar(select(Batch).where(Batch.confirmed_content == sha256))
+    return session.scalar(
+        select(Batch)
+        .where(Batch.confirmed_content.in_(keys), Batch.id != batch.id)
+        .order_by(Batch.id.desc())
+        .limit(1)
+    )
 
 
-def refuse_submitted_before(context: Context, sha256: str) -> None:
-    """Raise `FileSubmittedBefore` when this content was submitted already."""
+def refuse_submitted_before(context: Context, batch_id: int) -> None:
+    """Raise `FileSubmittedBefore` when what this batch was read from was submitted already."""
     with context.database.read() as session:
-        before = submitted_before(session, sha256)
+        before = submitted_before(session, session.get_one(Batch, batch_id))
         if before is not None:
             raise FileSubmittedBefore(batch=before.id, when=f"{before.confirmed_at:%Y-%m-%d}")
+
+
+def questions_open(context: Context, batch_id: int) -> SheetHasQuestions:
+    """The same by the number of the batch."""
+    with context.database.read() as session:
+        return questions_of(session.get_one(Batch, batch_id))
+
+
+def questions_of(batch: Batch) -> SheetHasQuestions:
+    """The error that names the open questions of an asked batch."""
+    texts = [load_question(q).message for q in batch.questions]
+    return SheetHasQuestions(file=batch.file_name, count=len(texts), detail="; ".join(texts))
 
 
 def reserve(context: Context, batch_id: int) -> None:
@@ -191,6 +215,7 @@ def _take(session: Session, context: Context, batch: Batch) -> None:
         .execution_options(synchronize_session=False)
     )
     blocks: set[int] = set()
+    reason = "; ".join(r for r in (batch.again_reason, batch.beyond_reason) if r) or None
     last = 0
     while items := session.execute(
         select(Item.form_id, Item.certificate, Item.named, Form.block_id)
@@ -200,7 +225,7 @@ def _take(session: Session, context: Context, batch: Batch) -> None:
         .limit(CHUNK)
     ).all():
         last = items[-1].form_id
-        moves = [FormMove(i.form_id, i.certificate, batch.id) for i in items]
+        moves = [FormMove(i.form_id, i.certificate, batch.id, reason=reason) for i in items]
         now = context.now()
         moved = move_forms(session, moves, FormState.ISSUED, FormState.RESERVED, now, "reserve")
         if len(moved) != len(moves):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
-from sqlalchemy import String, and_, func, insert, literal, select
+from sqlalchemy import String, and_, case, func, insert, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -19,7 +19,10 @@ from customs.gateway import CustomsForm
 from models.base import NO_KEY_UPDATE, Serial, UTCDateTime
 from models.bulk import chunks, insert_new, insert_rows, rows_table
 from models.chain import GENESIS, EventFacts, event_hash
+from models.errors import CellsRefused
 from models.low_stock import count_soon
+from models.plan import CERTIFICATE_APPROVED
+from models.problems import Problem
 from models.serials import as_ranges, serials_between
 from models.states import FormState
 from models.stock import Block, Certificate, Form, FormEvent, Stock
@@ -31,8 +34,10 @@ from sheets.imports import (
     read_certificates,
     read_stock,
 )
+from sheets.questions import NO_ANSWERS, Answers
 from tasks.context import Context
 
+_SHOWN: Final = 10
 FORMS_TOGETHER: Final = 5000
 CUSTOMS_PAGE: Final = 5000
 CERTIFICATE_PAGE: Final = 1000
@@ -47,12 +52,43 @@ class Imported:
 
 
 def import_stock(
-    context: Context, content: bytes, file_name: str
+    context: Context, content: bytes, file_name: str, answers: Answers = NO_ANSWERS
 ) -> tuple[Imported, list[IssuedRange]]:
-    """Take the issued ranges of a sheet into stock. Raises `FileError`."""
+    """Take the issued ranges of a file into stock. Raises `FileError`: also for serials that are in
+    somebody else's stock.
+    """
     limit = context.settings.upload_max_mb << 20
-    ranges = read_stock(content, file_name, limit)
+    ranges = read_stock(content, file_name, limit, answers)
+    _refuse_forms_of_others(context, file_name, ranges)
     return add_ranges(context, ranges, "sheet"), ranges
+
+
+def _refuse_forms_of_others(
+    context: Context, file_name: str, ranges: Sequence[IssuedRange]
+) -> None:
+    conflicts: list[str] = []
+    with context.database.read() as session:
+        for issued in ranges:
+            found = session.execute(
+                select(Stock.owner, func.min(Form.serial), func.max(Form.serial), func.count())
+                .join(Form, Form.stock_id == Stock.id)
+                .where(
+                    Form.form_type == issued.form_type,
+                    Form.serial.between(issued.first_serial, issued.last_serial),
+                    func.length(Form.serial) == len(issued.first_serial),
+                    Stock.owner != issued.owner,
+                )
+                .group_by(Stock.owner)
+            )
+            conflicts += [
+                Problem(
+                    "stock_of_another_known",
+                    values={"serials": f"{first}-{last}", "owner": owner, "count": count},
+                ).message
+                for owner, first, last, count in found
+            ]
+    if conflicts:
+        raise CellsRefused(file=file_name, detail="; ".join(conflicts[:_SHOWN]))
 
 
 def add_ranges(context: Context, ranges: Iterable[IssuedRange], source: str) -> Imported:
@@ -163,28 +199,40 @@ def _add_block(
 
 
 def import_certificates(
-    context: Context, content: bytes, file_name: str
+    context: Context, content: bytes, file_name: str, answers: Answers = NO_ANSWERS
 ) -> tuple[Imported, list[CertificateRecord]]:
-    """Take the certificates of a sheet. Raises `FileError`."""
+    """Take the certificates of a file. Raises `FileError`."""
     limit = context.settings.upload_max_mb << 20
-    records = read_certificates(content, file_name, limit)
+    records = read_certificates(content, file_name, limit, answers)
     return store_certificates(context, records), records
 
 
 def store_certificates(context: Context, records: Sequence[CertificateRecord]) -> Imported:
-    """Add certificates, or bring those that are known up to date."""
+    """Add certificates, or bring those that are known up to date; what is not said wipes nothing."""
     by_number = {r.number: r for r in records}
     ordered = [by_number[n] for n in sorted(by_number)]  # two imports at once: in no circle
     with context.database.write() as session:
         dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
         before = session.scalar(select(func.count()).select_from(Certificate)) or 0
         for chunk in chunks(ordered):
+            known = _statuses(session, [r.number for r in chunk if r.status is None])
             statement = dialect.insert(Certificate)
-            changing = ("exporter", "agent", "approved_on", "pages", "status", "updated_at")
+            new = statement.excluded
+            pages = func.coalesce(new.pages, Certificate.pages)
+            changed = func.coalesce(pages, 0) != func.coalesce(Certificate.pages, 0)
             session.execute(
                 statement.on_conflict_do_update(
                     index_elements=["number"],
-                    set_={name: statement.excluded[name] for name in changing},
+                    set_={
+                        **{
+                            name: new[name]
+                            for name in ("exporter", "agent", "status", "updated_at")
+                        },
+                        # what is not said wipes nothing
+                        "approved_on": func.coalesce(new.approved_on, Certificate.approved_on),
+                        "pages": pages,
+                        "pages_at": case((changed, new.pages_at), else_=Certificate.pages_at),
+                    },
                 ),
                 [
                     {
@@ -194,15 +242,25 @@ def store_certificates(context: Context, records: Sequence[CertificateRecord]) -
                         "agent": r.agent,
                         "approved_on": r.approved_on,
                         "pages": r.pages,
-                        "status": r.status,
+                        "pages_at": context.now() if r.pages is not None else None,
+                        "status": r.status or known.get(r.number, CERTIFICATE_APPROVED),
                         "updated_at": context.now(),
                     }
                     for r in chunk
                 ],
             )
         after = session.scalar(select(func.count()).select_from(Certificate)) or 0
-        new = after - before
-    return Imported(new, len(records) - new)
+    return Imported(after - before, len(ordered) - (after - before))
+
+
+def _statuses(session: Session, numbers: Sequence[str]) -> dict[str, str]:
+    given = rows_table(session, {"number": String()}, [(n,) for n in numbers])
+    found = session.execute(
+        select(Certificate.number, Certificate.status).join(
+            given, given.c.number == Certificate.number
+        )
+    )
+    return {number: status for number, status in found}  # noqa: C416 - rows are no pairs for the types
 
 
 def known_owners(context: Context) -> list[str]:
@@ -242,8 +300,9 @@ def _ranges_of(holder: str, forms: Sequence[CustomsForm]) -> Iterator[IssuedRang
 
 
 def sync_certificates(context: Context, enterprises: Sequence[str]) -> Imported:
-    """Bring the certificates of these enterprises up to date. Raises `GatewayUnreachable`."""
-    new = known = 0
+    """Bring the certificates of these enterprises up to date; each counts once. Raises `GatewayUnreachable`."""
+    new = 0
+    seen: set[str] = set()
     for enterprise in enterprises:
         after: str | None = ""
         while after is not None:
@@ -255,5 +314,6 @@ def sync_certificates(context: Context, enterprises: Sequence[str]) -> Imported:
                 for c in listed
             ]
             done = store_certificates(context, records)
-            new, known = new + done.new, known + done.known
-    return Imported(new, known)
+            new += done.new
+            seen |= {r.number for r in records}
+    return Imported(new, len(seen) - new)

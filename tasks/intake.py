@@ -8,55 +8,163 @@ is simply read again.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from config.crash import Point, crash_point
-from models.batches import Batch, BatchRow, Item, Upload
+from models.base import NO_KEY_UPDATE
+from models.batches import Batch, BatchRow, Item, RememberedLayout, Upload
 from models.bulk import chunks, insert_new, insert_rows
-from models.errors import FileError
+from models.errors import FileError, NotFound
+from models.serials import StockRanges
 from models.states import BatchState, ItemState, PagesMode, RowStatus
+from models.stock import Block
 from sheets.headers import ORDERS
+from sheets.layout import Evidence, Layout
 from sheets.orders import OrderReader, RowDraft
+from sheets.questions import NO_ANSWERS, Answers
 from sheets.reader import SheetReading, read_orders
+from sheets.reading import Asked
 from tasks.context import Context
 
 ORDER_ROW: Final = 2
 """Row number of the first order that comes from no sheet: below the header, as in a sheet."""
 
+_READER: Final = 1
+"""Of the way sheets are read: another number reads every file anew."""
+_LAYOUT_LENGTH: Final = 4000
+_KEY_SHOWN: Final = 8
+
 ROWS_TOGETHER: Final = 2000
 """Rows written in one transaction: others get their turn on SQLite, and memory stays flat."""
 
 
-def receive_sheet(context: Context, content: bytes, file_name: str, pages_mode: PagesMode) -> int:
+def receive_sheet(
+    context: Context,
+    content: bytes,
+    file_name: str,
+    pages_mode: PagesMode,
+    answers: Answers = NO_ANSWERS,
+) -> int:
     """Keep and read an order sheet; gives its batch, in state received.
 
-    The same content in the same mode, read before and not confirmed yet, gives the batch that it
-    has. Raises `FileError`; the batch then stays as unreadable, with the upload.
+    A reading is (content, sheet, answers, pages mode), by the stock that is known: the same one, not
+    confirmed yet, gives the batch that it has, under the name that the file has now. What was
+    answered about columns is remembered for the layout. Raises `FileError`; the batch then stays as
+    unreadable, with the upload.
     """
     sha256 = hashlib.sha256(content).hexdigest()
     with context.database.write() as session:
-        known = _reusable(session, sha256, pages_mode)
+        asked = _asked(session, pages_mode, answers)
+        key = _digest([_READER, sha256, asked.stored()])
+        known = _reusable(session, key)
         if known is not None:
+            _set(session, known, file_name=file_name[:255])
             return known
         if session.get(Upload, sha256) is None:  # another may be keeping the same at this moment
             kept = {"sha256": sha256, "content": content, "received_at": context.now()}
             insert_new(session, Upload, [kept])
             session.connection().detach()  # SQLite's driver keeps what it was given last: the file
         batch_id = _new_batch(session, context, file_name, sha256)
+        _set(session, batch_id, reading_key=key, answers=answers.stored())
     crash_point(Point.UPLOAD_KEPT)
     try:
         limit = context.settings.upload_max_mb << 20
-        reading = read_orders(content, file_name, pages_mode, limit)
-        _write_rows(context, batch_id, reading)
+        reading = read_orders(content, file_name, asked, limit)
+        _write_rows(context, batch_id, reading, _order_key(sha256, asked, reading))
+        remember_layout(context, reading, answers)
     except FileError:
         with context.database.write() as session:
             _set(session, batch_id, state=BatchState.UNREADABLE)
         raise
     return batch_id
+
+
+def _asked(session: Session, mode: PagesMode, answers: Answers) -> Asked:
+    """What the reader is told: the answers, the layouts remembered, the ranges of the stock."""
+    found = session.execute(select(RememberedLayout.header, RememberedLayout.meanings))
+    layouts = {header: meanings for header, meanings in found}  # noqa: C416 - rows are no pairs for the types
+    ranges = session.execute(select(Block.first_serial, Block.last_serial).order_by(Block.id))
+    return Asked(mode, answers, layouts, [(first, last) for first, last in ranges])
+
+
+def _order_key(sha256: str, asked: Asked, reading: SheetReading[RowDraft]) -> Callable[[], str]:
+    """What the plan's hash and `file_submitted_before` go by, once the rows are read."""
+
+    def key() -> str:
+        answers, described = asked.answers, reading.described
+        return _digest(
+            [
+                sha256,
+                reading.sheet,
+                asked.mode,
+                described["answered"],
+                answers.action,
+                answers.include_hidden if described["hidden_rows"] else None,
+                answers.include_struck if described["struck_rows"] else None,
+            ]
+        )
+
+    return key
+
+
+def _digest(values: Any) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def remember_layout(context: Context, reading: SheetReading[Any], answers: Answers) -> None:
+    """Keep what a person said of columns for the next sheet with the same header row.
+
+    Not that a column is ignored whose cells are in stock: that is asked for each file.
+    """
+    described = reading.described
+    kept = {
+        key: meaning
+        for key, meaning in answers.columns.items()
+        if key in described["answered"] and key not in described["ignored_in_stock"]
+    }
+    header = described["layout"][:_LAYOUT_LENGTH]
+    if not kept:
+        return
+    key = hashlib.sha256(header.encode()).hexdigest()
+    with context.database.write() as session:
+        known = session.get(RememberedLayout, key, with_for_update=NO_KEY_UPDATE)
+        if known is None:
+            row = {"key": key, "header": header, "meanings": kept, "used_at": context.now()}
+            insert_new(session, RememberedLayout, [row])
+        else:
+            known.meanings = {**known.meanings, **kept}
+            known.used_at = context.now()
+
+
+def list_layouts(context: Context) -> list[dict[str, Any]]:
+    """The layouts that are remembered, the newest first: key, header row, meanings of columns."""
+    with context.database.read() as session:
+        found = session.scalars(select(RememberedLayout).order_by(RememberedLayout.used_at.desc()))
+        return [
+            {
+                "key": layout.key[:_KEY_SHOWN],
+                "header": layout.header.split("|"),
+                "columns": layout.meanings,
+                "used_at": layout.used_at.isoformat(),
+            }
+            for layout in found
+        ]
+
+
+def forget_layout(context: Context, key: str) -> None:
+    """Forget a layout by the key that the list shows, or all. Raises `NotFound`."""
+    with context.database.write() as session:
+        found = session.scalars(select(RememberedLayout)).all()
+        those = [layout for layout in found if key == "all" or layout.key.startswith(key)]
+        if not those:
+            raise NotFound(what=key)
+        for layout in those:
+            session.delete(layout)
 
 
 def receive_orders(
@@ -70,7 +178,8 @@ def receive_orders(
     fields = list(orders[0])
     header = [ORDERS.words[field][0] for field in fields]
     columns = {field: index for index, field in enumerate(fields)}
-    reader = OrderReader(header, columns, pages_mode)
+    layout = Layout(header, {f: [i] for f, i in columns.items()}, {}, Evidence(StockRanges(())))
+    reader = OrderReader(layout, pages_mode)
     drafts = [
         reader.read(number, [order[field] for field in fields])
         for number, order in enumerate(orders, start=ORDER_ROW)
@@ -82,16 +191,11 @@ def receive_orders(
     return batch_id
 
 
-def _reusable(session: Session, sha256: str, pages_mode: PagesMode) -> int | None:
-    """A checked, unconfirmed batch of this content whose rows were read in the same mode."""
-    other_mode = (
-        select(BatchRow.number)
-        .where(BatchRow.batch_id == Batch.id, BatchRow.pages_mode != pages_mode)
-        .exists()
-    )
+def _reusable(session: Session, key: str) -> int | None:
+    """A checked, unconfirmed batch of this reading."""
     return session.scalar(
         select(Batch.id)
-        .where(Batch.sha256 == sha256, Batch.state == BatchState.CHECKED, ~other_mode)
+        .where(Batch.reading_key == key, Batch.state.in_([BatchState.CHECKED, BatchState.ASKED]))
         .order_by(Batch.id.desc())
         .limit(1)
     )
@@ -106,7 +210,12 @@ def _new_batch(session: Session, context: Context, name: str, sha256: str | None
     return batch.id
 
 
-def _write_rows(context: Context, batch_id: int, reading: SheetReading[RowDraft]) -> None:
+def _write_rows(
+    context: Context,
+    batch_id: int,
+    reading: SheetReading[RowDraft],
+    order_key: Callable[[], str],
+) -> None:
     count = 0
     for drafts in chunks(reading.rows, ROWS_TOGETHER):
         with context.database.write() as session:
@@ -123,6 +232,9 @@ def _write_rows(context: Context, batch_id: int, reading: SheetReading[RowDraft]
             header_row=reading.header_row,
             row_count=count,
             blank_count=reading.blank_count,
+            order_key=order_key(),
+            reading=reading.described,
+            questions=[q.stored() for q in reading.questions],
         )
 
 

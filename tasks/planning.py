@@ -5,6 +5,7 @@ Writes no reservation. Runs again at any time before the batch is confirmed: the
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from config.crash import Point, crash_point
@@ -17,20 +18,37 @@ from models.states import BatchState
 from tasks.app import app
 from tasks.context import Context, current
 
-_CHECKABLE: Final = (BatchState.RECEIVED, BatchState.CHECKED)
+_CHECKABLE: Final = (BatchState.RECEIVED, BatchState.ASKED, BatchState.CHECKED)
 
 
-def check(context: Context, batch_id: int) -> str | None:
-    """Check a batch that is not confirmed yet; gives the plan's hash. None: nothing to check."""
+@dataclass(frozen=True, slots=True)
+class Lift:
+    """What a person allows for one batch, each with the reason that is kept in the history of the forms."""
+
+    again: str | None = None
+    """The same order once more (`duplicate_order`)."""
+    beyond_pages: str | None = None
+    """More forms than the certificate has pages (`pages_exceeded`)."""
+
+
+NOTHING_LIFTED: Final = Lift()
+
+
+def check(context: Context, batch_id: int, lift: Lift = NOTHING_LIFTED) -> str | None:
+    """Check a batch that is not confirmed yet; gives the plan's hash. None: nothing to check.
+
+    A batch whose sheet has questions is checked to be looked at, and stays asked.
+    """
     with context.database.write() as session:
         batch = session.get(Batch, batch_id, with_for_update=NO_KEY_UPDATE)
         if batch is None or batch.state not in _CHECKABLE:
             return None
         before = batch.plan if batch.state is BatchState.CHECKED else None
+        batch.again_reason, batch.beyond_reason = lift.again, lift.beyond_pages
         plan = batch.plan = make_plan(session, batch)
-        batch.state = BatchState.CHECKED
+        batch.state = BatchState.ASKED if batch.questions else BatchState.CHECKED
         batch.checked_at = context.now()
-        if plan != before:
+        if plan != before and not batch.questions:
             announce_checked(session, batch, context.now())
         crash_point(Point.CHECK_BEFORE_COMMIT)
     context.ring(Task.DELIVER)

@@ -40,6 +40,7 @@ from models.leases import give_back, this_host
 from models.notifications import announce
 from models.overdue import (
     expired_reservations,
+    more_than_pages,
     overdue_submissions,
     printed_not_verified,
     unaccounted,
@@ -299,6 +300,7 @@ def _open(context: Context, place: Place) -> Place:
             *unmatched_receipts(session),
             *printed_not_verified(session, business_date(now)),
             *unaccounted(session),
+            *more_than_pages(session),
         )
         to = move(session, context, place, to, found)
         counts = _counts(session, place.run_id)

@@ -361,6 +361,11 @@ def _unaccounted(context: Context, differences: Sequence[Difference]) -> dict[in
     return {d.id: (RepairState.DONE, "task") for d in differences}
 
 
+def _more_than_pages(_: Context, differences: Sequence[Difference]) -> dict[int, Outcome]:
+    """Nothing to be done by a program: verified is final."""
+    return {d.id: (RepairState.LEFT, "person") for d in differences}
+
+
 ACTIONS: Final[
     dict[DifferenceClass, Callable[[Context, Sequence[Difference]], dict[int, Outcome]]]
 ] = {
@@ -373,4 +378,5 @@ ACTIONS: Final[
     DifferenceClass.UNMATCHED_RECEIPT: _unmatched_receipt,
     DifferenceClass.PRINTED_NOT_VERIFIED: _printed_not_verified,
     DifferenceClass.UNACCOUNTED: _unaccounted,
+    DifferenceClass.MORE_THAN_PAGES: _more_than_pages,
 }

@@ -22,7 +22,7 @@ from models.outcomes import RowResult, row_results
 from models.problems import Problem
 from models.progress import finish_batches
 from models.states import BatchState, RowOutcome, RowStatus, label
-from sheets.result import ResultRow, write_result
+from sheets.result import CHECK_HEADERS, ResultRow, write_result
 from tasks.app import app
 from tasks.context import Context, current
 
@@ -80,25 +80,64 @@ def write_result_sheet(
                 count += 1
                 yield _result_row(batch, result)
 
-        write_result(path, batch.header_row, batch.header, rows())
+        write_result(path, batch.header_row, batch.header, rows(), compact=refused_only)
     return count
 
 
+def write_check_sheet(context: Context, batch_id: int, path: Path) -> int:
+    """The person's sheet with what the check says of each row; gives the number of rows.
+
+    Corrected in place it can be submitted: the columns that are added are ours and order nothing.
+    """
+    with context.database.read() as session:
+        batch = session.get_one(Batch, batch_id)
+        count = 0
+
+        def rows() -> Iterator[ResultRow]:
+            nonlocal count
+            for result in row_results(session, batch):
+                count += 1
+                yield _check_row(batch, result)
+
+        write_result(path, batch.header_row, batch.header, rows(), CHECK_HEADERS)
+    return count
+
+
+def _check_row(batch: Batch, result: RowResult) -> ResultRow:
+    return ResultRow(
+        number=result.number,
+        cells=result.cells,
+        results=[
+            label(result.status),
+            result.serials if result.status is RowStatus.OK else "",
+            " ".join(dict.fromkeys(p.code for p in result.problems)),
+            "; ".join(_message(p) for p in result.problems),
+            "; ".join(dict.fromkeys(p.suggestion for p in result.problems if p.suggestion)),
+        ],
+        bad_columns=_bad_columns(batch, result),
+        refused=result.status is RowStatus.PROBLEM,
+    )
+
+
+def _bad_columns(batch: Batch, result: RowResult) -> frozenset[int]:
+    return frozenset(batch.columns[p.field] for p in result.problems if p.field in batch.columns)
+
+
 def _result_row(batch: Batch, result: RowResult) -> ResultRow:
-    bad = {batch.columns[p.field] for p in result.problems if p.field in batch.columns}
     return ResultRow(
         number=result.number,
         cells=result.cells,
         results=[
             label(result.outcome),
-            result.serials,
+            result.used_serials,
             _states(result),
             " ".join(dict.fromkeys(p.code for p in result.problems)),
+            t("、", ", ").join(dict.fromkeys(p.kind for p in result.problems)),
             "; ".join(_message(p) for p in result.problems),
             "; ".join(dict.fromkeys(p.suggestion for p in result.problems if p.suggestion)),
             str(batch.id),
         ],
-        bad_columns=frozenset(bad),
+        bad_columns=_bad_columns(batch, result),
         refused=result.outcome is RowOutcome.REFUSED,
     )
 

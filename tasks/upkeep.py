@@ -38,7 +38,9 @@ TOLD_KEPT: Final = timedelta(days=90)
 """How long deliveries are kept: as long as customs keeps receipts."""
 
 CLEARED_TOGETHER: Final = 20
-_UNCONFIRMED: Final = (BatchState.RECEIVED, BatchState.CHECKED, BatchState.UNREADABLE)
+_UNCONFIRMED: Final = (
+    *(BatchState.RECEIVED, BatchState.ASKED, BatchState.CHECKED, BatchState.UNREADABLE),
+)
 
 
 def sweep(context: Context) -> list[tuple[Task, tuple[int, ...]]]:

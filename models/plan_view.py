@@ -1,0 +1,196 @@
+"""What a plan says as a whole, for whoever is to say yes to it: one shape for command, pages and API."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import String, and_, cast, func, or_, select
+from sqlalchemy.orm import Session
+
+from models.batches import Batch, BatchRow, Item
+from models.outcomes import BatchCounts, batch_counts
+from models.page_planner import stock_owner
+from models.serials import as_ranges
+from models.states import Action, FormState, PagesMode, RowStatus
+from models.stock import Certificate, Form, Stock
+
+RANGES_SHOWN: Final = 3
+_LOOKED_AT: Final = 300
+"""Serials of which the first ranges are made."""
+COUNTED_TO: Final = 100_000
+"""So far a stock is counted for the plan: beyond it there is plenty."""
+
+
+@dataclass(frozen=True, slots=True)
+class StockChange:
+    """A stock that the plan draws from: forms on hand (`COUNTED_TO` or more when `many`), and taken."""
+
+    owner: str
+    form_type: str
+    before: int
+    taken: int
+    wanted: int
+    """Forms wanted by count, those that come short included."""
+
+    @property
+    def many(self) -> bool:
+        """So many that they were not counted to the end."""
+        return self.before >= COUNTED_TO
+
+    @property
+    def short(self) -> int:
+        """Forms that are missing."""
+        return max(0, self.wanted - self.before)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanView:
+    """The plan of a batch that is not confirmed yet."""
+
+    batch: Batch
+    counts: BatchCounts
+    ranges: dict[Action, list[tuple[str, str]]]
+    """The first ones of each action, in serial order."""
+    more: dict[Action, bool]
+    stocks: Sequence[StockChange]
+    top_up: bool
+
+    @property
+    def verify(self) -> int:
+        """Forms to be verified."""
+        return self.counts.actions.get(Action.VERIFY, 0)
+
+    @property
+    def void(self) -> int:
+        """Forms to be voided."""
+        return self.counts.actions.get(Action.VOID, 0)
+
+    def document(self) -> dict[str, Any]:
+        """For programs; rows come beside it."""
+        batch, rows = self.batch, self.counts.rows
+        return {
+            "batch": batch.id,
+            "state": batch.state.value,
+            "file": batch.file_name,
+            "sha256": batch.sha256,
+            "sheet": batch.sheet,
+            "plan": batch.plan,
+            "counts": {
+                "rows": batch.row_count,
+                "ok": rows.get(RowStatus.OK, 0),
+                "problem": rows.get(RowStatus.PROBLEM, 0),
+                "skipped": rows.get(RowStatus.SKIPPED, 0),
+                "blank": batch.blank_count,
+                "forms": self.counts.planned_forms,
+                "verify": self.verify,
+                "void": self.void,
+            },
+            "pages_mode": (PagesMode.TOP_UP if self.top_up else PagesMode.ADDITIONAL).value,
+            "stock": [
+                {
+                    "owner": s.owner,
+                    "type": s.form_type,
+                    "before": s.before,
+                    "after": s.before - s.taken,
+                    "wanted": s.wanted,
+                    "short": s.short,
+                }
+                for s in self.stocks
+            ],
+            "reading": _public(batch.reading),
+        }
+
+
+def _public(reading: dict[str, Any]) -> dict[str, Any]:
+    private = {"layout", "answered", "ignored_in_stock"}
+    return {name: value for name, value in reading.items() if name not in private}
+
+
+def plan_view(session: Session, batch_id: int) -> PlanView:
+    """The plan as it stands in this transaction; its hash is the one that a yes is about."""
+    batch = session.get_one(Batch, batch_id)
+    ranges: dict[Action, list[tuple[str, str]]] = {}
+    more: dict[Action, bool] = {}
+    for action in Action:
+        serials = session.scalars(_serials(batch_id, action).limit(_LOOKED_AT)).all()
+        runs = list(as_ranges(serials))
+        ranges[action] = runs[:RANGES_SHOWN]
+        more[action] = len(runs) > RANGES_SHOWN or len(serials) == _LOOKED_AT
+    top_up = session.scalar(
+        select(BatchRow.pages_mode).where(BatchRow.batch_id == batch_id).limit(1)
+    )
+    counts = batch_counts(session, batch_id)
+    return PlanView(
+        batch, counts, ranges, more, _stocks(session, batch_id), top_up is PagesMode.TOP_UP
+    )
+
+
+def _serials(batch_id: int, action: Action) -> Any:
+    return (
+        select(Item.serial)
+        .join(
+            BatchRow, and_(BatchRow.batch_id == Item.batch_id, BatchRow.number == Item.row_number)
+        )
+        .where(Item.batch_id == batch_id, Item.action == action, BatchRow.status == RowStatus.OK)
+        .order_by(Item.serial)
+    )
+
+
+def _stocks(session: Session, batch_id: int) -> list[StockChange]:
+    taken = {
+        (owner, form_type): count
+        for owner, form_type, count in session.execute(
+            select(Stock.owner, Stock.form_type, func.count())
+            .select_from(Item)
+            .join(
+                BatchRow,
+                and_(BatchRow.batch_id == Item.batch_id, BatchRow.number == Item.row_number),
+            )
+            .join(Form, Form.id == Item.form_id)
+            .join(Stock, Stock.id == Form.stock_id)
+            .where(Item.batch_id == batch_id, BatchRow.status == RowStatus.OK)
+            .group_by(Stock.owner, Stock.form_type)
+        )
+    }
+    short = cast(BatchRow.problems, String).like("%stock_short%")
+    wanted = {
+        (owner, form_type): int(count)
+        for owner, form_type, count in session.execute(
+            select(stock_owner(), Certificate.type, func.sum(BatchRow.page_count))
+            .join(Certificate, Certificate.number == BatchRow.certificate)
+            .where(
+                BatchRow.batch_id == batch_id,
+                BatchRow.page_count.is_not(None),
+                or_(BatchRow.status == RowStatus.OK, short),
+            )
+            .group_by(stock_owner(), Certificate.type)
+        )
+    }
+    return [
+        StockChange(
+            owner,
+            kind,
+            _on_hand(session, owner, kind),
+            taken.get((owner, kind), 0),
+            wanted.get((owner, kind), 0),
+        )
+        for owner, kind in sorted(taken.keys() | wanted.keys())
+    ]
+
+
+def _on_hand(session: Session, owner: str, form_type: str) -> int:
+    some = (
+        select(Form.id)
+        .join(Stock, Stock.id == Form.stock_id)
+        .where(
+            Stock.owner == owner,
+            Stock.form_type == form_type,
+            Form.state == FormState.ISSUED,
+            Form.hold.is_(None),
+        )
+        .limit(COUNTED_TO)
+        .subquery()
+    )
+    return session.scalar(select(func.count()).select_from(some)) or 0
