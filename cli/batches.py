@@ -25,6 +25,7 @@ from cli.runtime import (
     printable,
     shown_time,
     tell,
+    writable_sheet,
 )
 from models.batches import Batch
 from models.card import seen_cards
@@ -110,6 +111,7 @@ def result(
     ] = False,
 ) -> None:
     """The user's own rows and columns, plus what became of each."""
+    writable_sheet(output)
     with opened() as context:
         try:
             count = write_result_sheet(context, batch, output, refused_only=refused)

@@ -9,6 +9,7 @@ from cli import (
     discrepancies,
     imports,
     journal,
+    layouts,
     lists,
     night,
     notify,
@@ -29,7 +30,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-_ORDERS = (stock, imports, orders, batches, lists)
+_ORDERS = (stock, imports, orders, layouts, batches, lists)
 _UPKEEP = (night, discrepancies, journal, notify, system)
 for module in (*_ORDERS, *_UPKEEP):
     module.register(app)

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cli.orders import read_file
-from cli.runtime import JSON_HELP, opened, print_json, print_table, tell
+from cli.runtime import (
+    JSON_HELP,
+    opened,
+    print_json,
+    print_table,
+    tell,
+    writable_sheet,
+    write_table,
+)
+from cli.sheet_options import Hidden, SheetName
 from customs.simulator.ledger import Ledger
 from models.errors import BadArgument
 from models.language import t
 from models.numbers import clean
+from models.plan import CERTIFICATE_APPROVED
 from models.queries import list_certificates
+from sheets.questions import Answers
 from tasks import imports
 from tasks.context import Context
 
@@ -25,6 +37,10 @@ Holders = Annotated[
     typer.Option(
         "--holder", help=t("企业代码，可多次；默认全部已知企业", "USCC; default all known")
     ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help=t("写成表格 .xlsx / .csv", "write as .xlsx / .csv")),
 ]
 DATE_FORMATS = ["%Y-%m-%d"]
 
@@ -43,10 +59,13 @@ def register(app: typer.Typer) -> None:
     app.add_typer(certificates, name="certificates")
 
 
-def certificates_import(file: File, json: Json = False) -> None:
+def certificates_import(
+    file: File, sheet: SheetName = None, hidden: Hidden = None, json: Json = False
+) -> None:
     """Certificates of origin with exporter, entering enterprise and approval."""
+    answers = Answers(sheet=sheet, include_hidden=hidden)
     with opened() as context:
-        done, records = imports.import_certificates(context, read_file(file), file.name)
+        done, records = imports.import_certificates(context, read_file(file), file.name, answers)
         if context.settings.simulated:
             simulator_ledger(context).approve(
                 (
@@ -56,7 +75,7 @@ def certificates_import(file: File, json: Json = False) -> None:
                     r.agent,
                     r.approved_on.isoformat() if r.approved_on else None,
                     r.pages,
-                    r.status,
+                    r.status or CERTIFICATE_APPROVED,
                 )
                 for r in records
             )
@@ -104,6 +123,7 @@ def certificates_list(
         datetime | None, typer.Option(formats=DATE_FORMATS, help=t("审核截止日期", "last day"))
     ] = None,
     limit: Annotated[int, typer.Option(min=1)] = 200,
+    output: Output = None,
     json: Json = False,
 ) -> None:
     """证书查询: all types unless filtered."""
@@ -120,7 +140,10 @@ def certificates_list(
     if json:
         print_json({"certificates": found})
         return
-    print_table(
+    if output is not None:
+        writable_sheet(output)
+    show = print_table if output is None else partial(write_table, output)
+    show(
         (t("证书号", "certificate"), t("类型", "type"), t("出口商", "exporter"),
          t("录入企业", "entered by"), t("审核日期", "approved"), t("页数", "pages"),
          t("状态", "status"), t("空白证单", "forms")),

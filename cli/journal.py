@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cli.persons import By, by_whom
-from cli.runtime import JSON_HELP, opened, print_json, print_table, tell
+from cli.runtime import JSON_HELP, YES, agreed, opened, print_json, print_table, tell
 from models.errors import Exit
 from models.language import t
 from models.states import Action, label
@@ -41,9 +41,17 @@ def show(context: typer.Context, json: Json = False) -> None:
         raise typer.Exit(Exit.PROBLEMS)
 
 
-def accept(by: By = None, json: Json = False) -> None:
+def accept(by: By = None, yes: YES = False, json: Json = False) -> None:
     """Reserve and send again. Needs a finished reconciliation since the last message."""
     with opened() as context:
+        if not agreed(
+            t(
+                "数据库将被视为完整，恢复预占和发送。确定？",
+                "the database will count as whole, reserving and sending go on. Sure?",
+            ),
+            yes=yes,
+        ):
+            return
         entries = restored.accept(context, by_whom(by))
     _print(entries, json=json)
     if not json and entries:

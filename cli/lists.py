@@ -4,18 +4,29 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from typing import Annotated
 
 import typer
 
-from cli.imports import DATE_FORMATS, day
-from cli.runtime import JSON_HELP, opened, out, print_json, print_table, shown_time, tell
+from cli.imports import DATE_FORMATS, Output, day
+from cli.runtime import (
+    JSON_HELP,
+    opened,
+    out,
+    print_json,
+    print_table,
+    shown_time,
+    tell,
+    writable_sheet,
+    write_table,
+)
 from models.errors import BadArgument, NotFound
 from models.language import Text, t
 from models.numbers import NotACertificateNumber, clean, parse_certificate_number
 from models.problems import Problem
 from models.queries import FormFilter, form_passport, list_forms
-from models.states import FormState, SubmissionState, label
+from models.states import FormState, SubmissionState, label, text_of
 from tasks import adopting, asking, inbox, receipts
 
 Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
@@ -41,7 +52,10 @@ def forms(
     certificate: Annotated[
         str | None, typer.Option(help=t("使用证书号", "certificate used for"))
     ] = None,
-    state: Annotated[FormState | None, typer.Option(help=t("状态", "state"))] = None,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(help=t("状态，如 已核销，可多次", "state, may be repeated")),
+    ] = None,
     issued_from: Annotated[
         datetime | None, typer.Option(formats=DATE_FORMATS, help=t("领用起始日期", "first day"))
     ] = None,
@@ -53,9 +67,12 @@ def forms(
         Handling | None, typer.Option(help=t("自理或代理证书", "self- or agent-handled"))
     ] = None,
     limit: Annotated[int, typer.Option(min=1)] = 200,
+    output: Output = None,
     json: Json = False,
 ) -> None:
     """Without filters: forms verified or voided on self-handled certificates (guide)."""
+    if output is not None:
+        writable_sheet(output)
     first, last = day(issued_from), day(issued_to)
     if first and last and first > last:
         raise BadArgument(detail=t("领用起始日期晚于截止日期", "issued-from is after issued-to"))
@@ -63,7 +80,7 @@ def forms(
         serial=_clean(serial),
         form_type=_clean(kind),
         certificate=_clean(certificate),
-        state=state,
+        states=tuple(_state(word) for word in state or ()),
         issued_from=first,
         issued_to=last,
         owner=_clean(owner),
@@ -80,7 +97,15 @@ def forms(
         t("状态", "state"),
         t("证书号", "certificate"),
     )
-    print_table(
+    if wanted == FormFilter():
+        tell(
+            t(
+                "未加条件: 只列自理证书的 核销提交、已核销、作废提交、已作废；其他请用 --state、--certificate 等",
+                "no filter: self-handled certificates, submitted or final; see --state, --certificate …",
+            )
+        )
+    show = print_table if output is None else partial(write_table, output)
+    show(
         (*titles, t("持有企业", "owner"), t("领用日期", "issued"), t("停用", "hold")),
         (
             (f["serial"], f["type"], label(FormState(f["state"])), f["certificate"], f["owner"],
@@ -148,6 +173,15 @@ def form(
                     for r in passport["receipts"]
                 ),
             )
+
+
+def _state(word: str) -> FormState:
+    """A state by its code or by the portal's word. Raises `BadArgument`."""
+    for state in FormState:
+        if clean(word).lower() in {state.value, text_of(state).zh, text_of(state).en}:
+            return state
+    known = " ".join(label(state) for state in FormState)
+    raise BadArgument(detail=t(f"--state 可填: {known}", f"--state is one of: {known}"))
 
 
 def _clean(text: str | None) -> str | None:

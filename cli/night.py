@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime
+from functools import partial
 from typing import Annotated, Any, Final
 
 import typer
 
-from cli.imports import DATE_FORMATS, day
+from cli.imports import DATE_FORMATS, Output, day
 from cli.persons import LARGEST_NUMBER, By, by_whom, said
 from cli.runtime import (
     JSON_HELP,
-    interactive,
+    YES,
+    agreed,
     opened,
     out,
     print_json,
@@ -21,6 +23,8 @@ from cli.runtime import (
     print_table,
     shown_time,
     tell,
+    writable_sheet,
+    write_table,
 )
 from models.chain import Tamper
 from models.differences import TREATMENTS, DifferenceClass
@@ -144,10 +148,18 @@ def show(
     kind: Annotated[
         DifferenceClass | None, typer.Option("--class", help=t("只看该类", "this class only"))
     ] = None,
+    output: Output = None,
     json: Json = False,
 ) -> None:
     """The report is frozen; what was done about each difference stands beside it."""
     with opened() as context:
+        if output is not None:
+            writable_sheet(output)
+            with context.database.read() as session:
+                if session.get(Run, run) is None:
+                    raise RunNotFound(run=run)
+                _differences_table(partial(write_table, output), differences(session, run, kind))
+            return
         _print_run(context, run, kind, json=json)
 
 
@@ -218,7 +230,14 @@ def _print_differences(found: Sequence[dict[str, Any]]) -> None:
     if not found:
         return
     out().print()
-    print_table(
+    _differences_table(print_table, found)
+
+
+def _differences_table(
+    show: Callable[[Sequence[str], Iterable[Iterable[object]]], None],
+    found: Iterable[dict[str, Any]],
+) -> None:
+    show(
         (t("类别", "class"), t("流水号", "serials"), t("本系统", "here"), t("海关", "customs"),
          t("证书号", "certificate"), t("天", "days"), t("处理", "repair")),
         (
@@ -263,7 +282,7 @@ def repair(
     ] = False,
     reason: Annotated[str, typer.Option("--reason", help=t("原因", "why"))] = "",
     by: By = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help=t("不再询问", "do not ask"))] = False,
+    yes: YES = False,
     json: Json = False,
 ) -> None:
     """Shows the plan first. Contradictions need two persons: one proposes, another approves."""
@@ -284,8 +303,8 @@ def repair(
         if not json:
             _print_plan(proposals)
         go = bool(proposals) and not dry_run
-        if go and not yes and not json and interactive():
-            go = typer.confirm(t("照此处理？", "carry this out?"), err=True)
+        if go:
+            go = agreed(t("照此处理？", "carry this out?"), yes=yes)
         done = repairing.repair(context, run, kinds or [], order) if go else {}
     counted = {k.value: {s.value: n for s, n in states.items()} for k, states in done.items()}
     if json:

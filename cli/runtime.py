@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from xlsxwriter.exceptions import XlsxFileError
 
 from config.log import set_up_logging
 from config.settings import Settings, load_settings
-from models.errors import BadArgument, Exit
+from models.errors import BadArgument, Exit, NeedsYes
 from models.language import t
+from sheets.result import write_list
 from tasks.app import configure
 from tasks.context import Context
 from workers.bootstrap import build_context, prepare_home
@@ -125,6 +127,29 @@ def tell(text: str) -> None:
 def interactive() -> bool:
     """Whether somebody is there to answer a question."""
     return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+YES = Annotated[
+    bool, typer.Option("--yes", "-y", help=t("确定执行，不再询问", "do it, do not ask"))
+]
+
+
+def agreed(question: str, *, yes: bool) -> bool:
+    """Whether a person wants what cannot be undone. Raises `NeedsYes` where nobody can be asked."""
+    if yes:
+        return True
+    if not interactive():
+        raise NeedsYes(flags="--yes")
+    return typer.confirm(question, err=True)
+
+
+def write_table(path: Path, titles: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
+    """A list as a sheet of text cells; the caller has looked at the name (`writable_sheet`)."""
+    try:
+        count = write_list(path, titles, (["" if c is None else str(c) for c in r] for r in rows))
+    except (OSError, XlsxFileError) as error:
+        raise BadArgument(detail=f"{path}: {error}") from error
+    tell(t(f"已写出 {count} 行: {path}", f"{count} rows written: {path}"))
 
 
 def shown_time(moment: str, zone: ZoneInfo) -> str:

@@ -12,23 +12,37 @@ from cli.book import ALL, Kind, Owner, export, show
 from cli.imports import (
     File,
     Holders,
+    Output,
     code,
     simulator_ledger,
     told_imported,
 )
 from cli.orders import read_file
 from cli.persons import By, by_whom, said
-from cli.runtime import JSON_HELP, opened, out, print_json, print_table, tell
+from cli.runtime import (
+    JSON_HELP,
+    YES,
+    agreed,
+    opened,
+    out,
+    print_json,
+    print_table,
+    tell,
+    writable_sheet,
+    write_table,
+)
+from cli.sheet_options import Hidden, SheetName
 from models.errors import BadArgument, Exit
 from models.forecast import working_day_after
 from models.language import t
 from models.numbers import clean
 from models.problems import Problem
 from models.runs import business_date
-from models.serials import NotSerials, parse_serials, serials_between, show_serials
+from models.serials import NotSerials, as_ranges, parse_serials, serials_between, show_serials
 from models.states import label
 from models.stocktake import PILES
 from sheets.imports import ISSUED_TOGETHER
+from sheets.questions import Answers
 from tasks import custody, imports
 
 REPORT_DAYS: Final = 5
@@ -63,10 +77,13 @@ def register(app: typer.Typer) -> None:
     app.add_typer(book, name="register")
 
 
-def stock_import(file: File, json: Json = False) -> None:
+def stock_import(
+    file: File, sheet: SheetName = None, hidden: Hidden = None, json: Json = False
+) -> None:
     """领用登记: ranges of serials issued to an owner."""
+    answers = Answers(sheet=sheet, include_hidden=hidden)
     with opened() as context:
-        done, ranges = imports.import_stock(context, read_file(file), file.name)
+        done, ranges = imports.import_stock(context, read_file(file), file.name, answers)
         if context.settings.simulated:
             simulator_ledger(context).issue(
                 (serial, r.form_type, r.owner, r.issued_on)
@@ -114,13 +131,20 @@ def lost(
     reason: Reason = "",
     kind: Kind = None,
     by: By = None,
+    yes: YES = False,
     json: Json = False,
 ) -> None:
     """Blocks at once; prints the report with the date by which it is due."""
     person = by_whom(by)
+    named = parsed(serials)
+    question = t(
+        f"报失 {len(named)} 张并立即停用？", f"report {len(named)} forms as lost and block them?"
+    )
+    if not agreed(question, yes=yes):
+        return
     why = said(reason) if reason else t("遗失", "lost")
     with opened() as context:
-        done = custody.lose(context, parsed(serials), code(kind), f"{why} ({person})")
+        done = custody.lose(context, named, code(kind), f"{why} ({person})")
         today = business_date(context.now())
     before = [business_date(f.lost_at) for f in done.unchanged if f.lost_at]
     found = min([today, *before])  # told again, the days go on from the first time
@@ -197,10 +221,38 @@ def _tell_done(done: custody.Done, word: str, *, json: bool, **more: object) -> 
         raise typer.Exit(Exit.PROBLEMS)
 
 
-def count(file: File, owner: Owner = None, kind: Kind = None, json: Json = False) -> None:
+def count(
+    file: File,
+    owner: Owner = None,
+    kind: Kind = None,
+    output: Output = None,
+    sheet: SheetName = None,
+    hidden: Hidden = None,
+    json: Json = False,
+) -> None:
     """A sheet or text file of what paper is there; changes nothing."""
+    if output is not None:
+        writable_sheet(output)
+    answers = Answers(sheet=sheet, include_hidden=hidden)
     with opened() as context:
-        found = custody.stocktake(context, read_file(file), file.name, code(owner), code(kind))
+        found = custody.stocktake(
+            context, read_file(file), file.name, code(owner), code(kind), answers
+        )
+    if output is not None:
+        lines = (
+            (str(PILES[name]), first, last)
+            for name, s in found.piles.items()
+            for first, last in as_ranges(s)
+        )
+        write_table(
+            output,
+            (
+                t("盘点结果", "pile"),
+                t("起始流水号", "first serial"),
+                t("截止流水号", "last serial"),
+            ),
+            lines,
+        )
     if json:
         print_json(
             {

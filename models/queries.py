@@ -31,7 +31,7 @@ class FormFilter:
     serial: str | None = None
     form_type: str | None = None
     certificate: str | None = None
-    state: FormState | None = None
+    states: tuple[FormState, ...] = ()
     issued_from: date | None = None
     issued_to: date | None = None
     owner: str | None = None
@@ -78,8 +78,8 @@ def _filtered(query: Any, wanted: FormFilter) -> Any:
         query = query.where(Form.form_type == wanted.form_type)
     if wanted.certificate is not None:
         query = query.where(Form.certificate == wanted.certificate)
-    if wanted.state is not None:
-        query = query.where(Form.state == wanted.state)
+    if wanted.states:
+        query = query.where(Form.state.in_(wanted.states))
     if wanted.issued_from is not None:
         query = query.where(Block.issued_on >= wanted.issued_from)
     if wanted.issued_to is not None:

@@ -13,8 +13,11 @@ from typing import Final
 
 from models.numbers import clean
 
-EXAMPLE_REMARK: Final = "示例，请删除"
-"""Remark of the example rows of templates: left in by mistake they are skipped, never carried out."""
+EXAMPLE_REMARK: Final = "示例，不会办理"
+"""Remark of the template's example rows: they are skipped, never carried out, and need not be deleted."""
+
+EXAMPLE_REMARKS: Final = (EXAMPLE_REMARK, "示例，请删除")
+"""That of older templates too."""
 
 RESULT_WORD: Final = "处理结果"
 """Header of the result column: a row that says 成功 there is not done again when a corrected result
@@ -267,6 +270,8 @@ OUR_LISTS: Final = (
     ("date", "owner", "type", "what"),
     ("流水号", "类型", "状态", "持有企业", "停用"),
     ("serial", "type", "state", "owner", "hold"),
+    ("类别", "流水号", "本系统", "海关"),
+    ("class", "serials", "here", "customs"),
     ("证书号", "类型", "审核日期", "状态", "空白证单"),
     ("certificate", "type", "approved", "state", "forms"),
 )

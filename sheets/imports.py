@@ -155,7 +155,8 @@ def _counted_lines(content: bytes, file_name: str) -> list[str]:
         raise FileUnreadable(file=file_name, detail=refused.detail) from None
     for number, line in enumerate(text.splitlines(), start=1):
         said = clean(line)
-        if not any(c.isdigit() for c in said) or TOTAL.match(said) or NOTE.match(said):
+        titled = not any(c.isascii() and c.isalnum() for c in said)
+        if titled or TOTAL.match(said) or NOTE.match(said):
             continue  # titles, totals and notes
         try:
             serials += parse_serials(line, ISSUED_TOGETHER)

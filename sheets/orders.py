@@ -15,7 +15,7 @@ from models.problems import Problem, column_letters, load_problem
 from models.serials import MAX_SERIALS_PER_ROW, NotSerials, parse_serials, serials_between
 from models.states import Action, PagesMode, RowStatus, StockSource
 from sheets.headers import (
-    EXAMPLE_REMARK,
+    EXAMPLE_REMARKS,
     ORDERS,
     RepeatedColumn,
     find_columns,
@@ -171,7 +171,7 @@ class OrderReader:
         """Totals, notes, section titles, repeated headers, rows done in an earlier result, and rows
         below a merged count that say nothing of their own.
         """
-        for name, done in (("remark", (EXAMPLE_REMARK,)), ("result", DONE_WORDS)):
+        for name, done in (("remark", EXAMPLE_REMARKS), ("result", DONE_WORDS)):
             index = self._columns.get(name)
             if index is not None and as_text(_at(cells, index)).strip() in done:
                 return True

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -100,6 +100,20 @@ def write_result(
     else:
         _Sheet(part, max(header_row, 1), kept, titles, sentences).write(rows, compact=compact)
     part.replace(path)
+
+
+def write_list(path: Path, titles: Sequence[str], rows: Iterable[Sequence[str]]) -> int:
+    """Write a list as a sheet of text cells below a header; gives the number of rows."""
+    count = 0
+
+    def lines() -> Iterator[ResultRow]:
+        nonlocal count
+        for cells in rows:
+            count += 1
+            yield ResultRow(count + 1, cells, (), frozenset(), refused=False)
+
+    write_result(path, 1, titles, lines(), ())
+    return count
 
 
 class _Sheet:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import xlsxwriter
 
@@ -26,6 +26,15 @@ _NOTES: Final = (
     "列的顺序可以改变，可以另加自己的列；结果表会原样带回。",
 )
 _ROWS: Final = 10_000
+_PROMPTS: Final[dict[int, tuple[list[str], str, str]]] = {
+    0: ([], "证书号", "类型字母+2位年份+9位组织机构代码+4位流水，如 B201026902331597"),
+    1: (["核销", "作废"], "操作", "核销 或 作废"),
+    2: ([], "流水号", "一个、多个(顿号隔开)或号段；与核销页数填一个即可"),
+    3: ([], "核销页数", "只填张数时，由系统取最小的可用流水号"),
+    4: (["出口商", "代录入企业"], "库存来源", "可不填：代理证书默认用代录入企业的库存"),
+    5: (["打印错误", "污损", "证书更改或重发", "遗失"], "作废原因", "作废时必填；也可填 其他:说明"),
+}
+"""By column: choices, and the prompt that the program shows beside the cell."""
 
 
 def write_template(path: Path) -> None:
@@ -41,16 +50,13 @@ def write_template(path: Path) -> None:
     for row, example in enumerate(_EXAMPLES, start=1):
         for column, value in enumerate(example):
             sheet.write_string(row, column, value, text)
-    choices = {1: ["核销", "作废"], 4: ["出口商", "代录入企业"],
-               5: ["打印错误", "污损", "证书更改或重发", "遗失"]}  # fmt: skip
-    for column, values in choices.items():
-        sheet.data_validation(
-            1,
-            column,
-            _ROWS,
-            column,
-            {"validate": "list", "source": values, "error_type": "information"},
-        )
+    for column, (values, title, prompt) in _PROMPTS.items():
+        rule: dict[str, Any] = {"input_title": title, "input_message": prompt, "ignore_blank": True}
+        if values:
+            rule |= {"validate": "list", "source": values, "error_type": "information"}
+        else:
+            rule["validate"] = "any"
+        sheet.data_validation(1, column, _ROWS, column, rule)
     notes = book.add_worksheet("说明")
     notes.set_column(0, 0, 100)
     for row, note in enumerate(_NOTES):

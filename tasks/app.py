@@ -99,7 +99,7 @@ def ring(task: Task, *ids: int) -> None:
     try:
         _publish(task, ids)
     except (OperationalError, OSError) as error:
-        log.warning("ring_failed", task=task.value, ids=ids, error=str(error))
+        log.info("ring_failed", task=task.value, ids=ids, error=str(error))
 
 
 def require_broker() -> None:

@@ -23,6 +23,7 @@ from models.stock import Form, Stock
 from models.stocktake import BookedForm, Stocktake, sort_out
 from models.usage import list_stocks
 from sheets.imports import read_counted
+from sheets.questions import NO_ANSWERS, Answers
 from tasks.context import Context
 
 
@@ -129,7 +130,12 @@ def _concerned(session: Session, serials: Sequence[str], form_type: str | None) 
 
 
 def stocktake(
-    context: Context, content: bytes, file_name: str, owner: str | None, form_type: str | None
+    context: Context,
+    content: bytes,
+    file_name: str,
+    owner: str | None,
+    form_type: str | None,
+    answers: Answers = NO_ANSWERS,
 ) -> Stocktake:
     """Compare a count with the book; nothing is changed.
 
@@ -137,7 +143,7 @@ def stocktake(
     `BadArgument` when a serial is in two of these stocks.
     """
     limit = context.settings.upload_max_mb << 20
-    counted = read_counted(content, file_name, limit)
+    counted = read_counted(content, file_name, limit, answers)
     with context.database.read() as session:
         stocks = [s.id for s in list_stocks(session, owner, form_type)]
         if owner is None or form_type is None:

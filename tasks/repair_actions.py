@@ -300,7 +300,7 @@ def _printed_not_verified(
         }
         prepared = _prepared_already(session, certificates)
     orders = [
-        {"certificate": c, "action": "核销", "page_count": str(m.missing + m.ours)}
+        {"certificate": c, "action": "核销", "page_count": str(m.pages)}
         for c, m in missing.items()
         if c not in prepared
     ]

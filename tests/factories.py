@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 
 from models.states import PagesMode
@@ -36,6 +37,8 @@ SAMPLE_CERTIFICATES = (
     CertificateRecord("B201026902331601", "B", EXPORTER, EXPORTER, None, 2, "approved"),
     CertificateRecord("B201026902331700", "B", EXPORTER, EXPORTER, None, 2, "pending"),
 )
+WITHOUT_PAGES = tuple(replace(c, pages=None) for c in SAMPLE_CERTIFICATES)
+"""The same where nobody knows how many pages they have."""
 
 
 def certificate_number(kind: str, number: int) -> str:
@@ -44,7 +47,7 @@ def certificate_number(kind: str, number: int) -> str:
 
 def agent_certificate(number: int) -> CertificateRecord:
     name = certificate_number("B", number)
-    return CertificateRecord(name, "B", EXPORTER, SENDER, None, 1, "approved")
+    return CertificateRecord(name, "B", EXPORTER, SENDER, None, 20, "approved")
 
 
 def bring_in(world, ranges=SAMPLE_RANGES, certificates=SAMPLE_CERTIFICATES):

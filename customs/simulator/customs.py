@@ -162,8 +162,9 @@ class SimulatedCustoms:
             )
             return
         lines = []
+        whole = rules.decide_message(db, order)
         for serial, form_type in order.forms:
-            code = rules.decide_form(db, order, serial, form_type)
+            code = whole or rules.decide_form(db, order, serial, form_type)
             refuse = self.script.play((Fault.REFUSE_FORM,), order.certificate, [serial])
             if code == "0000" and refuse is not None:
                 code = refuse.code

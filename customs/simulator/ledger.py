@@ -18,6 +18,7 @@ CREATE TABLE IF NOT EXISTS form (
   serial TEXT, form_type TEXT, holder TEXT, state TEXT DEFAULT '1', certificate TEXT,
   issued_on TEXT, updated_at REAL, PRIMARY KEY (serial, form_type)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS ix_form_holder ON form (holder, serial);
+CREATE INDEX IF NOT EXISTS ix_form_certificate ON form (certificate) WHERE certificate IS NOT NULL;
 CREATE TABLE IF NOT EXISTS certificate (
   number TEXT PRIMARY KEY, type TEXT, exporter TEXT, agent TEXT, approved_on TEXT, pages INTEGER,
   status TEXT);

@@ -27,7 +27,8 @@ from customs.signing.xmldsig import C14N, DS, ENVELOPED
 
 SIZE_LIMIT: Final = 256 * 1024
 ISSUED: Final = "1"
-STATE_OF: Final = {"V": "2", "Z": "3"}
+VERIFY: Final = "V"
+STATE_OF: Final = {VERIFY: "2", "Z": "3"}
 TEXTS: Final = {
     "0000": "成功",
     "2101": "空白证单流水号不存在",
@@ -136,8 +137,8 @@ def _canonical(element: etree._Element) -> bytes:
     return etree.tostring(element, method="c14n", exclusive=False, with_comments=False)
 
 
-def decide_form(db: sqlite3.Connection, order: Order, serial: str, form_type: str) -> str:
-    """The RepCode for one form of an order, by customs' own books."""
+def decide_message(db: sqlite3.Connection, order: Order) -> str | None:
+    """The RepCode for every form of an order that is refused for its certificate or its pages."""
     certificate = db.execute(
         "SELECT * FROM certificate WHERE number = ?", (order.certificate,)
     ).fetchone()
@@ -148,6 +149,20 @@ def decide_form(db: sqlite3.Connection, order: Order, serial: str, form_type: st
         or (certificate["exporter"], certificate["agent"]) != parties
     ):
         return "2104"
+    pages = certificate["pages"]
+    if order.operation == VERIFY and pages is not None:
+        used = db.execute(
+            "SELECT COUNT(*) FROM form WHERE certificate = ? AND state = ?",
+            (order.certificate, STATE_OF[VERIFY]),
+        ).fetchone()[0]
+        if used + len(order.forms) > pages:
+            return "2106"
+    return None
+
+
+def decide_form(db: sqlite3.Connection, order: Order, serial: str, form_type: str) -> str:
+    """The RepCode for one form of an order that is not refused whole, by customs' own books."""
+    parties = (order.exporter, order.agent)
     found = db.execute("SELECT * FROM form WHERE serial = ?", (serial,)).fetchall()
     if not found:
         return "2101"

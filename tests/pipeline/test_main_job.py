@@ -26,6 +26,7 @@ from tests.factories import (
     SAMPLE_CERTIFICATES,
     SELF_HANDLED,
     SENDER,
+    WITHOUT_PAGES,
     agent_certificate,
     bring_in,
     certificate_number,
@@ -115,21 +116,21 @@ class TestPageCounts:
         ]
 
     def test_are_never_part_filled(self, world):
-        bring_in(world)
+        bring_in(world, certificates=WITHOUT_PAGES)
         batch_id = upload(world, [(SELF_HANDLED, VERIFY, "", 6)])
         (row,) = results(world, batch_id)
         assert row.problems[0].message == "库存不足: 需要 6 张，可用 5 张"
         assert list(row.serial_list) == []
 
     def test_of_one_certificate_are_all_met_or_none(self, world):
-        bring_in(world)
+        bring_in(world, certificates=WITHOUT_PAGES)
         batch_id = upload(
             world, [(SELF_HANDLED, VERIFY, "", 3, "", "", "a"), (SELF_HANDLED, VERIFY, "", 3)]
         )
         assert codes(world, batch_id) == {2: ["stock_short"], 3: ["stock_short"]}
 
     def test_of_one_certificate_are_met_from_all_its_stocks_or_none(self, world):
-        bring_in(world)
+        bring_in(world, certificates=WITHOUT_PAGES)
         rows = [(AGENT_HANDLED, VERIFY, "", 2, "出口商"), (AGENT_HANDLED, VERIFY, "", 41)]
         batch_id = upload(world, rows)
         assert codes(world, batch_id) == {2: ["stock_short"], 3: ["stock_short"]}
@@ -251,6 +252,8 @@ def test_the_same_content_is_refused_unless_said_again(world):
     with pytest.raises(FileSubmittedBefore) as refused:
         confirm(world, second)
     assert refused.value.values["batch"] == first
+    assert codes(world, second) == {2: ["duplicate_order"]}
+    planning.check(world.context, second, planning.Lift(again="客户要求再核销"))
     confirm(world, second, again=True)
     world.drain()
     assert len(world.customs.effects()) == 2
@@ -265,7 +268,8 @@ def test_of_two_confirmations_of_one_batch_one_wins(world):
 
 
 def test_more_than_a_hundred_serials_go_in_several_messages(world):
-    bring_in(world, ranges=[issued(SENDER, "B", "211014001", 250)])
+    ranges = [issued(SENDER, "B", "211014001", 250)]
+    bring_in(world, ranges, WITHOUT_PAGES)
     batch_id = upload(world, [(AGENT_HANDLED, VERIFY, "211014001+250")])
     confirm(world, batch_id)
     world.drain()

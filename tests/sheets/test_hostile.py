@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models.errors import FileEncrypted, FileError, FileTooLarge, FileUnreadable
-from sheets import child, reader
+from sheets import child, reader, xlsx
 from tests.sheets.test_reading import (
     GOOD,
     HEADER,
@@ -101,7 +101,7 @@ CORPUS = {
     "merged a thousand times": merged(1000),
     "sparse": sparse(),
     "one part of zeros": zipped({**parts_of(GOOD), "xl/big.bin": b"\0" * (300 << 20)}),
-    "many parts": zipped({**parts_of(GOOD), **{f"x/{n}": b"" for n in range(child.ZIP_PARTS)}}),
+    "many parts": zipped({**parts_of(GOOD), **{f"x/{n}": b"" for n in range(xlsx.ZIP_PARTS)}}),
     "lying sizes": lying_sizes(),
     "encrypted part": encrypted_part(),
     "zip in zip": nested(),
@@ -192,7 +192,7 @@ def test_an_entity_of_a_marked_cell_is_not_expanded(cell, value):
     xml = parts_of(GOOD)[SHEET].replace(
         b"</sheetData>", b'<row r="3">' + cell + b"</row></sheetData>"
     )
-    padding = b"<!--" + b" " * child.PROLOGUE + b"-->"  # behind where the prologue is looked at
+    padding = b"<!--" + b" " * xlsx.PROLOGUE + b"-->"  # behind where the prologue is looked at
     try:
         _, rows = read(with_sheet(padding + b"<!DOCTYPE worksheet [<!ENTITY x %s>]>" % value + xml))
     except FileError:

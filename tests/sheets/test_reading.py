@@ -10,22 +10,25 @@ import pytest
 import xlwt
 
 from models.errors import FileEncrypted, FileError, FileTooLarge, FileUnreadable, NoHeaderRow
+from models.serials import StockRanges
 from models.states import Action, PagesMode, RowStatus, StockSource
 from sheets.headers import ORDERS
-from sheets.orders import OrderReader, parse_page_count, parse_reason
-from sheets.reader import read_sheet
+from sheets.layout import Evidence, Layout
+from sheets.orders import OrderReader
+from sheets.reader import read_orders, read_sheet
+from sheets.reading import Asked
+from sheets.words import parse_page_count, parse_reason
 from tests.conftest import DATA
 from tests.factories import HEADER
 
 CERTIFICATE = "B201026902331597"
 LIMIT = 64 << 20
+STOCK = (("211013201", "211013300"), ("211014001", "211014040"))
 
 
 def read(content, name="x.xlsx"):
-    reading = read_sheet(content, name, ORDERS, LIMIT)
-    reader = OrderReader(reading.header, reading.columns, PagesMode.ADDITIONAL)
-    rows = [reader.read(number, cells) for number, cells in reading.rows]
-    return reading, rows
+    reading = read_orders(content, name, Asked(PagesMode.ADDITIONAL, stock=STOCK), LIMIT)
+    return reading, list(reading.rows)
 
 
 def workbook(rows, header=HEADER, prepare=None):
@@ -241,12 +244,10 @@ def test_a_page_count_that_got_serials_before_is_not_simply_taken_again():
 @pytest.mark.parametrize("cell", ["9" * 5000, "211013209+" + "9" * 5000, float("inf")])
 def test_absurd_numbers_are_problems_of_their_row(cell):
     for row in ((CERTIFICATE, "核销", cell), (CERTIFICATE, "核销", None, cell)):
-        draft = OrderReader(
-            HEADER,
-            {h: i for i, h in enumerate(("certificate", "action", "serial", "page_count"))},
-            PagesMode.ADDITIONAL,
-        )
-        assert draft.read(2, row).status is RowStatus.PROBLEM
+        columns = {n: [i] for i, n in enumerate(("certificate", "action", "serial", "page_count"))}
+        layout = Layout(HEADER, columns, {}, Evidence(StockRanges(STOCK)))
+        draft = OrderReader(layout, PagesMode.ADDITIONAL)
+        assert draft.read(2, list(row)).status is RowStatus.PROBLEM
 
 
 def test_rows_done_in_an_earlier_result_are_left_alone():
@@ -321,7 +322,7 @@ def encrypted():
         (encrypted(), FileEncrypted),
         (zipped({**parts_of(GOOD), "xl/vbaProject.bin": b"x"}), FileUnreadable),
         (b"", NoHeaderRow),
-        (b"<html><table><tr><td>1</td></tr></table></html>", NoHeaderRow),
+        (b"<html><table><tr><td>1</td></tr></table></html>", FileUnreadable),
         (b"\xff\x00\x01\x02" * 99, FileUnreadable),
         (zipped({"word/document.xml": b"x"}), FileUnreadable),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"x" * 600, FileUnreadable),

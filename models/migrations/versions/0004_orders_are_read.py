@@ -61,7 +61,7 @@ def _widen(table: str, constraint: str, column: str, after: str, added: str) -> 
         ).scalar_one()
         kept = sorted({part.split("'")[0] for part in found.split("ARRAY[")[1].split("'")[1::2]})
         members = ", ".join(f"'{member}'" for member in (*kept, added.strip("'")))
-        op.drop_constraint(name, table, type_="check")
+        op.drop_constraint(op.f(name), table, type_="check")
         op.create_check_constraint(op.f(name), table, f"{column} IN ({members})")
         return
     # The way of sqlite.org/lang_altertable.html for a CHECK: the table keeps its place, and what refers to it.
