@@ -159,7 +159,7 @@ def _reading_lines(view: PlanView) -> Iterator[str]:
     if not reading:
         return
     assumed = reading["assumed"]
-    if assumed:
+    if assumed and not view.batch.questions:
         yield t(
             f"没有操作列: {assumed['rows']} 行按核销办理",
             f"no action column: {assumed['rows']} rows are taken as verify",

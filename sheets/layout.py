@@ -85,11 +85,12 @@ class Watched:
             return ("serial",)
         if self.why == "counts":
             return ("page_count",)
+        ticks = self.why == "action_words"
         if "作废" in self.header or "报废" in self.header:
-            return ("void_tick", "void_serials", "action")
+            return ("void_tick", "action") if ticks else ("void_serials", "reason")
         if "核销" in self.header:
-            return ("verify_tick", "serial", "action")
-        return ("action", "verify_tick", "void_tick") if self.why == "action_words" else ("serial",)
+            return ("verify_tick", "action") if ticks else ("serial", "page_count")
+        return ("action", "verify_tick", "void_tick") if ticks else ("serial",)
 
 
 _GRAVITY: Final = {"in_stock": 0, "action_words": 1, "header": 2, "counts": 3}

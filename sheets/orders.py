@@ -292,9 +292,10 @@ class OrderReader:
     def _waits(self, row: RowDraft, code: QuestionCode, index: int | None = None) -> None:
         cell = f"{column_letters(index)}{row.number}" if index is not None else ""
         header = self._header[index] if index is not None else ""
-        row.problems.append(
-            Problem("question_open", "", header, cell, "", {"question": code.value})
-        )
+        if not any(p.text_key == "question_open" for p in row.problems):
+            row.problems.append(
+                Problem("question_open", "", header, cell, "", {"question": code.value})
+            )
 
     def _heed_marks(self, row: RowDraft, marks: Marks) -> None:
         """A row that would be done, and that nobody sees or that is struck out."""

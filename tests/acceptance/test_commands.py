@@ -86,7 +86,14 @@ def test_importing_twice_changes_nothing(alone):
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
-        (("submit", ORDERS, "--only-valid"), 69),
+        (("submit", ORDERS, "--only-valid", "--yes"), 69),
+        (("submit", ORDERS, "--only-valid"), 2),
+        (("submit", ORDERS, "--only-valid", "--dry-run"), 3),
+        (("verify", "A211026902331080", "--pages", "1"), 2),
+        (("stock", "lost", "211013201"), 2),
+        (("batch", "result", "1", "-o", "x.pdf"), 2),
+        (("check", ORDERS, "--column", "x=nonsense"), 2),
+        (("verify", "A211026902331080", "--pages", "1", "--beyond-pages"), 2),
         (("submit", ORDERS, "--plan", "0" * 16), 3),
         (("submit", ORDERS, "--yes"), 3),
         (("submit", ORDERS, "--all-or-nothing", "--only-valid"), 2),
@@ -154,14 +161,14 @@ def test_the_template_can_be_filled_and_read(alone):
 
 
 def test_the_sample_from_upload_to_result_sheet(running):
-    shown = running.json("submit", ORDERS, "--only-valid", "--wait", expect=3)
+    shown = running.json("submit", ORDERS, "--only-valid", "--yes", "--wait", expect=3)
     assert shown["state"] == "finished"
     assert shown["counts"]["forms"] == {
         "issued": 0, "reserved": 0, "verify_submitted": 0, "verified": 6, "void_submitted": 0,
         "voided": 1,
     }  # fmt: skip
     assert [r["outcome"] for r in shown["rows"]] == ["done"] * 3 + ["refused"] * 4
-    running.run("submit", ORDERS, "--only-valid", expect=3)
+    running.run("submit", ORDERS, "--only-valid", "--yes", expect=3)
     assert "批次" in running.stderr
 
     path = running.home / "结果.xlsx"
@@ -205,15 +212,24 @@ def test_the_sample_from_upload_to_result_sheet(running):
 
 
 def test_orders_from_the_command_line(running):
-    shown = running.json("verify", "B201026902331597", "--pages", "2", "--wait")
+    shown = running.json("verify", "B201026902331597", "--pages", "2", "--yes", "--wait")
     assert [s["serial"] for s in shown["rows"][0]["serials"]] == ["211014001", "211014002"]
     shown = running.json(
-        *("void", "B201026902331597", "--serials", "211014003", "--reason", "02"),
+        *("void", "B201026902331597", "--serials", "211014003", "--reason", "02", "--yes"),
         *("--text", "水渍", "--wait"),
     )
     assert shown["counts"]["forms"]["voided"] == 1
     shown = running.json(
-        *("verify", "B201026902331597", "--serials", "211013212", "--source", "exporter", "--wait")
+        *(
+            "verify",
+            "B201026902331597",
+            "--serials",
+            "211013212",
+            "--source",
+            "exporter",
+            "--yes",
+            "--wait",
+        )
     )
     assert shown["counts"]["forms"]["verified"] == 1
 

@@ -158,8 +158,8 @@ def repair(running, number: str) -> None:
     dry = running.json(*command, "--dry-run")
     assert {p["class"] for p in dry["plan"]} == set(EXPECTED)
     assert dry["done"] == {}
-    running.json(*command, "--by", "张三", "--reason", "已电话核实", expect=3)
-    approve = (*command, "--class", "contradiction", "--approve", "--by")
+    running.json(*command, "--by", "张三", "--reason", "已电话核实", "--yes", expect=3)
+    approve = (*command, "--class", "contradiction", "--approve", "--yes", "--by")
     running.run(*approve, "张三", expect=3)
     assert "另一人" in running.stderr
     running.json(*approve, "李四")

@@ -35,10 +35,12 @@ def test_stock_show_counts_every_form_once_and_balances(alone):
 
 
 def test_a_lost_form_is_reported_with_the_day_by_which_it_is_due(alone):
-    text = alone.run("stock", "lost", "211013201", "--reason", "邮寄途中遗失", "--by", "张三")
+    text = alone.run(
+        "stock", "lost", "211013201", "--reason", "邮寄途中遗失", "--by", "张三", "--yes"
+    )
     assert "空白证单遗失报告" in text
     assert "报告人: 张三" in text
-    again = alone.json("stock", "lost", "211013201", "--by", "张三")
+    again = alone.json("stock", "lost", "211013201", "--by", "张三", "--yes")
     assert (again["changed"], again["unchanged"]) == ([], ["211013201"])
     history = alone.json("form", "211013201")["forms"][0]
     assert history["history"][-1]["reason"] == "邮寄途中遗失 (张三)"
@@ -97,7 +99,7 @@ def test_an_endpoints_secret_is_shown_once(alone):
         (("register", "export", "-o", "/nonexistent/x.xlsx"), 2),
         (("reconcile", "show", "99999999999999999999"), 2),
         (("reconcile", "show", "5"), 2),
-        (("reconcile", "repair", "5"), 2),
+        (("reconcile", "repair", "5", "--yes"), 2),
         (("reconcile", "--date", "1999-01-01"), 2),
         (("reconcile",), 69),
         (("discrepancies", "close", "5", "--reason", "x"), 2),
