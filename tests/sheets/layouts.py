@@ -16,7 +16,15 @@ STOCK = (("262000001", "262100000"),)
 """A hundred thousand serials."""
 
 CERTIFICATE_HEADERS = ("证书号", "证书编号", "产地证号", "原产地证书号", "CO No.", "使用证书号")
-SERIAL_HEADERS = ("流水号", "空白证单流水号", "印刷号", "印刷流水号", "使用流水号", "号段", "证单号")
+SERIAL_HEADERS = (
+    "流水号",
+    "空白证单流水号",
+    "印刷号",
+    "印刷流水号",
+    "使用流水号",
+    "号段",
+    "证单号",
+)
 ODD_SERIAL_HEADERS = ("新编号", "纸号", "证书流水号", "备查号", "钢印", "空白证单", "编码")
 COUNT_HEADERS = ("页数", "份数", "核销页数", "张数", "用量")
 ODD_COUNT_HEADERS = ("打印张", "总页数", "正本份")
@@ -24,8 +32,32 @@ ACTION_HEADERS = ("操作", "处理方式", "处理类型", "业务类型", "核
 ODD_ACTION_HEADERS = ("处理情况", "核销否", "办理", "去向")
 REASON_HEADERS = ("作废原因", "原因")
 PLAIN_HEADERS = (
-    *("序号", "合同号", "发票号", "金额", "单价", "品名", "规格", "客户", "数量", "重量", "日期", "电话"),
-    *("箱号", "邮编", "统一社会信用代码", "HS编码", "报关单号", "目的港", "船名", "提单号", "毛重", "联系人"),
+    *(
+        "序号",
+        "合同号",
+        "发票号",
+        "金额",
+        "单价",
+        "品名",
+        "规格",
+        "客户",
+        "数量",
+        "重量",
+        "日期",
+        "电话",
+    ),
+    *(
+        "箱号",
+        "邮编",
+        "统一社会信用代码",
+        "HS编码",
+        "报关单号",
+        "目的港",
+        "船名",
+        "提单号",
+        "毛重",
+        "联系人",
+    ),
     *("备注", "月份", "币种", "订单号", "快递单号", "业务员", "贸易方式", "地址"),
 )
 VERIFY_WORDS = ("核销", "使用", "√", "正常")
@@ -69,12 +101,16 @@ def plain_value(header: str, chance: random.Random, number: int) -> object:
         "快递单号": f"SF{chance.randrange(10**12):012d}",
         "订单号": f"PO{chance.randint(1, 10**6)}",
     }
-    return pool.get(header, chance.choice(("苹果汁", "西安", "张三", "SHANGHAI", "A-12", None, "轴承")))
+    return pool.get(
+        header, chance.choice(("苹果汁", "西安", "张三", "SHANGHAI", "A-12", None, "轴承"))
+    )
 
 
 def decorated(header: str, chance: random.Random) -> str:
     """The same header as people decorate it."""
-    return chance.choice((header, header, f"{header}*", f"{header}（必填）", f" {header} ", f"{header}:"))
+    return chance.choice(
+        (header, header, f"{header}*", f"{header}（必填）", f" {header} ", f"{header}:")
+    )
 
 
 def written(serials: list[str], chance: random.Random) -> object:
@@ -114,6 +150,34 @@ class Maker:
         sheet = book.active
         made = Sheet(b"")
         trap = chance.choice((None, *TRAPS)) if odd else None
+        columns = self._columns(trap, odd=odd)
+        if trap == "void title":
+            sheet.append([chance.choice(VOID_TITLES)])
+        elif chance.random() < 0.3 and (title := chance.choice(TITLES)):
+            sheet.append([title])
+        sheet.append([header for _, header in columns])
+        header_row = sheet.max_row
+        self._rows(sheet, columns, header_row, made, trap)
+        if chance.random() < 0.4:
+            sheet.append(
+                [chance.choice(("合计", "填表人：张三", "注：本表一式两份", "汇总", "小计"))]
+            )
+        if trap == "second sheet":
+            other = book.create_sheet(chance.choice(("作废", "7月", "Sheet2")))
+            other.append([header for _, header in columns])
+            other.append([cell.value for cell in sheet[header_row + 1]])
+            if chance.random() < 0.3:
+                other.sheet_state = "hidden"
+        out = io.BytesIO()
+        book.save(out)
+        made.content = out.getvalue()
+        if trap:
+            made.traps.append(trap)
+        return made
+
+    def _columns(self, trap, *, odd):
+        """Kind and header of each column."""
+        chance = self.chance
         by_count = chance.random() < 0.3 or trap in {"odd serials", "merged count", "odd count"}
         has_action = chance.random() < 0.6 and trap not in {
             *("void title", "ticks", "odd action", "reasons", "void bracket", "sections"),
@@ -141,28 +205,7 @@ class Maker:
         columns += [("plain", header) for header in plain]
         head, rest = columns[:1], columns[1:]
         chance.shuffle(rest)
-        columns = head + rest if chance.random() < 0.7 else [*rest, *head]
-        if trap == "void title":
-            sheet.append([chance.choice(VOID_TITLES)])
-        elif chance.random() < 0.3 and (title := chance.choice(TITLES)):
-            sheet.append([title])
-        sheet.append([header for _, header in columns])
-        header_row = sheet.max_row
-        self._rows(sheet, columns, header_row, made, trap)
-        if chance.random() < 0.4:
-            sheet.append([chance.choice(("合计", "填表人：张三", "注：本表一式两份", "汇总", "小计"))])
-        if trap == "second sheet":
-            other = book.create_sheet(chance.choice(("作废", "7月", "Sheet2")))
-            other.append([header for _, header in columns])
-            other.append([cell.value for cell in sheet[header_row + 1]])
-            if chance.random() < 0.3:
-                other.sheet_state = "hidden"
-        out = io.BytesIO()
-        book.save(out)
-        made.content = out.getvalue()
-        if trap:
-            made.traps.append(trap)
-        return made
+        return head + rest if chance.random() < 0.7 else [*rest, *head]
 
     def _rows(self, sheet, columns, header_row, made, trap):
         chance = self.chance
@@ -235,7 +278,11 @@ class Maker:
             case "void tick":
                 return "√" if action == "void" else None
             case "reason":
-                return chance.choice(("打印错误", "污损", "其他（水渍）")) if action == "void" else None
+                return (
+                    chance.choice(("打印错误", "污损", "其他（水渍）"))
+                    if action == "void"
+                    else None
+                )
         return plain_value(header, chance, number)
 
     def _spoil(self, sheet, columns, row, made, trap, serials):

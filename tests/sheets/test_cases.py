@@ -9,9 +9,9 @@ from __future__ import annotations
 import pytest
 
 from models.errors import FileError
-from models.states import PagesMode, RowStatus
+from models.states import Action, PagesMode, RowStatus
 from sheets.imports import read_certificates, read_counted, read_stock
-from sheets.questions import Answers
+from sheets.questions import NO_ANSWERS, Answers
 from sheets.reader import read_orders
 from sheets.reading import Asked
 from tests.conftest import DATA
@@ -33,7 +33,7 @@ def found(name: str) -> str:
     return path.name
 
 
-def read(name, answers=Answers()):
+def read(name, answers=NO_ANSWERS):
     path = CASES / found(name)
     asked = Asked(PagesMode.ADDITIONAL, answers, stock=STOCK)
     reading = read_orders(path.read_bytes(), path.name, asked, LIMIT)
@@ -194,8 +194,6 @@ def test_an_answer_is_enough(name, answers, rows):
 
 
 def test_voiding_that_was_asked_about_voids():
-    from models.states import Action
-
     reading, rows = read("04", Answers(action=Action.VOID))
     assert [said(row) for row in rows] == ["void 001+1", "void 002+1"]
     assert reading.questions == []
@@ -220,7 +218,8 @@ def imported(name, reader):
 
 
 @pytest.mark.parametrize(
-    "name", ["185", "185b", "185c", "185e", "185f", "185g", "186", "186d", "187", "187b", "188", "188b"]
+    "name",
+    ["185", "185b", "185c", "185e", "185f", "185g", "186", "186d", "187", "187b", "188", "188b"],
 )
 def test_a_stock_sheet_is_read_however_its_dates_counts_and_totals_are_written(name):
     (issued,) = imported(name, read_stock)

@@ -1,0 +1,46 @@
+"""A clerk in a process of its own, who orders the same certificates as fifteen others at the same moment."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from models.database import Database
+from models.errors import BlankformsError
+from models.states import PagesMode
+from tasks import allocation, intake, planning
+from tasks.context import Context
+from tests.conftest import settings_for
+from tests.factories import certificate_number
+
+
+def main() -> None:
+    """`python -m tests.pipeline.clerks URL HOME CLERK CERTIFICATES`: begins when a line comes on stdin."""
+    url, home, clerk, certificates = sys.argv[1:]
+    database = Database(url)
+    context = Context(settings_for(Path(home)), database, _nobody, None, None, None)  # type: ignore[arg-type]
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    sys.stdin.readline()
+    for number in range(1, int(certificates) + 1):
+        orders = [
+            {"certificate": certificate_number("B", number), "action": "核销", "page_count": "2",
+             "reference": f"clerk {clerk}"}
+        ]  # fmt: skip
+        batch = intake.receive_orders(context, "order", orders, PagesMode.ADDITIONAL)
+        planning.check(context, batch)
+        try:
+            allocation.confirm(context, batch, allocation.Confirmation())
+        except BlankformsError as refused:
+            sys.stdout.write(f"{refused.code}\n")
+        else:
+            sys.stdout.write("taken\n")
+    database.close()
+
+
+def _nobody(*_: object) -> None:
+    """No broker: nothing is rung."""
+
+
+if __name__ == "__main__":
+    main()
