@@ -158,14 +158,14 @@ def _stocks(session: Session, batch_id: int) -> list[StockChange]:
     wanted = {
         (owner, form_type): int(count)
         for owner, form_type, count in session.execute(
-            select(stock_owner(), Certificate.type, func.sum(BatchRow.page_count))
+            select(stock_owner().label("owner"), Certificate.type, func.sum(BatchRow.page_count))
             .join(Certificate, Certificate.number == BatchRow.certificate)
             .where(
                 BatchRow.batch_id == batch_id,
                 BatchRow.page_count.is_not(None),
                 or_(BatchRow.status == RowStatus.OK, short),
             )
-            .group_by(stock_owner(), Certificate.type)
+            .group_by("owner", Certificate.type)
         )
     }
     return [

@@ -42,6 +42,7 @@ def test_check_json_has_what_programs_rely_on(alone):
     assert shown.keys() >= {"file", "sha256", "sheet", "plan", "rows", "counts"}
     assert shown["counts"] | {"blank": 0, "skipped": 0} == {
         "rows": 7, "ok": 3, "problem": 4, "skipped": 0, "blank": 0, "forms": 7,
+        "verify": 6, "void": 1,
     }  # fmt: skip
     first, *_, last = shown["rows"]
     assert first == {
@@ -184,16 +185,17 @@ def test_the_sample_from_upload_to_result_sheet(running):
     assert sheet["C5"].fill.fgColor.rgb == "FFFFC7CE"
 
     corrected = openpyxl.load_workbook(path)
-    corrected.active["C5"] = "211013016"
+    corrected.active["B5"], corrected.active["C5"] = "作废", "211013016"  # its pages are used up
+    corrected.active["F5"] = "污损"
     for _ in (6, 7, 8):
         corrected.active.delete_rows(6)
     corrected.save(path)
     again = running.json("submit", str(path), "--yes", "--wait")
     assert again["counts"]["skipped"] == 3
-    assert again["counts"]["forms"]["verified"] == 1
+    assert again["counts"]["forms"]["voided"] == 1
 
     own = running.json("forms")
-    assert {f["state"] for f in own["forms"]} == {"verified"}
+    assert {f["state"] for f in own["forms"]} == {"verified", "voided"}
     assert {f["type"] for f in own["forms"]} == {"A"}  # self-handled certificates only (S-60)
     assert len(running.json("forms", "--certificate", "b201026902331597")["forms"]) == 3
     assert len(running.json("forms", "--state", "issued")["forms"]) == 53

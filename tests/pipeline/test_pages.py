@@ -15,6 +15,7 @@ from models.differences import DifferenceClass
 from models.errors import CellsRefused, FileSubmittedBefore, NothingToSubmit, PlanMoved
 from models.invariants import broken_invariants
 from models.outcomes import row_results
+from models.plan_view import plan_view
 from models.reconciliation import PastUse
 from models.states import Action, ItemState, PagesMode
 from models.stock import Certificate, FormEvent
@@ -247,6 +248,21 @@ def test_of_two_clerks_with_the_same_order_at_the_same_moment_one_gets_it(world)
     with pytest.raises(NothingToSubmit):
         confirm(world, two)
     assert rows(world, two)[2] == ["duplicate_order"]
+
+
+def test_a_plan_says_what_is_done_to_how_many_and_what_the_stock_is_short_of(world):
+    bring_in(world, certificates=WITHOUT_PAGES)
+    given = [named("211014040", action="作废"), counted(30), counted(30, reference="b")]
+    batch = upload(world, given)
+    with world.context.database.read() as session:
+        view = plan_view(session, batch)
+        document = view.document()
+    assert (document["counts"]["verify"], document["counts"]["void"]) == (0, 1)
+    (stock,) = document["stock"]
+    assert stock == {
+        "owner": SENDER, "type": "B", "before": 40, "after": 39, "wanted": 60, "short": 20,
+    }  # fmt: skip
+    assert view.ranges[Action.VOID] == [("211014040", "211014040")]
 
 
 # -- readings --------------------------------------------------------------------------------------
