@@ -421,14 +421,23 @@ class OrderReader:
         self._read_beyond = frozenset()
         for index in self.layout.more_serials:
             serials += self._more(row, row.cells[index] if index < len(row.cells) else "", index)
-        width = len(self._header)
-        if len(row.cells) > width and self._columns.get("serial") == width - 1 and serials:
-            over = {i: t for i, t in enumerate(row.cells) if i >= width and t.strip()}
-            if all(self.layout.evidence.of(text).serial for text in over.values()):
-                for index, text in over.items():  # a list that was not put in quotation marks
-                    serials += self._more(row, text, index)
-                self._read_beyond = frozenset(over)
+        if len(row.cells) > len(self._header) and serials:
+            serials += self._beyond(row, serials)
         return serials
+
+    def _beyond(self, row: RowDraft, before: Sequence[str]) -> list[str]:
+        """A list in the last column that was not put in quotation marks: it goes on behind the header."""
+        width = len(self._header)
+        over = {i: t for i, t in enumerate(row.cells) if i >= width and t.strip()}
+        follows = list(over) == list(range(width, width + len(over)))
+        in_stock = all(self.layout.evidence.of(text).serial for text in over.values())
+        if not (over and follows and in_stock and self._columns.get("serial") == width - 1):
+            return []
+        more = [s for index, text in over.items() for s in self._more(row, text, index)]
+        if set(more) & set(before):
+            return []  # written twice: a problem of cells under no header
+        self._read_beyond = frozenset(over)
+        return more
 
     _read_beyond: frozenset[int] = frozenset()
 
