@@ -77,8 +77,10 @@ def parse_certificate_number(text: str) -> CertificateNumber:
 
     Raises `NotACertificateNumber` with `certificate_malformed` or `certificate_check_character`.
     """
-    compact = re.sub(r"\s", "", clean(text)).upper()
-    match = _CERTIFICATE_SHAPE.fullmatch(compact)
+    match = _CERTIFICATE_SHAPE.fullmatch(text)  # most are written as they should be
+    if match is None:
+        compact = re.sub(r"\s", "", clean(text)).upper()
+        match = _CERTIFICATE_SHAPE.fullmatch(compact)
     if match is None:
         old = _OLD_CERTIFICATE.fullmatch(compact) is not None
         raise NotACertificateNumber("certificate_malformed", old_style=old)

@@ -11,9 +11,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final
 
-from sqlalchemy import String, and_, func, select
+from sqlalchemy import String, and_, case, func, select, type_coerce
 from sqlalchemy.orm import Session
 
 from models.batches import Batch, BatchRow, Item
@@ -66,18 +67,31 @@ class _Wants:
 
     certificate: str
     pages: int | None
-    demands: Sequence[VerifyDemand]
+    rows: Sequence[Any]
+    """(certificate, pages, number, count, named, mode, reference, owner) of each, as loaded."""
+
+    @property
+    def demands(self) -> list[VerifyDemand]:
+        """The rows as the rules take them."""
+        return [
+            VerifyDemand(number, named, count, PagesMode(mode), owner, reference)
+            for _, _, number, count, named, mode, reference, owner in self.rows
+        ]
 
 
 def _is_suspect(want: _Wants, had: int) -> bool:
     """Whether its rows must be judged: all others are plainly within the pages, and once here."""
-    counted = [d for d in want.demands if d.counted is not None]
-    forms = sum(d.named if d.counted is None else d.counted for d in want.demands)
-    past = want.pages is not None and had + forms > want.pages
-    again = len(counted) > 1 or (bool(counted) and had > 0)
-    mixed = want.pages is None and (had > 0 or 0 < len(counted) < len(want.demands))
-    tops_up = any(d.mode is PagesMode.TOP_UP for d in counted) and len(want.demands) > 1
-    return past or again or mixed or tops_up
+    forms, counts = had, 0
+    for _, _, _, count, named, _, _, _ in want.rows:
+        forms += named if count is None else count
+        counts += count is not None
+    if want.pages is not None and forms > want.pages:
+        return True
+    several = len(want.rows) > 1
+    if counts and (had or counts > 1):
+        return True
+    mixed = want.pages is None and (had > 0 or (several and counts > 0))
+    return mixed or (several and counts > 0 and want.rows[0][5] == PagesMode.TOP_UP.value)
 
 
 def _by_certificate(session: Session, batch_id: int) -> Iterator[_Wants]:
@@ -92,30 +106,30 @@ def _by_certificate(session: Session, batch_id: int) -> Iterator[_Wants]:
         .correlate(BatchRow)
         .scalar_subquery()
     )
-    rows = session.execute(
+    rows = session.connection().execute(
         select(
             BatchRow.certificate,
+            Certificate.pages,
             BatchRow.number,
             BatchRow.page_count,
-            BatchRow.pages_mode,
+            case((BatchRow.page_count.is_(None), named), else_=0),
+            type_coerce(BatchRow.pages_mode, String()),
             BatchRow.reference,
-            stock_owner().label("owner"),
-            Certificate.pages,
-            named.label("named"),
+            stock_owner(),
         )
         .join(Certificate, Certificate.number == BatchRow.certificate)
-        .where(BatchRow.batch_id == batch_id, BatchRow.status == RowStatus.OK)
+        .where(
+            BatchRow.batch_id == batch_id,
+            BatchRow.status == RowStatus.OK,
+            func.coalesce(type_coerce(BatchRow.action, String()), "") != Action.VOID.value,
+        )
         .order_by(BatchRow.certificate, BatchRow.number)
         .execution_options(yield_per=CHUNK)
     )
-    for (certificate, pages), of_one in groupby(rows, key=lambda r: (r.certificate, r.pages)):
-        demands = [
-            VerifyDemand(r.number, r.named, r.page_count, r.pages_mode, r.owner, r.reference)
-            for r in of_one
-            if r.page_count is not None or r.named
-        ]
-        if demands:
-            yield _Wants(certificate, pages, demands)
+    for (certificate, pages), of_one in groupby(rows, key=itemgetter(0, 1)):
+        found = [tuple(row) for row in of_one if row[3] is not None or row[4]]
+        if found:
+            yield _Wants(certificate, pages, found)
 
 
 def _given(session: Session, certificates: Sequence[str]) -> Any:

@@ -33,6 +33,9 @@ _SAMPLES: Final = 3
 _TOKEN: Final = re.compile(
     r"(?<![0-9A-Za-z])(?<![0-9A-Za-z][-_/.])[0-9A-Za-z]{6,12}(?![0-9A-Za-z])"
 )
+_SHORTEST: Final = 6
+_LONGEST: Final = 12
+"""Characters of a serial."""
 _SPEAKS: Final = re.compile("作废|核销|报废|打废")
 _SPEAKING_LENGTH: Final = 16
 """Characters of a cell that says an action; longer ones are prose."""
@@ -134,10 +137,15 @@ class Evidence:
 
     def _of_text(self, cell: str) -> Shown:
         text = clean(cell)
-        serial = any(token.upper() in self._stock for token in _TOKEN.findall(text))
+        if text.isalnum() and text.isascii():
+            serial = _SHORTEST <= len(text) <= _LONGEST and text.upper() in self._stock
+        else:
+            serial = any(token.upper() in self._stock for token in _TOKEN.findall(text))
+        if len(text) > _SPEAKING_LENGTH:
+            return Shown(serial=True) if serial else _NOTHING
         key = value_key(text)
         action = key in ACTION_OF or key in HISTORY or key in TICKS
-        if not action and len(text) <= _SPEAKING_LENGTH:
+        if not action and not text.isascii():
             action = _SPEAKS.search(text) is not None
         if not serial and not action and key not in BARE_MARKS:
             return _NOTHING

@@ -6,6 +6,7 @@ cell and, where there is one, what may be meant (cell_traps.csv).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -43,6 +44,8 @@ from sheets.words import (
 )
 
 REFERENCE_LIMIT: Final = 100
+_PLAIN_CERTIFICATE: Final = re.compile(r"[A-Z]{1,2}[0-9]{2}[0-9A-Z]{9}[0-9]{4}")
+"""A certificate number as it should be written: its row is an order, without a further look."""
 _UNREAD: Final = frozenset({"remark", "reference", "result"})
 """Fields whose error values harm nobody."""
 _SERIAL_FIELDS: Final = ("serial", "first_serial", "last_serial", "void_serials")
@@ -129,6 +132,11 @@ class OrderReader:
         self._pages_mode = pages_mode
         self._answers = answers
         self._ticks = [n for n in ("verify_tick", "void_tick") if n in self._columns]
+        self._done_before = [
+            (self._columns[name], words)
+            for name, words in (("remark", EXAMPLE_REMARKS), ("result", DONE_WORDS))
+            if name in self._columns
+        ]
         self._other_header = False
         self._merged: bool | None = None
         """Whether the count (or serials) of this row are those of a merged cell above it, and the
@@ -171,14 +179,16 @@ class OrderReader:
         """Totals, notes, section titles, repeated headers, rows done in an earlier result, and rows
         below a merged count that say nothing of their own.
         """
-        for name, done in (("remark", EXAMPLE_REMARKS), ("result", DONE_WORDS)):
-            index = self._columns.get(name)
-            if index is not None and as_text(_at(cells, index)).strip() in done:
+        for index, done in self._done_before:
+            if index < len(cells) and as_text(cells[index]).strip() in done:
                 return True
+        place = self._columns["certificate"]
+        title = cells[place] if place < len(cells) else None
+        filled = marks.filled if marks is not None else frozenset[int]()
+        if place not in filled and type(title) is str and _PLAIN_CERTIFICATE.fullmatch(title):
+            return False
         if self._is_header(cells):
             return True
-        filled = marks.filled if marks is not None else frozenset[int]()
-        place = self._columns["certificate"]
         own = None if place in filled else _at(cells, place)
         if isinstance(own, str) and _is_certificate(own):
             return False
@@ -252,7 +262,7 @@ class OrderReader:
                 if "formula" in cell:
                     self._problem(row, "formula_without_value", name)
                     continue
-            if isinstance(cell, str) and (not cell or cell.isspace() or is_filler(cell)):
+            if type(cell) is str and (is_filler(cell) if len(cell) < 5 else cell.isspace()):  # noqa: PLR2004
                 continue
             good[name] = cell
         if marks is not None and marks.part_struck:
@@ -262,7 +272,7 @@ class OrderReader:
         return good
 
     def _flawed(self, row: RowDraft, *names: str) -> bool:
-        return any(p.field in names for p in row.problems)
+        return bool(row.problems) and any(p.field in names for p in row.problems)
 
     def _look_around(self, row: RowDraft, cells: Sequence[Any]) -> None:
         """Columns that nobody knows, and cells under no header."""

@@ -147,6 +147,8 @@ def _chinese_number(text: str) -> int:
 
 def is_filler(text: str) -> bool:
     """Whether the cell is meant to be blank."""
+    if text in FILLERS:
+        return True
     return len(text) <= 4 and clean(text).casefold() in FILLERS  # noqa: PLR2004 - the longest of them
 
 
