@@ -24,6 +24,7 @@ from models.errors import BadArgument
 from models.language import t
 from models.outcomes import BatchCounts, RowResult, row_results
 from models.plan_view import PlanView, plan_view
+from models.problems import Problem
 from models.states import Action, RowStatus, label
 from sheets.questions import Question, load_question, row_list
 from tasks.allocation import submitted_before
@@ -91,6 +92,24 @@ def _headline(view: PlanView) -> str:
     return f"{void}，{verify}" if view.verify else void
 
 
+_OPTIONS: Final = {
+    "certificate": "CERT",
+    "serial": "--serials",
+    "page_count": "--pages",
+    "stock_source": "--source",
+    "reason": "--reason",
+    "action": "",
+}
+"""Where a single order says what a sheet says in a column."""
+
+
+def _place(batch: Batch, problem: Problem) -> str:
+    """The cell of the sheet, or the option of a single order."""
+    if batch.sha256 is None and batch.row_count == 1:
+        return _OPTIONS.get(problem.field, "")
+    return problem.cell
+
+
 def _plan_row(row: RowResult) -> dict[str, Any]:
     return {
         "row": row.number,
@@ -134,7 +153,7 @@ def _print_plan(
         )
     _say(console, t(f"方案号: {batch.plan}", f"plan: {batch.plan}"))
     _print_questions(questions)
-    _print_problems(rows, problems)
+    _print_problems(batch, rows, problems)
 
 
 def _say(console: Console, text: str) -> None:
@@ -232,15 +251,15 @@ def quoted(answer: str) -> str:
     return f"{option}{blank}{value}" if plain or not value else f'{option}{blank}"{value}"'
 
 
-def _print_problems(rows: Iterator[RowResult], problems: int) -> None:
+def _print_problems(batch: Batch, rows: Iterator[RowResult], problems: int) -> None:
     wrong = [
-        (row.number, p.cell, p.code, p.message, p.suggestion)
+        (row.number, _place(batch, p), p.code, p.message, p.suggestion)
         for row, _ in zip((r for r in rows if r.problems), range(_SHOWN), strict=False)
         for p in row.problems
     ]
     if wrong:
         titles = (
-            *(t("行", "row"), t("单元格", "cell"), t("代码", "code"), t("问题", "problem")),
+            *(t("行", "row"), t("位置", "where"), t("代码", "code"), t("问题", "problem")),
             t("建议", "suggestion"),
         )
         print_table(titles, wrong)

@@ -59,6 +59,9 @@ class FormFacts:
     state: FormState
     hold: str | None
     lost: bool = False
+    certificate: str | None = None
+    since: str = ""
+    """The day since which it is as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +136,9 @@ def _form_trouble(
     if form.owner not in owners:
         return "stock_of_another", (("owner", form.owner),)
     if form.state is not FormState.ISSUED:
+        if form.certificate:
+            of = (("certificate", form.certificate), ("since", form.since))
+            return "serial_not_available_of", (("state", form.state.value), *of)
         return "serial_not_available", (("state", form.state.value),)
     voided_as_lost = named.action is Action.VOID and row.reason_code == VOID_REASON_LOST
     if form.hold and not (form.lost and voided_as_lost):

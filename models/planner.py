@@ -49,7 +49,7 @@ from models.plan import (
 )
 from models.row_problems import placed, store_rows
 from models.states import FormState, RowStatus, StockSource
-from models.stock import Certificate, Form, Stock
+from models.stock import Certificate, Form, FormEvent, Stock
 
 
 def make_plan(session: Session, batch: Batch) -> str:
@@ -203,6 +203,14 @@ def _named_forms(
 ) -> dict[int, list[NamedForm]]:
     """The serials that these rows name, with the forms of each, by row."""
     these = _these(session, numbers)
+    since = (
+        select(FormEvent.at)
+        .where(FormEvent.form_id == Form.id)
+        .order_by(FormEvent.id.desc())
+        .limit(1)
+        .correlate(Form)
+        .scalar_subquery()
+    )
     found = session.execute(
         select(
             Item.row_number,
@@ -212,6 +220,8 @@ def _named_forms(
             Form.state,
             Form.hold,
             Form.lost_at,
+            Form.certificate,
+            since.label("since"),
             Item.action,
             Stock.owner,
         )
@@ -227,7 +237,17 @@ def _named_forms(
         candidates = (
             others.get(r.serial, [])
             if r.id is None
-            else [FormFacts(r.form_type, r.owner, r.state, r.hold, r.lost_at is not None)]
+            else [
+                FormFacts(
+                    r.form_type,
+                    r.owner,
+                    r.state,
+                    r.hold,
+                    r.lost_at is not None,
+                    r.certificate,
+                    f"{r.since:%Y-%m-%d}" if r.since else "",
+                )
+            ]
         )
         named[r.row_number].append(NamedForm(r.serial, candidates, r.action))
     return named

@@ -47,6 +47,10 @@ PROBLEM_TEXTS: Final[dict[str, Text]] = {
         "流水号 {serials} 不可用(当前状态: {state})",
         "serial {serials} is not available (now: {state})",
     ),
+    "serial_not_available_of": Text(
+        "流水号 {serials} 不可用: {since} 起为“{state}”，证书 {certificate}",
+        "serial {serials} is not available: {state} since {since}, for certificate {certificate}",
+    ),
     "serial_malformed": Text("“{value}”不是流水号", '"{value}" is no serial'),
     "serial_digits_lost": Text(
         "“{value}”已被电子表格改写，位数已丢失；请把该列设为文本后重新填写",
@@ -223,6 +227,7 @@ CODES_OF_VARIANTS: Final = {
     "range_incomplete": "serial_malformed",
     "duplicate_order_elsewhere": "duplicate_order",
     "action_twice": "action_ambiguous",
+    "serial_not_available_of": "serial_not_available",
 }
 """Texts that say a code more precisely; the stable code is the one on the right."""
 

@@ -269,7 +269,7 @@ def weekly_use(session: Session, now: datetime) -> dict[int, list[int]]:
 
 
 def queued_forms(session: Session) -> dict[int, int]:
-    """Forms that checked and not yet reserved batches want, by stock id."""
+    """Forms that confirmed and not yet reserved batches want, by stock id; a dry run wants nothing."""
     rows = session.execute(
         select(Form.stock_id, func.count())
         .select_from(Item)
@@ -279,7 +279,7 @@ def queued_forms(session: Session) -> dict[int, int]:
         )
         .join(Form, Form.id == Item.form_id)
         .where(
-            Batch.state.in_([BatchState.CHECKED, BatchState.CONFIRMED]),
+            Batch.state == BatchState.CONFIRMED,
             BatchRow.status == RowStatus.OK,
             Item.state == ItemState.PLANNED,
         )

@@ -64,7 +64,12 @@ def test_check_json_has_what_programs_rely_on(alone):
     ]
     assert alone.json("check", ORDERS, expect=3)["plan"] == shown["plan"]
     twin = alone.json("check", str(SAMPLES / "核销导入.gb18030.csv"), expect=3)
-    assert (twin["counts"]["blank"], twin["plan"]) == (1, shown["plan"])
+    assert (twin["counts"]["blank"], twin["rows"]) == (1, shown["rows"])
+    assert twin["plan"] != shown["plan"]  # another file is another reading
+    assert shown["questions"] == []
+    assert shown["reading"]["sheet"] == shown["sheet"]
+    meanings = {c["header"]: c["meaning"] for c in shown["reading"]["columns"]}
+    assert (meanings["证书号"], meanings["空白证单流水号"]) == ("certificate", "serial")
 
 
 def test_what_a_cell_says_is_shown_and_steers_no_terminal(alone, tmp_path):

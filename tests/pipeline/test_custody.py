@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import openpyxl
 import pytest
 
+from models.batches import Batch
 from models.errors import BadArgument, CellsRefused, NotFound
 from models.runs import BEIJING, business_date
 from models.states import BatchState, FormState
@@ -196,9 +197,13 @@ def test_recent_use_and_queued_batches_are_counted(stocked):
     stocked.clock.forward(days=8)
     confirm(stocked, order(stocked, 2, "核销", "211014005"))
     stocked.drain()
-    order(stocked, 3, "核销", pages=4)  # checked, not confirmed
+    batch = order(stocked, 3, "核销", pages=4)
     with stocked.context.database.read() as session:
         assert list(weekly_use(session, stocked.clock()).values()) == [[1, 3]]
+        assert queued_forms(session) == {}  # checked: a dry run wants nothing
+    with stocked.context.database.write() as session:
+        session.get_one(Batch, batch).state = BatchState.CONFIRMED
+    with stocked.context.database.read() as session:
         assert list(queued_forms(session).values()) == [4]
 
 
@@ -235,8 +240,6 @@ def test_an_expired_batch_gives_its_forms_back_to_the_count(stocked):
     assert book(stocked).counts[Standing.RESERVED] == 2
     stocked.clock.forward(hours=25)
     stocked.drain()
-    from models.batches import Batch
-
     with stocked.context.database.read() as session:
         assert session.get_one(Batch, batch).state is BatchState.FINISHED
     assert book(stocked).counts[Standing.ON_HAND] == 20
