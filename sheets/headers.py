@@ -306,6 +306,10 @@ _OURS.update(map(header_key, OURS))
 _UNUSED.update(map(header_key, NO_ACCOUNT))
 
 
+CAME_BACK: Final = frozenset(map(header_key, (RESULT_WORD, "预检结果", "check result")))
+"""A sheet with one of these columns is one that we wrote, or that a person made of it."""
+
+
 def is_ours(header: str) -> bool:
     """Whether we write a column of that name."""
     return header_key(header) in _OURS

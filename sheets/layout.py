@@ -15,6 +15,7 @@ from models.numbers import clean
 from models.problems import column_letters
 from models.serials import MAX_SERIALS_PER_ROW, StockRanges
 from sheets.headers import (
+    CAME_BACK,
     COUNT_HEADER,
     SERIAL_HEADER,
     header_key,
@@ -33,6 +34,7 @@ _SAMPLES: Final = 3
 _TOKEN: Final = re.compile(
     r"(?<![0-9A-Za-z])(?<![0-9A-Za-z][-_/.])[0-9A-Za-z]{6,12}(?![0-9A-Za-z])"
 )
+_NUMBER_SIGN: Final = re.compile(r"\bno[.:]", re.IGNORECASE)
 _SHORTEST: Final = 6
 _LONGEST: Final = 12
 """Characters of a serial."""
@@ -140,7 +142,8 @@ class Evidence:
         if text.isalnum() and text.isascii():
             serial = _SHORTEST <= len(text) <= _LONGEST and text.upper() in self._stock
         else:
-            serial = any(token.upper() in self._stock for token in _TOKEN.findall(text))
+            tokens = _TOKEN.findall(_NUMBER_SIGN.sub(" ", text))
+            serial = any(token.upper() in self._stock for token in tokens)
         if len(text) > _SPEAKING_LENGTH:
             return Shown(serial=True) if serial else _NOTHING
         key = value_key(text)
@@ -172,15 +175,17 @@ class Layout:
         self.evidence = evidence
         self._answered = answered
         self._here = here
+        self._came_back = any(header_key(h) in CAME_BACK for h in header)
         used = {i for places in columns.values() for i in places}
         self.nameless = [i for i, h in enumerate(header) if not h.strip() and i not in used]
         self.watched = list(self._watch(used))
 
     def _watch(self, used: set[int]) -> Iterator[Watched]:
-        soft = {self.columns[n] for n in ("reference", "remark") if n in self.columns}
+        # a person's own column of that name may say what is to be done; our outcomes say nothing of it
+        soft = {self.columns[n] for n in ("reference", "remark", "result") if n in self.columns}
         for index, header in enumerate(self.header):
             key = header_key(header)
-            if not header.strip() or is_ours(header):
+            if not header.strip() or (self._ours(header) and index not in soft):
                 continue
             if key in self._answered and self._answered[key] == UNUSED:
                 yield Watched(index, header, no_account=True, ignored=True, here=key in self._here)
@@ -196,6 +201,10 @@ class Layout:
                 counts=not none and COUNT_HEADER.search(clean(header)) is not None,
                 in_counted_rows=index == self.columns.get("remark"),
             )
+
+    def _ours(self, header: str) -> bool:
+        """Whether it is a column of ours: only in a sheet that shows that it comes from us."""
+        return self._came_back and is_ours(header)
 
     def extend_serials(self, last: int) -> None:
         """Columns without a header up to `last` are under the merged header of the serials."""
@@ -274,7 +283,7 @@ class Layout:
             meaning = meanings.get(index, UNUSED)
             if index in asked:
                 meaning = ASKED
-            elif is_ours(header):
+            elif self._ours(header):
                 meaning = meaning or OURS
             found.append(
                 {"header": header, "column": column_letters(index), "meaning": meaning, "by": by}

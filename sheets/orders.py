@@ -30,6 +30,7 @@ from sheets.words import (
     ACTION_OF,
     DONE_WORDS,
     HISTORY,
+    NO_TICKS,
     NOTE,
     SECTION,
     TICKS,
@@ -378,7 +379,9 @@ class OrderReader:
 
     def _read_ticks(self, row: RowDraft, good: dict[str, Any]) -> bool:
         """The action by the column that is ticked; whether there is anything to read in them."""
-        ticked = [n for n in self._ticks if n in good]
+        ticked = [
+            n for n in self._ticks if n in good and value_key(as_text(good[n])) not in NO_TICKS
+        ]
         for name in ticked:
             if value_key(as_text(good[name])) not in TICKS:
                 self._problem(row, "action_unknown", name, value=as_text(good[name]))

@@ -20,6 +20,7 @@ VOID_WORDS: Final = (
 )
 HISTORY_WORDS: Final = ("已核销", "已作废")
 TICK_MARKS: Final = ("√", "✓", "✔", "☑", "V", "1", "Y", "是", "yes", "●", "■")
+NO_TICK_MARKS: Final = ("否", "no", "n", "0")
 DONE_WORDS: Final = ("成功", "done", "处理中", "open")
 """Results of an earlier submission that leave nothing to do for a row that comes back."""
 
@@ -81,6 +82,7 @@ ACTION_OF: Final = {
 }
 HISTORY: Final = {value_key(w) for w in HISTORY_WORDS}
 TICKS: Final = {value_key(w) for w in TICK_MARKS}
+NO_TICKS: Final = {value_key(w) for w in NO_TICK_MARKS}
 BARE_MARKS: Final = frozenset({"1", "0", "v", "x", "y", "是", "否"})
 """In a column that nobody knows these say nothing of an action."""
 

@@ -193,6 +193,16 @@ def test_an_answer_is_enough(name, answers, rows):
     assert reading.questions == []
 
 
+def test_a_column_that_says_no_to_voiding_voids_nothing():
+    content = (
+        "证书号,流水号,是否作废\nB261026902330001,262001001,否\nB261026902330002,262001002,是\n"
+    )
+    asked = Asked(PagesMode.ADDITIONAL, Answers(columns={"是否作废": "void_tick"}), stock=STOCK)
+    reading = read_orders(content.encode(), "x.csv", asked, LIMIT)
+    assert [said(row) for row in reading.rows] == ["verify 001+1", "reason_missing"]
+    assert reading.questions == []
+
+
 def test_voiding_that_was_asked_about_voids():
     reading, rows = read("04", Answers(action=Action.VOID))
     assert [said(row) for row in rows] == ["void 001+1", "void 002+1"]

@@ -65,6 +65,17 @@ def test_every_column_that_we_add_is_known_as_ours_in_both_languages():
         assert is_ours(title.en), title.en
 
 
+@pytest.mark.parametrize("word", ["作废", "已核销", "√", "报废处理"])
+@pytest.mark.parametrize("header", ["处理结果", "建议", "失败原因", "状态"])
+def test_a_persons_own_column_of_such_a_name_is_asked_about_when_it_says_an_action(
+    tmp_path, header, word
+):
+    rows = [("B201026902331597", "211013209", word)]
+    (tmp_path / "r.csv").write_bytes(sheet(rows, ("证书号", "流水号", header)))
+    reading, _ = read(tmp_path / "r.csv")
+    assert [q.what for q in reading.questions] == [header]
+
+
 def test_what_was_done_is_left_alone_and_a_result_serial_orders_nothing(tmp_path):
     header = ("证书号", "操作", "页数", *(t.zh for t in RESULT_HEADERS))
     rows = [
