@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from rich.console import Console
 from xlsxwriter.exceptions import XlsxFileError
@@ -22,8 +22,8 @@ from cli.runtime import (
 from models.batches import Batch
 from models.errors import BadArgument
 from models.language import t
-from models.outcomes import BatchCounts, RowResult, row_results
-from models.plan_view import PlanView, plan_view
+from models.outcomes import BatchCounts
+from models.plan_view import PlanRow, PlanView, plan_rows, plan_view
 from models.problems import Problem
 from models.states import Action, RowStatus, label
 from sheets.questions import Question, load_question, row_list
@@ -32,6 +32,7 @@ from tasks.context import Context
 from tasks.reporting import write_check_sheet
 
 _SHOWN: Final = 50
+_NOTED: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +59,9 @@ def show_plan(context: Context, batch_id: int, file: Path | None, *, json: bool 
                 document["file"] = str(file)
             document["submitted_before"] = before.id if before else None
             document["questions"] = [q.shown() for q in questions]
-            print_json_with_rows(document, (_plan_row(r) for r in row_results(session, batch)))
+            print_json_with_rows(document, (r.document() for r in plan_rows(session, batch)))
         elif json is not None:
-            _print_plan(view, before, questions, row_results(session, batch))
+            _print_plan(view, before, questions, plan_rows(session, batch))
     return Shown(batch.plan, view.counts, questions, _asking(view))
 
 
@@ -110,19 +111,8 @@ def _place(batch: Batch, problem: Problem) -> str:
     return problem.cell
 
 
-def _plan_row(row: RowResult) -> dict[str, Any]:
-    return {
-        "row": row.number,
-        "status": row.status.value,
-        "certificate": row.certificate,
-        "action": row.action.value if row.action else None,
-        "serials": list(row.serial_list),
-        "problems": [p.shown() for p in row.problems],
-    }
-
-
 def _print_plan(
-    view: PlanView, before: Batch | None, questions: list[Question], rows: Iterator[RowResult]
+    view: PlanView, before: Batch | None, questions: list[Question], rows: Iterator[PlanRow]
 ) -> None:
     batch, counts = view.batch, view.counts
     console = out()
@@ -251,12 +241,26 @@ def quoted(answer: str) -> str:
     return f"{option}{blank}{value}" if plain or not value else f'{option}{blank}"{value}"'
 
 
-def _print_problems(batch: Batch, rows: Iterator[RowResult], problems: int) -> None:
-    wrong = [
-        (row.number, _place(batch, p), p.code, p.message, p.suggestion)
-        for row, _ in zip((r for r in rows if r.problems), range(_SHOWN), strict=False)
-        for p in row.problems
-    ]
+def _print_problems(batch: Batch, rows: Iterator[PlanRow], problems: int) -> None:
+    wrong: list[tuple[object, ...]] = []
+    unknown: dict[str, int] = {}
+    for one in rows:
+        row = one.row
+        if row.problems and len({w[0] for w in wrong}) < _SHOWN:
+            wrong += (
+                (row.number, _place(batch, p), p.code, p.message, p.suggestion)
+                for p in row.problems
+            )
+        if one.pages is None and one.has and len(unknown) < _NOTED:
+            unknown[row.certificate] = one.has
+    for certificate, has in unknown.items():
+        _say(
+            out(),
+            t(
+                f"注意: 证书 {certificate} 的页数未知，已有 {has} 张",
+                f"note: pages of certificate {certificate} are unknown; it has {has} forms already",
+            ),
+        )
     if wrong:
         titles = (
             *(t("行", "row"), t("位置", "where"), t("代码", "code"), t("问题", "problem")),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,7 +10,9 @@ from sqlalchemy import String, and_, cast, func, or_, select
 from sqlalchemy.orm import Session
 
 from models.batches import Batch, BatchRow, Item
-from models.outcomes import BatchCounts, batch_counts
+from models.bulk import chunks, rows_table
+from models.certificate_use import verified_counts
+from models.outcomes import BatchCounts, RowResult, batch_counts, row_results
 from models.page_planner import stock_owner
 from models.serials import as_ranges
 from models.states import Action, FormState, PagesMode, RowStatus
@@ -125,6 +127,45 @@ def plan_view(session: Session, batch_id: int) -> PlanView:
     return PlanView(
         batch, counts, ranges, more, _stocks(session, batch_id), top_up is PagesMode.TOP_UP
     )
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRow:
+    """A row of the plan with what its certificate has: its pages (None: unknown), forms verified before."""
+
+    row: RowResult
+    pages: int | None
+    has: int
+
+    def document(self) -> dict[str, Any]:
+        """For programs."""
+        row = self.row
+        return {
+            "row": row.number,
+            "status": row.status.value,
+            "certificate": row.certificate,
+            "action": row.action.value if row.action else None,
+            "serials": list(row.serial_list),
+            "certificate_pages": self.pages,
+            "certificate_has": self.has,
+            "problems": [p.shown() for p in row.problems],
+        }
+
+
+def plan_rows(session: Session, batch: Batch) -> Iterator[PlanRow]:
+    """The rows of a plan in the order of the sheet. Memory: a chunk."""
+    for some in chunks(row_results(session, batch)):
+        numbers = sorted({row.certificate for row in some if row.certificate})
+        has = verified_counts(session, numbers)
+        given = rows_table(session, {"number": String()}, [(n,) for n in numbers])
+        known = session.execute(
+            select(Certificate.number, Certificate.pages).join(
+                given, given.c.number == Certificate.number
+            )
+        )
+        pages: dict[str, int | None] = dict(known.tuples().all())
+        for row in some:
+            yield PlanRow(row, pages.get(row.certificate), has.get(row.certificate, 0))
 
 
 def _serials(batch_id: int, action: Action) -> Any:

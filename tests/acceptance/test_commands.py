@@ -51,6 +51,8 @@ def test_check_json_has_what_programs_rely_on(alone):
         "certificate": "B201026902331597",
         "action": "verify",
         "serials": ["211013209", "211013210"],
+        "certificate_pages": 16,
+        "certificate_has": 0,
         "problems": [],
     }
     assert last["problems"] == [

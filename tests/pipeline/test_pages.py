@@ -15,7 +15,7 @@ from models.differences import DifferenceClass
 from models.errors import CellsRefused, FileSubmittedBefore, NothingToSubmit, PlanMoved
 from models.invariants import broken_invariants
 from models.outcomes import row_results
-from models.plan_view import plan_view
+from models.plan_view import plan_rows, plan_view
 from models.reconciliation import PastUse
 from models.states import Action, ItemState, PagesMode
 from models.stock import Certificate, FormEvent
@@ -263,6 +263,15 @@ def test_a_plan_says_what_is_done_to_how_many_and_what_the_stock_is_short_of(wor
         "owner": SENDER, "type": "B", "before": 40, "after": 39, "wanted": 60, "short": 20,
     }  # fmt: skip
     assert view.ranges[Action.VOID] == [("211014040", "211014040")]
+
+
+def test_with_pages_unknown_a_row_says_what_its_certificate_has(world):
+    bring_in(world, certificates=WITHOUT_PAGES)
+    confirm(world, upload(world, [counted(3)]))
+    batch = upload(world, [counted(2, reference="b")], name="2.csv")
+    with world.context.database.read() as session:
+        (row,) = plan_rows(session, session.get_one(Batch, batch))
+    assert (row.pages, row.has, row.row.problems) == (None, 3, [])
 
 
 # -- readings --------------------------------------------------------------------------------------
