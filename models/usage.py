@@ -20,10 +20,11 @@ from sqlalchemy.orm import Session
 from models.batches import Batch, BatchRow, Item
 from models.bulk import CHUNK
 from models.forecast import WEEK_WEIGHTS
-from models.language import Text
+from models.language import Text, t
+from models.runs import business_date
 from models.serials import successor
 from models.states import BatchState, FormState, ItemState, RowStatus, text_of
-from models.stock import Form, FormEvent, Stock
+from models.stock import Block, Form, FormEvent, Stock
 
 
 class Standing(StrEnum):
@@ -139,8 +140,15 @@ def stock_book(session: Session, key: StockKey, range_limit: int) -> StockBook:
 
 
 def balances(session: Session, start: datetime, end: datetime) -> dict[int, Balance]:
-    """Every stock over `start` <= time < `end`, by stock id."""
+    """Every stock over `start` <= time < `end`, by stock id.
+
+    Forms were received on the day that customs issued them (领用日期), entered here later or not.
+    """
     before, within = FormEvent.at < start, and_(FormEvent.at >= start, FormEvent.at < end)
+    first, last = business_date(start), business_date(end)
+    undated = Block.issued_on.is_(None)
+    had = and_(_RECEIVED, or_(Block.issued_on < first, and_(undated, before)))
+    came = and_(_RECEIVED, _came_between(first, last, within))
 
     def count(condition: Any) -> Any:
         return func.sum(case((condition, 1), else_=0))
@@ -148,17 +156,24 @@ def balances(session: Session, start: datetime, end: datetime) -> dict[int, Bala
     rows = session.execute(
         select(
             Form.stock_id,
-            count(and_(before, _RECEIVED)) - count(and_(before, _USED)),
-            count(and_(within, _RECEIVED)),
+            count(had) - count(and_(before, _USED)),
+            count(came),
             count(and_(within, _USED_AS[FormState.VERIFIED])),
             count(and_(within, _USED_AS[FormState.VOIDED])),
             count(and_(within, FormEvent.cause == "lost")),
         )
         .join(Form, Form.id == FormEvent.form_id)
+        .join(Block, Block.id == Form.block_id)
         .where(or_(_RECEIVED, _USED, FormEvent.cause == "lost"))
         .group_by(Form.stock_id)
     )
     return {stock_id: Balance(*map(int, numbers)) for stock_id, *numbers in rows}
+
+
+def _came_between(first: date, last: date, within: Any) -> Any:
+    """Issued from `first` on and before `last`; by the moment of entry where the day is not known."""
+    dated = and_(Block.issued_on >= first, Block.issued_on < last)
+    return or_(dated, and_(Block.issued_on.is_(None), within))
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +196,7 @@ def movements(
     session: Session, start: datetime, end: datetime, zone: Any, owner: str | None
 ) -> Iterator[Movement]:
     """What came and went in a period, in the order of stock and serial. Memory: one line."""
+    within = and_(FormEvent.at >= start, FormEvent.at < end)
     what = case(
         (_RECEIVED, "received"),
         (FormEvent.cause == "lost", "lost"),
@@ -196,13 +212,16 @@ def movements(
             FormEvent.certificate,
             FormEvent.batch_id,
             FormEvent.reason,
+            Block.issued_on,
         )
         .join(Form, Form.id == FormEvent.form_id)
+        .join(Block, Block.id == Form.block_id)
         .join(Stock, Stock.id == Form.stock_id)
         .where(
-            FormEvent.at >= start,
-            FormEvent.at < end,
-            or_(_RECEIVED, _USED, FormEvent.cause == "lost"),
+            or_(
+                and_(_RECEIVED, _came_between(business_date(start), business_date(end), within)),
+                and_(within, ~_RECEIVED, or_(_USED, FormEvent.cause == "lost")),
+            )
         )
         .order_by(Stock.owner, Stock.form_type, what, Form.serial)
         .execution_options(yield_per=10 * CHUNK)
@@ -211,9 +230,13 @@ def movements(
         query = query.where(Stock.owner == owner)
     open_line: Movement | None = None
     for row in session.execute(query):
+        entered = row.at.astimezone(zone).date()
+        received = row.what == "received" and row.issued_on is not None
+        day = row.issued_on if received else entered
+        later = t(f"登记于 {entered}", f"entered on {entered}") if day != entered else ""
         line = Movement(
-            row.at.astimezone(zone).date(), row.owner, row.form_type, row.what, row.serial,
-            row.serial, 1, row.certificate or "", row.batch_id, row.reason or "",
+            day, row.owner, row.form_type, row.what, row.serial, row.serial, 1,
+            row.certificate or "", row.batch_id, row.reason or later,
         )  # fmt: skip
         if open_line is not None and _continues(open_line, line):
             open_line = Movement(

@@ -18,6 +18,7 @@ from models.usage import (
     balances,
     day_in_numbers,
     list_stocks,
+    movements,
     queued_forms,
     stock_book,
     weekly_use,
@@ -150,8 +151,9 @@ def test_opening_and_received_less_used_is_closing(stocked):
         (first,) = balances(session, zero, middle).values()
         (second,) = balances(session, middle, end).values()
         yesterday = day_in_numbers(session, middle, end)
-    assert (first.opening, first.received, first.verified, first.voided) == (0, 20, 3, 0)
-    assert (second.opening, second.received, second.voided, second.lost) == (17, 5, 1, 1)
+    # the second range was issued in 2022 too, whenever it was entered here
+    assert (first.opening, first.received, first.verified, first.voided) == (0, 25, 3, 0)
+    assert (second.opening, second.received, second.voided, second.lost) == (22, 0, 1, 1)
     assert second.opening == first.closing
     standing = book(stocked).counts
     used = standing[Standing.VERIFIED] + standing[Standing.VOIDED]
@@ -169,14 +171,24 @@ def test_the_register_is_a_workbook_of_ranges_with_text_serials(stocked, tmp_pat
     lines = export_register(stocked.context, path, today, today, moments, None)
     pages = openpyxl.load_workbook(io.BytesIO(path.read_bytes()))
     balance = [c.value for c in pages["汇总"][3]]
-    assert balance == [SENDER, "B", 0, 20, 3, 0, 17, 0]
+    assert balance == [SENDER, "B", 20, 0, 3, 0, 17, 0]
     rows = [[c.value for c in row] for row in pages["明细"].iter_rows(min_row=2)]
-    assert lines == len(rows) == 2
-    assert rows[0][3:7] == ["领用", "211014001", "211014020", 20]
-    assert rows[1][3:7] == ["已核销", "211014001", "211014003", 3]
+    assert lines == len(rows) == 1
+    assert rows[0][3:7] == ["已核销", "211014001", "211014003", 3]
     assert all(
         cell.data_type == "s" for row in pages["明细"].iter_rows(min_row=2) for cell in row[4:6]
     )
+
+
+def test_forms_are_received_on_the_day_of_their_issue_and_a_later_entry_is_said(stocked):
+    start = datetime(2022, 3, 31, 16, tzinfo=UTC)  # 1 April in Beijing, when they were issued
+    days = (start, start + timedelta(days=1))
+    with stocked.context.database.read() as session:
+        (balance,) = balances(session, *days).values()
+        (line,) = movements(session, *days, BEIJING, None)
+    assert (balance.opening, balance.received) == (0, 20)
+    assert (str(line.day), line.form_count) == ("2022-04-01", 20)
+    assert line.reason == f"登记于 {business_date(stocked.clock())}"
 
 
 def test_what_a_person_wrote_is_no_formula_in_the_register(stocked, tmp_path):
