@@ -18,8 +18,9 @@ def main() -> None:
     use_language(_choose_language(arguments))
     try:
         from cli.commands import app  # texts of the help are chosen at import
+        from cli.usage import run
 
-        app(args=arguments, prog_name="blankforms")
+        sys.exit(run(app, arguments))
     except BlankformsError as error:
         _fail(error.code, str(error), error.exit, arguments)
     except ConfigurationError as error:

@@ -125,6 +125,25 @@ def test_exit_codes(alone, arguments, code):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("nonsense",), "没有命令 nonsense"),
+        (("forms", "--nope"), "没有选项 --nope"),
+        (("verify",), "缺少 certificate"),
+        (("forms", "--limit", "x"), "--limit 的值不对: 应为整数"),
+        (("check", "a.csv", "b.csv"), "多余的参数: b.csv"),
+        (("check", "a.csv", "--action", "x"), "--action 的值不对: 应为"),
+    ],
+)
+def test_what_is_wrong_with_a_command_is_said_in_the_persons_language(alone, arguments, said):
+    alone.run(*arguments, expect=2)
+    assert said in alone.stderr
+    assert "--help" in alone.stderr
+    alone.run(*arguments, "--lang", "en", expect=2)
+    assert said not in alone.stderr
+
+
+@pytest.mark.parametrize(
     ("name", "value", "code"),
     [
         ("SEND_CONCURRENCY", "x", 78),
