@@ -27,7 +27,7 @@ from models.plan_view import PlanRow, PlanView, plan_rows, plan_view
 from models.problems import Problem
 from models.states import Action, RowStatus, label
 from sheets.questions import Question, load_question, row_list
-from tasks.allocation import submitted_before
+from tasks.allocation import questions_of, submitted_before
 from tasks.context import Context
 from tasks.reporting import write_check_sheet
 
@@ -59,6 +59,9 @@ def show_plan(context: Context, batch_id: int, file: Path | None, *, json: bool 
                 document["file"] = str(file)
             document["submitted_before"] = before.id if before else None
             document["questions"] = [q.shown() for q in questions]
+            if questions:
+                open_ones = questions_of(batch)
+                document["error"] = {"code": open_ones.code, "message": str(open_ones)}
             print_json_with_rows(document, (r.document() for r in plan_rows(session, batch)))
         elif json is not None:
             _print_plan(view, before, questions, plan_rows(session, batch))

@@ -74,6 +74,21 @@ def test_check_json_has_what_programs_rely_on(alone):
     assert (meanings["证书号"], meanings["空白证单流水号"]) == ("certificate", "serial")
 
 
+def test_a_sheet_with_questions_is_shown_and_nothing_of_it_is_done(alone):
+    case = str(DATA / "cases" / "02-two-sheets.xlsx")
+    shown = alone.json("check", case, expect=3)
+    assert (shown["state"], shown["error"]["code"]) == ("asked", "sheet_has_questions")
+    assert [q["answers"] for q in shown["questions"]] == [["--sheet 核销", "--sheet 作废"]]
+    assert len(shown["rows"]) == 1
+    for arguments in (("--yes",), ("--only-valid", "--yes"), ("--plan", shown["plan"])):
+        refused = alone.json("submit", case, *arguments, expect=3)
+        assert refused["error"]["code"] == "sheet_has_questions"
+    assert "--sheet 作废" in alone.run("check", case, expect=3)
+    answered = alone.json("check", case, "--sheet", "作废", expect=3)
+    assert answered["questions"] == []
+    assert answered["counts"]["rows"] == 1
+
+
 def test_what_a_cell_says_is_shown_and_steers_no_terminal(alone, tmp_path):
     sheet = tmp_path / "[bold]harm.csv"
     hostile = "\x1b[2J\x1b]0;title\x07\u202e"
