@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from models.numbers import NotACertificateNumber, clean, parse_certificate_number
-from models.problems import Problem, column_letters, load_problem
+from models.problems import Problem, column_letters
 from models.serials import MAX_SERIALS_PER_ROW, NotSerials, parse_serials, serials_between
-from models.states import Action, PagesMode, RowStatus, StockSource
+from models.states import Action, PagesMode, RowStatus
+from sheets.drafts import RowDraft
 from sheets.headers import (
     EXAMPLE_REMARKS,
     ORDERS,
@@ -52,54 +53,6 @@ _UNREAD: Final = frozenset({"remark", "reference", "result"})
 _SERIAL_FIELDS: Final = ("serial", "first_serial", "last_serial", "void_serials")
 _STRIKES_COUNT: Final = ("certificate", *_SERIAL_FIELDS, "page_count", "action")
 """Fields of which a struck-out cell means that the row may be meant as struck out."""
-
-
-@dataclass(slots=True)
-class RowDraft:
-    """A row as read: what it demands, and what is wrong with how it says so."""
-
-    number: int
-    cells: list[str]
-    status: RowStatus = RowStatus.OK
-    certificate: str = ""
-    action: Action | None = None
-    source: StockSource | None = None
-    page_count: int | None = None
-    pages_mode: PagesMode = PagesMode.ADDITIONAL
-    reason_code: str | None = None
-    reason_text: str | None = None
-    reference: str = ""
-    serials: list[tuple[str, Action]] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-
-    def packed(self) -> list[Any]:
-        """The row as plain JSON values, for the way out of the sandbox."""
-        return [
-            *(self.number, self.cells, self.status, self.certificate, self.action, self.source),
-            *(self.page_count, self.pages_mode, self.reason_code, self.reason_text),
-            *(self.reference, self.serials, [p.stored() for p in self.problems]),
-        ]
-
-
-def unpacked(values: Sequence[Any]) -> RowDraft:
-    """A row as `RowDraft.packed` gave it."""
-    number, cells, status, certificate, action, source, pages, mode, *rest = values
-    reason_code, reason_text, reference, serials, problems = rest
-    return RowDraft(
-        number=number,
-        cells=cells,
-        status=RowStatus(status),
-        certificate=certificate,
-        action=Action(action) if action else None,
-        source=StockSource(source) if source else None,
-        page_count=pages,
-        pages_mode=PagesMode(mode),
-        reason_code=reason_code,
-        reason_text=reason_text,
-        reference=reference,
-        serials=[(serial, Action(what)) for serial, what in serials],
-        problems=[load_problem(p) for p in problems],
-    )
 
 
 @dataclass(slots=True)

@@ -18,8 +18,8 @@ from models.errors import (
     NoHeaderRow,
     SheetNotFound,
 )
+from sheets.drafts import RowDraft, unpacked
 from sheets.headers import ORDERS, SheetKind
-from sheets.orders import RowDraft, unpacked
 from sheets.questions import NO_ANSWERS, Answers, Question, load_question
 from sheets.reading import Asked
 

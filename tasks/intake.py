@@ -23,9 +23,10 @@ from models.errors import FileError, NotFound
 from models.serials import StockRanges
 from models.states import BatchState, ItemState, PagesMode, RowStatus
 from models.stock import Block
+from sheets.drafts import RowDraft
 from sheets.headers import ORDERS
 from sheets.layout import Evidence, Layout
-from sheets.orders import OrderReader, RowDraft
+from sheets.orders import OrderReader
 from sheets.questions import NO_ANSWERS, Answers
 from sheets.reader import SheetReading, read_orders
 from sheets.reading import Asked

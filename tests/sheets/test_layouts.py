@@ -16,8 +16,9 @@ from models.numbers import NotACertificateNumber, parse_certificate_number
 from models.serials import NotSerials, StockRanges, parse_serials
 from models.states import PagesMode, RowStatus
 from sheets import child, layout, orders, reading, words, xlsx_marks
+from sheets.drafts import unpacked
 from sheets.headers import ORDERS, find_columns
-from sheets.orders import OrderReader, unpacked
+from sheets.orders import OrderReader
 from sheets.reading import Asked
 from sheets.rows import Marks, Refused
 from tests.sheets.layouts import STOCK, Maker
