@@ -12,6 +12,7 @@ from typing import Any, Final
 from models.numbers import clean
 from models.serials import StockRanges
 from models.states import PagesMode, RowStatus
+from sheets.drafts import RowDraft
 from sheets.headers import (
     ORDERS,
     RepeatedColumn,
@@ -251,10 +252,17 @@ class _Other:
 def _other(found: _Found, asked: Asked, evidence: Evidence) -> _Other:
     reader = _reader(found, asked, evidence)
     orders = any(
-        not _is_blank(cells) and reader.read(number, cells, None).status is RowStatus.OK
+        not _is_blank(cells) and _could_be_done(reader.read(number, cells, None))
         for number, cells, _ in found.rows
     )
     return _Other(found.sheet.name, found.sheet.hidden, orders)
+
+
+def _could_be_done(draft: RowDraft) -> bool:
+    """A right row, or one that only waits for an answer about its own sheet."""
+    if draft.status is RowStatus.SKIPPED:
+        return False
+    return all(p.text_key == "question_open" for p in draft.problems)
 
 
 def _about_sheets(chosen: _Found, others: Sequence[_Other], answers: Answers) -> Iterator[Question]:

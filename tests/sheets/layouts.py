@@ -165,7 +165,7 @@ class Maker:
         if trap == "second sheet":
             other = book.create_sheet(chance.choice(("作废", "7月", "Sheet2")))
             other.append([header for _, header in columns])
-            other.append([cell.value for cell in sheet[header_row + 1]])
+            other.append([cell.value for cell in sheet[min(made.meant)]])
             if chance.random() < 0.3:
                 other.sheet_state = "hidden"
         out = io.BytesIO()
