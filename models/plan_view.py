@@ -163,7 +163,7 @@ def plan_rows(session: Session, batch: Batch) -> Iterator[PlanRow]:
                 given, given.c.number == Certificate.number
             )
         )
-        pages: dict[str, int | None] = dict(known.tuples().all())
+        pages: dict[str, int | None] = {number: count for number, count in known}  # noqa: C416 - typed
         for row in some:
             yield PlanRow(row, pages.get(row.certificate), has.get(row.certificate, 0))
 
