@@ -16,8 +16,9 @@ from sheets.headers import ORDERS
 from sheets.reader import read_sheet
 from tasks import intake, planning
 from tasks.context import Context
+from tasks.home import prepare_home
 from tasks.imports import add_ranges, store_certificates
-from workers.bootstrap import build_context, prepare_home
+from workers.bootstrap import build_context
 
 
 @contextmanager

@@ -6,8 +6,10 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
+from zoneinfo import ZoneInfo
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -28,15 +30,17 @@ from cli.runtime import (
     writable_sheet,
 )
 from models.batches import Batch
-from models.card import seen_cards
-from models.errors import BadArgument, BatchNotFound, Exit, PinRefused
+from models.card import seen_cards, trouble_of
+from models.errors import BadArgument, BatchNotFound, Exit
 from models.language import t
+from models.links import line_of
 from models.outcomes import BatchCounts, RowResult, batch_counts, row_results
 from models.queries import list_batches
 from models.states import (
     BatchState,
     CardState,
     FormState,
+    LineState,
     RowOutcome,
     RowStatus,
     label,
@@ -52,6 +56,7 @@ STILL_SECONDS: Final = 30
 """Without any movement for so long, the watcher says what may be missing."""
 
 _SHOWN: Final = 50
+_FOR_A_PERSON: Final = frozenset({CardState.PIN_REFUSED, CardState.UNFIT})
 _ENDED: Final = frozenset({BatchState.FINISHED, BatchState.CANCELLED})
 
 Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
@@ -149,9 +154,10 @@ def print_batch(context: Context, batch_id: int, *, json: bool) -> int:
         rows = row_results(session, batch)
         if json:
             document = _document(batch, counts, outcomes)
+            document["line"] = line_of(session, context.now()).shown()
             print_json_with_rows(document, (_row(r) for r in rows))
         else:
-            _print(session, batch, counts, outcomes, rows)
+            _print(session, batch, counts, outcomes, rows, context.settings.zone)
     return outcomes[RowOutcome.REFUSED]
 
 
@@ -199,6 +205,7 @@ def _print(
     counts: BatchCounts,
     outcomes: Counter[RowOutcome],
     rows: Iterator[RowResult],
+    zone: ZoneInfo,
 ) -> None:
     console = out()
     title = t("批次", "batch")
@@ -222,19 +229,28 @@ def _print(
     total = outcomes[RowOutcome.REFUSED]
     if total > _SHOWN:
         err().print(t(f"共 {total} 行失败", f"{total} rows refused"))
-    for card in seen_cards(session):
-        if card.state is not CardState.READY and batch.state is BatchState.WORKING:
-            tell(
-                t(f"签名卡: {label(card.state)} {card.detail}", f"card: {card.state} {card.detail}")
-            )
+    if batch.state is BatchState.WORKING:
+        for said in what_stops_it(session, zone):
+            tell(said)
+
+
+def what_stops_it(session: Session, zone: ZoneInfo) -> list[str]:
+    """Why a batch that is under way may stand still: the card, the line to customs."""
+    said = [str(trouble) for card in seen_cards(session) if (trouble := trouble_of(card))]
+    line = line_of(session, datetime.now(UTC))
+    if line.state is not LineState.OPEN:
+        said.append(t("到海关的线路: ", "line to customs: ") + line.said(zone))
+    return said
 
 
 def watch(context: Context, batch_id: int) -> None:
     """Follow a batch until nothing of it is open; a bar by state on a terminal, nothing otherwise.
 
-    Raises `BatchNotFound`, and `PinRefused` when the card will not sign before a person acts.
+    Says why it may stand still. Raises `BatchNotFound`, and what is wrong with a card that will not sign
+    before a person acts.
     """
     moved_at, before, warned = time.monotonic(), None, False
+    told: set[str] = set()
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -252,6 +268,7 @@ def watch(context: Context, batch_id: int) -> None:
                     raise BatchNotFound(batch=batch_id)
                 counts = batch_counts(session, batch_id)
                 cards = seen_cards(session)
+                stopped = what_stops_it(session, context.settings.zone)
             open_forms = _open(counts)
             progress.update(
                 bar,
@@ -261,10 +278,15 @@ def watch(context: Context, batch_id: int) -> None:
             )
             if batch.state in _ENDED:
                 return
+            since = batch.confirmed_at or batch.created_at
             for card in cards:
-                since = batch.confirmed_at or batch.created_at
-                if card.state is CardState.PIN_REFUSED and card.seen_at >= since:
-                    raise PinRefused(detail=card.detail)
+                trouble = trouble_of(card)
+                if card.state in _FOR_A_PERSON and card.seen_at >= since and trouble:
+                    raise trouble
+            for said in stopped:
+                if said not in told:
+                    told.add(said)
+                    progress.console.print(said, markup=False)
             now = (counts.forms, counts.refused_forms)
             if now != before:
                 moved_at, before = time.monotonic(), now

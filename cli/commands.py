@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 from cli import (
     batches,
+    customs,
     discrepancies,
     imports,
     journal,
@@ -30,7 +34,26 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"blankforms {version('blankforms')}")
+        raise typer.Exit
+
+
+@app.callback()
+def blankforms(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_say_version, help=t("版本号", "the version")
+        ),
+    ] = False,
+) -> None:
+    """Options of the program itself."""
+
+
 _ORDERS = (stock, imports, orders, layouts, batches, lists)
-_UPKEEP = (night, discrepancies, journal, notify, system)
+_UPKEEP = (night, discrepancies, journal, notify, customs, system)
 for module in (*_ORDERS, *_UPKEEP):
     module.register(app)

@@ -8,21 +8,30 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy import func, select
 
 from cli.imports import simulator_ledger
 from config.names import Queue
+from customs.signing.certificates import certificate_expiry, require_fit
 from customs.signing.keyfile import certificate_file
-from models.card import seen_cards
+from models.card import seen_cards, trouble_of
 from models.errors import BlankformsError, Exit
 from models.invariants import (
     broken_against_ledger,
     broken_invariants,
 )
 from models.language import Text, t
-from models.links import customs_link
+from models.links import line_of
 from models.notifications import Endpoint
-from models.states import CardState, DeliveryState, SubmissionState, label
+from models.states import (
+    CardState,
+    DeliveryState,
+    LineReason,
+    LineState,
+    SubmissionState,
+    label,
+)
 from models.vitals import Vitals, look
 from net.secrets import key_mark
 from tasks import pipeline
@@ -64,6 +73,7 @@ def examine(context: Context, *, deep: bool) -> Iterator[Finding]:
     yield _database(context)
     yield _broker()
     yield _gateway(context)
+    yield _line(context)
     yield _card(context)
     yield from _card_seen(context)
     yield _clock(context)
@@ -102,18 +112,24 @@ def _gateway(context: Context) -> Finding:
         context.gateway.receipts("", 1)
     except BlankformsError as error:
         return Finding(name, BAD, simulated + str(error), Exit.UNREACHABLE)
-    with context.database.write() as session:
-        link = customs_link(session, context.now())
-        closed, why = link.closed_until, link.closed_reason
-    if closed is not None and closed > context.now():
-        return Finding(
-            name, WARN, t(f"暂停发送到 {closed}: {why}", f"closed until {closed}: {why}")
-        )
     return Finding(name, WARN if simulated else GOOD, simulated + context.settings.gateway_url)
 
 
+def _line(context: Context) -> Finding:
+    """Whether messages leave, and what a person can do when they do not."""
+    with context.database.read() as session:
+        line = line_of(session, context.now())
+    verdict = {LineState.OPEN: GOOD, LineState.PROBING: WARN, LineState.CLOSED: BAD}[line.state]
+    detail = line.said(context.settings.zone)
+    if line.reason in {LineReason.CARD, LineReason.TOKEN}:
+        detail += t(
+            "；排除原因后运行 blankforms line open", '; mend the cause, then "blankforms line open"'
+        )
+    return Finding(Text("到海关的线路", "line"), verdict, detail, Exit.UNREACHABLE)
+
+
 def _card(context: Context) -> Finding:
-    """The certificate, read without a PIN: doctor never logs in."""
+    """Token and certificate, looked at without a PIN: doctor never logs in."""
     name = Text("签名卡", "card")
     settings = context.settings
     try:
@@ -121,35 +137,35 @@ def _card(context: Context) -> Finding:
             path = certificate_file(settings.key_folder)
             if not path.exists():
                 return Finding(name, WARN, t("密钥文件尚未生成", "no key file yet"))
-            certificate = x509.load_pem_x509_certificate(path.read_bytes())
+            der = x509.load_pem_x509_certificate(path.read_bytes()).public_bytes(Encoding.DER)
         else:
             from customs.signing.pkcs11 import token_certificate
             from workers.bootstrap import token_settings
 
             der = token_certificate(token_settings(settings), settings.key_folder)
-            certificate = x509.load_der_x509_certificate(der)
+        require_fit(der, settings.sender, context.now())
     except BlankformsError as error:
-        return Finding(name, BAD, str(error), error.exit)
-    left = certificate.not_valid_after_utc - datetime.now(UTC)
+        return Finding(name, BAD, f"{error.code}: {error}", error.exit)
+    left = certificate_expiry(der) - context.now()
     detail = t(f"证书剩余 {left.days} 天", f"certificate valid for {left.days} days")
-    if left < timedelta(0):
-        return Finding(name, BAD, detail)
     if settings.pkcs11_module is None:
         return Finding(name, WARN, t("测试密钥文件，", "test key file, ") + detail)
     return Finding(name, WARN if left < EXPIRY_WARNING else GOOD, detail)
 
 
 def _card_seen(context: Context) -> Iterator[Finding]:
+    """What the submitter, who logs in, saw of it last."""
     with context.database.read() as session:
         for card in seen_cards(session):
             name = Text(f"签名卡 {card.label}", f"card {card.label}")
-            refused = card.state is CardState.PIN_REFUSED
-            verdict = GOOD if card.state is CardState.READY else BAD if refused else WARN
+            seen = f"{card.seen_at.astimezone(context.settings.zone):%Y-%m-%d %H:%M:%S}"
+            if trouble := trouble_of(card):
+                verdict = WARN if card.state is CardState.ABSENT else BAD
+                yield Finding(name, verdict, f"{seen} {trouble.code}: {trouble}", trouble.exit)
+                continue
             left = card.not_after - context.now() if card.not_after else EXPIRY_WARNING
-            if verdict is GOOD and left < EXPIRY_WARNING:
-                verdict = WARN
-            exit_code = Exit.PIN_REFUSED if refused else Exit.FAILURE
-            yield Finding(name, verdict, f"{label(card.state)} {card.detail}", exit_code)
+            verdict = WARN if left < EXPIRY_WARNING else GOOD
+            yield Finding(name, verdict, f"{seen} {label(card.state)} {card.certificate_serial}")
 
 
 def _clock(context: Context) -> Finding:

@@ -25,7 +25,8 @@ from models.language import t
 from sheets.result import write_list
 from tasks.app import configure
 from tasks.context import Context
-from workers.bootstrap import build_context, prepare_home
+from tasks.home import prepare_home
+from workers.bootstrap import build_context
 
 JSON_HELP = t("标准输出只给一个 JSON 文档", "print one JSON document on stdout")
 
@@ -47,19 +48,34 @@ def err() -> Console:
 
 
 @contextmanager
-def opened() -> Iterator[Context]:
-    """The context of a command; logs only warnings unless LOG_LEVEL says otherwise."""
+def opened(*, identified: bool = True) -> Iterator[Context]:
+    """The context of a command; logs only warnings unless LOG_LEVEL says otherwise.
+
+    `identified` False: for what says or changes whose database it is.
+    """
     chosen = settings()
+    _beware_of_a_new_home(chosen)
     if "log_level" not in chosen.model_fields_set:
         chosen = chosen.model_copy(update={"log_level": "WARNING"})
     set_up_logging(chosen)
     prepare_home(chosen)
     configure(chosen)
-    context = build_context(chosen)
+    context = build_context(chosen, identified=identified)
     try:
         yield context
     finally:
         context.close()
+
+
+def _beware_of_a_new_home(chosen: Settings) -> None:
+    """A command in another folder would look at an empty system: ask, or at least say so."""
+    if chosen.database_url is not None or chosen.database_file.exists():
+        return
+    place = chosen.blankforms_home
+    tell(t(f"数据目录 {place} 里还没有系统", f"there is no system in the folder {place} yet"))
+    question = t("在这里新建一个空的系统？", "make a new, empty one there?")
+    if interactive() and not typer.confirm(question, err=True):
+        raise typer.Exit(Exit.DONE)
 
 
 def print_json(value: Any) -> None:

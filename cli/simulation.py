@@ -17,7 +17,7 @@ from customs.simulator.faults import load_script
 from customs.simulator.ledger import Ledger
 from models.serials import serials_between
 from sheets.imports import ISSUED_TOGETHER, read_certificates, read_stock
-from workers.bootstrap import prepare_home
+from tasks.home import prepare_home
 
 
 def run_simulator(

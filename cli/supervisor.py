@@ -23,7 +23,8 @@ from config.settings import ConfigurationError, Settings
 from models.errors import BrokerUnreachable, GatewayUnreachable
 from models.language import t
 from models.schema import require_schema
-from workers.bootstrap import open_database, prepare_home
+from tasks.home import prepare_home
+from tasks.opening import open_database
 from workers.watchdog import RESTART
 
 START_SECONDS: Final = 30.0

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cli.runtime import JSON_HELP, opened, out, print_json, print_table, settings, tell
+from config.settings import ConfigurationError
 from models.errors import Exit
 from models.language import t
 from sheets.template import write_template
@@ -69,14 +70,22 @@ def doctor(
 
 
 def db_upgrade() -> None:
-    """Bring the database in DATABASE_URL to the version of this program."""
+    """Bring the database to the version of this program, and write down whose it is."""
     from models.schema import HEAD, upgrade
-    from workers.bootstrap import open_database
+    from tasks.home import prepare_home
+    from tasks.opening import connect, require_deployment
 
-    database = open_database(settings())
-    upgrade(database)
-    database.close()
-    tell(t(f"表结构已是最新({HEAD})", f"schema is at {HEAD}"))
+    chosen = settings()
+    prepare_home(chosen)
+    database = connect(chosen)
+    try:
+        copy = upgrade(database)
+        if copy:
+            tell(t(f"升级前的数据库已另存: {copy}", f"the database as it was before: {copy}"))
+        tell(t(f"表结构已是最新({HEAD})", f"schema is at {HEAD}"))
+        require_deployment(database, chosen)
+    finally:
+        database.close()
 
 
 def simulator(
@@ -97,6 +106,13 @@ def simulator(
     """Customs by the contract, with a ledger of its own; never the real one."""
     from cli.simulation import run_simulator
 
+    if settings().blankforms_env == "production":
+        raise ConfigurationError(
+            t(
+                "BLANKFORMS_ENV=production: 生产环境不运行模拟海关",
+                "BLANKFORMS_ENV=production: the simulator does not run in production",
+            )
+        )
     run_simulator(settings(), stock or [], certificates or [], trust or [], faults)
 
 

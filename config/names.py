@@ -1,8 +1,12 @@
-"""The names of queues and tasks: the only place where these strings are spelt."""
+"""The names of queues, tasks and the simulator: the only place where these strings are spelt."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
+
+SIMULATOR: Final = "simulator"
+"""The customs of a deployment that has no CUSTOMS_URL."""
 
 
 class Queue(StrEnum):

@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from pydantic.fields import FieldInfo
 
 from config.crash import SWITCH
+from config.names import SIMULATOR
 
 _SOCKET_PATH_LIMIT: Final = 100
 """Unix socket paths end at 107 bytes on Linux, some of which the broker adds itself."""
@@ -39,6 +40,8 @@ Secret = Annotated[SecretStr, "secret"]
 
 _KEY_BYTES: Final = 32
 """Shorter than that a key can be guessed."""
+
+_PORTS: Final = {"http": 80, "https": 443}
 
 _ENTERPRISE_CODE: Final = re.compile(r"[0-9A-HJ-NPQRTUWXY]{18}")
 
@@ -114,7 +117,17 @@ class Settings(BaseModel):
         default=None, description="卡的 PKCS#11 库；不设则用密钥文件"
     )
     pkcs11_token_label: str = Field(default="", description="卡的标签 / token label")
+    pkcs11_token_serial: str = Field(
+        default="", description="卡的序列号，几张卡标签相同时 / when several have the label"
+    )
     pkcs11_key_label: str = Field(default="", description="密钥标签 / key label")
+    pkcs11_key_id: str = Field(
+        default="", description="密钥 ID(十六进制)，几个密钥标签相同时 / key id, hex"
+    )
+    pkcs11_certificate_serial: str = Field(
+        default="",
+        description="证书序列号(十六进制)，几个证书与密钥配对时 / serial of the certificate, hex",
+    )
     pkcs11_pin_file: Path | None = Field(
         default=None, description="口令文件；登录签名卡时才读，改正后不必重启"
     )
@@ -150,6 +163,16 @@ class Settings(BaseModel):
     def _any_base(cls, value: object) -> object:
         return int(value, 0) if isinstance(value, str) else value
 
+    @field_validator("pkcs11_key_id", "pkcs11_certificate_serial")
+    @classmethod
+    def _hex(cls, value: str) -> str:
+        return bytes.fromhex(value).hex().upper()
+
+    @field_validator("pkcs11_token_label", "pkcs11_token_serial", "pkcs11_key_label")
+    @classmethod
+    def _unpadded(cls, value: str) -> str:
+        return value.rstrip()  # tokens pad their labels with blanks, and some tools print them
+
     @field_validator("tz")
     @classmethod
     def _known_zone(cls, value: str) -> str:
@@ -184,6 +207,11 @@ class Settings(BaseModel):
         return self.enterprise_code or SIMULATOR_SENDER
 
     @property
+    def customs(self) -> str:
+        """Which customs this is: the simulator's name, or the origin of CUSTOMS_URL."""
+        return origin_of(self.customs_url) if self.customs_url else SIMULATOR
+
+    @property
     def gateway_url(self) -> str:
         """Where customs answers."""
         return (self.customs_url or f"http://127.0.0.1:{self.simulator_port}").rstrip("/")
@@ -194,10 +222,15 @@ class Settings(BaseModel):
         return self.customs_token.get_secret_value() if self.customs_token else SIMULATOR_TOKEN
 
     @property
+    def database_file(self) -> Path:
+        """Where the embedded database is."""
+        return self.blankforms_home / "blankforms.db"
+
+    @property
     def sqlalchemy_url(self) -> str:
         """Database address; `postgres://` and `postgresql://` mean psycopg 3."""
         if self.database_url is None:
-            return f"sqlite:///{self.blankforms_home / 'blankforms.db'}"
+            return f"sqlite:///{self.database_file}"
         url = self.database_url.get_secret_value()
         for scheme in ("postgres://", "postgresql://"):
             if url.startswith(scheme):
@@ -292,6 +325,19 @@ class Settings(BaseModel):
         return values
 
 
+def origin_of(url: str) -> str:
+    """Scheme, host and port of an address, always written the same way. Raises `ConfigurationError`."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise ConfigurationError(f"CUSTOMS_URL: {error}") from None
+    if parts.scheme not in _PORTS or not host:
+        raise ConfigurationError("CUSTOMS_URL: must begin with http:// or https://")
+    shown = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{shown}:{port or _PORTS[parts.scheme]}"
+
+
 def is_secret(field: FieldInfo) -> bool:
     """Whether a field of `Settings` holds a secret."""
     return "SecretStr" in str(field.annotation)
@@ -359,8 +405,10 @@ def _check_together(settings: Settings) -> None:
     if settings.enterprise_code and not _ENTERPRISE_CODE.fullmatch(settings.enterprise_code):
         wrong.append("ENTERPRISE_CODE: not a unified social credit code (18, GB 32100)")
     if settings.customs_url is not None:
-        if not settings.customs_url.startswith(("http://", "https://")):
-            wrong.append("CUSTOMS_URL: must begin with http:// or https://")
+        try:
+            origin_of(settings.customs_url)
+        except ConfigurationError as error:
+            wrong.append(str(error))
         if urlsplit(settings.customs_url).username is not None:
             wrong.append("CUSTOMS_URL: no user or password in it; the token is CUSTOMS_TOKEN_FILE")
         if not settings.enterprise_code:
@@ -378,8 +426,8 @@ def _check_together(settings: Settings) -> None:
             wrong.append(f"PKCS11_MODULE: {settings.pkcs11_module} does not exist")
         if not settings.pkcs11_token_label:
             wrong.append("PKCS11_TOKEN_LABEL: needed with PKCS11_MODULE")
-        if not settings.pkcs11_key_label:
-            wrong.append("PKCS11_KEY_LABEL: needed with PKCS11_MODULE")
+        if not (settings.pkcs11_key_label or settings.pkcs11_key_id):
+            wrong.append("PKCS11_KEY_LABEL or PKCS11_KEY_ID: needed with PKCS11_MODULE")
         if settings.pkcs11_pin_file is None:
             wrong.append("PKCS11_PIN_FILE: needed with PKCS11_MODULE")
         if settings.signature_profile == "sm2-sm3" and settings.signature_mechanism is None:
@@ -396,5 +444,7 @@ def _check_together(settings: Settings) -> None:
             wrong.append("CUSTOMS_URL: https:// in production, but for a private address")
         if settings.pkcs11_module is None:
             wrong.append("PKCS11_MODULE: needed in production, the key file is refused")
+        if settings.settle_seconds == 0:
+            wrong.append("SETTLE_SECONDS: more than 0 in production (contract section 2)")
     if wrong:
         raise ConfigurationError("; ".join(wrong))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final, Protocol
 
-from models.states import Action
+from models.states import Action, LineReason
 
 LONGEST_PAUSE: Final = timedelta(hours=1)
 """The most that customs' Retry-After is heeded, so no step waits longer; then it is asked again."""
@@ -73,7 +73,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class NotTaken:
-    """Certainly not at customs. `close_seconds`: send nothing at all before that has passed.
+    """Certainly not at customs. `close_seconds`: send nothing at all before that has passed, for `why`.
 
     `begun` False: no try was made, so nothing failed, and the wait does not grow.
     """
@@ -81,6 +81,21 @@ class NotTaken:
     detail: str
     close_seconds: float | None = None
     begun: bool = True
+    why: LineReason = LineReason.BUSY
+
+
+CARD_CODES: Final = frozenset({"1001", "1002", "1004", "2301"})
+"""Refusals of the card or its signature (contract section 3): the next message would be refused too."""
+
+
+def closes_line(outcome: object) -> bool:
+    """Whether an answer says that nothing else should leave now."""
+    match outcome:
+        case Refused(code):
+            return code in CARD_CODES
+        case NotTaken(close_seconds=seconds):
+            return bool(seconds)
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +171,10 @@ class CustomsGateway(Protocol):
     """
 
     def start_send(self, token: Hashable, message: SignedMessage, start_before: float) -> None:
-        """Send once. Not begun by `start_before` (monotonic clock, seconds): `NotTaken`."""
+        """Send once. Not begun by `start_before` (monotonic clock, seconds): `NotTaken`.
+
+        Neither is what still waits for a connection when another answer closes the line (`closes_line`).
+        """
 
     def start_ask(self, token: Hashable, number: str, sha256: str | None) -> None:
         """Ask what became of the number; `sha256` tells whether it is our bytes that are there.

@@ -35,8 +35,10 @@ from customs.gateway import (
     SendOutcome,
     SignedMessage,
     Taken,
+    closes_line,
 )
 from models.errors import GatewayUnreachable
+from models.states import LineReason
 from net.calls import Calls
 
 CONNECT_SECONDS: Final = 10.0
@@ -72,11 +74,13 @@ class HttpGateway:
         self._headers = {"Authorization": f"Bearer {token}"}
         self._limit = concurrency
         self._deadline = deadline_seconds
+        self._closings = 0
+        """How often an answer closed the line: a call from before the last one does not begin."""
         self._calls: Calls[SendOutcome | AskOutcome] = Calls(lambda error: InDoubt(_say(error)))
         self._session, self._slots = self._calls.run(self._open())
 
     def start_send(self, token: Hashable, message: SignedMessage, start_before: float) -> None:
-        self._calls.start(token, self._send(message, start_before))
+        self._calls.start(token, self._send(message, start_before, self._closings))
 
     def start_ask(self, token: Hashable, number: str, sha256: str | None) -> None:
         self._calls.start(token, self._ask(number, sha256))
@@ -140,8 +144,12 @@ class HttpGateway:
         )
         return session, asyncio.Semaphore(self._limit)
 
-    async def _send(self, message: SignedMessage, start_before: float) -> SendOutcome:
+    async def _send(
+        self, message: SignedMessage, start_before: float, closings: int
+    ) -> SendOutcome:
         async with self._slots:
+            if closings != self._closings:
+                return NotTaken("the line was closed", begun=False)
             if time.monotonic() >= start_before:
                 return NotTaken("no time left in the lease", begun=False)
             try:
@@ -155,7 +163,9 @@ class HttpGateway:
                     allow_redirects=False,
                 ) as response:
                     body = await _body(response)
-                    return _send_outcome(message, response.status, response.headers, body)
+                    outcome = _send_outcome(message, response.status, response.headers, body)
+                    self._closings += closes_line(outcome)
+                    return outcome
             except _NOTHING_SENT as error:
                 return NotTaken(_say(error))
             except (aiohttp.ClientError, TimeoutError, OSError, bcm1.NotReadable) as error:
@@ -232,7 +242,9 @@ def _send_outcome(message: SignedMessage, status: int, headers: Any, body: bytes
         case 413:
             return Refused("413", "报文过大")
         case 401:
-            return NotTaken("401 unknown token", close_seconds=UNAUTHORISED_PAUSE)
+            return NotTaken(
+                "401 unknown token", close_seconds=UNAUTHORISED_PAUSE, why=LineReason.TOKEN
+            )
         case 429 | 503 if (seconds := _retry_after(headers)) is not None:
             return NotTaken(f"{status}", close_seconds=seconds)
         case _:

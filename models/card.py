@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from models.card_errors import CardFault, PinRefused, SigningError, card_error
 from models.notifications import announce
 from models.states import CardState, NotificationType
 from models.submissions import Card
@@ -14,28 +15,44 @@ from models.submissions import Card
 _DETAIL_LIMIT = 255
 
 
+def card_state(trouble: SigningError | None) -> CardState:
+    """What a trouble says of the card."""
+    match trouble:
+        case None:
+            return CardState.READY
+        case PinRefused():
+            return CardState.PIN_REFUSED
+        case CardFault():
+            return CardState.UNFIT
+        case _:
+            return CardState.ABSENT
+
+
 def note_card(
-    session: Session,
-    label: str,
-    state: CardState,
-    detail: str,
-    at: datetime,
-    not_after: datetime | None = None,
-) -> None:
+    session: Session, label: str, trouble: SigningError | None, at: datetime, examine_at: datetime
+) -> Card:
     """Remember the card's state; announce once that it has become unavailable."""
+    state = card_state(trouble)
+    code = trouble.code if trouble else ""
+    detail = str(trouble.values.get("detail", ""))[:_DETAIL_LIMIT] if trouble else ""
     card = session.get(Card, label)
     was_ready = card is None or card.state is CardState.READY
     if card is None:
-        card = Card(label=label, state=state, seen_at=at)
+        card = Card(label=label, state=state, seen_at=at, certificate_serial="")
         session.add(card)
     if was_ready and state is not CardState.READY:
-        told = {"card": label, "state": state.value, "detail": detail[:_DETAIL_LIMIT]}
+        told = {"card": label, "state": state.value, "code": code, "detail": detail}
         announce(session, NotificationType.CARD_UNAVAILABLE, told, at)
-    if not_after is not None:
-        card.not_after = not_after
-    card.state, card.detail, card.seen_at = state, detail[:_DETAIL_LIMIT], at
+    card.state, card.code, card.detail = state, code, detail
+    card.seen_at, card.examine_at = at, examine_at
+    return card
 
 
 def seen_cards(session: Session) -> list[Card]:
     """Every card that was ever seen."""
     return list(session.scalars(select(Card).order_by(Card.label)))
+
+
+def trouble_of(card: Card) -> SigningError | None:
+    """What is wrong with a card that was seen, to be said in the reader's language."""
+    return card_error(card.code, card.detail) if card.code else None

@@ -21,7 +21,7 @@ class Exit(IntEnum):
     PROBLEMS = 3
     UNREADABLE = 65
     UNREACHABLE = 69
-    PIN_REFUSED = 77
+    CARD = 77
     CONFIGURATION = 78
 
 
@@ -310,25 +310,95 @@ class GatewayUnreachable(BlankformsError):
     )
 
 
-class SigningError(BlankformsError):
-    """The card could not sign now. Nothing is lost: signing goes on when it is back."""
-
-    code = "card_unavailable"
-    exit = Exit.UNREACHABLE
+class SchemaMissing(BlankformsError):
+    code = "schema_missing"
+    exit = Exit.CONFIGURATION
     text = Text(
-        "签名卡不可用({detail})；请检查卡与驱动，插回后自动继续，数据未丢失",
-        "the card is not available ({detail}); check the card and its driver: nothing is lost, "
-        "signing goes on when it is back",
+        "数据库里还没有表；请先运行 blankforms db upgrade",
+        'the database has no tables yet; run "blankforms db upgrade" first',
     )
 
 
-class PinRefused(SigningError):
-    """A person must act: this PIN is not tried again by any process (DESIGN.md section 4)."""
-
-    code = "pin_refused"
-    exit = Exit.PIN_REFUSED
+class SchemaOlder(BlankformsError):
+    code = "schema_older"
+    exit = Exit.CONFIGURATION
     text = Text(
-        "签名卡口令被拒或已锁({detail})；更正 PKCS11_PIN_FILE 中的口令后自动继续，错误的口令不会再试",
-        "the card refused the PIN or is locked ({detail}); correct the PIN in PKCS11_PIN_FILE and "
-        "work goes on by itself; the wrong PIN is never tried again",
+        "数据库的表结构({found})比本程序({wanted})旧；请停止全部旧版进程，备份后运行 blankforms db upgrade",
+        "the schema of the database ({found}) is older than this program ({wanted}); stop all processes of the version "
+        'before, back up, then run "blankforms db upgrade"',
+    )
+
+
+class SchemaNewer(BlankformsError):
+    code = "schema_newer"
+    exit = Exit.CONFIGURATION
+    text = Text(
+        "数据库的表结构({found})比本程序({wanted})新；请改用新版程序，或恢复升级前的备份",
+        "the schema of the database ({found}) is newer than this program ({wanted}); run the newer program, or restore "
+        "the backup from before the upgrade",
+    )
+
+
+class AnotherDeployment(BlankformsError):
+    """The settings name another sender or another customs than the database belongs to."""
+
+    exit = Exit.CONFIGURATION
+
+
+class AnotherSender(AnotherDeployment):
+    code = "another_sender"
+    text = Text(
+        "本数据库属于发送企业 {known}，设置(ENTERPRISE_CODE)却是 {given}；请改回，或为 {given} 另建数据目录和数据库",
+        "this database belongs to the sender {known}, the settings (ENTERPRISE_CODE) say {given}; set it back, or give "
+        "{given} a home and a database of its own",
+    )
+
+
+class AnotherCustoms(AnotherDeployment):
+    code = "another_customs"
+    text = Text(
+        "本数据库对接的海关是 {known}，设置(CUSTOMS_URL)却是 {given}。同一海关换了地址: blankforms customs moved 新地址；"
+        "换成另一海关且尚未发过报文: blankforms adopt-customs；否则请另建数据目录和数据库",
+        "this database speaks to the customs {known}, the settings (CUSTOMS_URL) say {given}. The same customs at a new "
+        'address: "blankforms customs moved URL"; another customs, before anything was sent: "blankforms adopt-customs"; '
+        "else start a home and a database of their own",
+    )
+
+
+class DeploymentUnconfirmed(AnotherDeployment):
+    code = "deployment_unconfirmed"
+    text = Text(
+        "升级前的数据库里已有报文，没有记录它属于哪个企业、对接哪个海关。设置中是: 企业 {sender}，海关 {customs}；"
+        "确认无误后运行 blankforms customs confirm",
+        "this database has messages from before the upgrade and does not say whose it is. The settings say: sender "
+        '{sender}, customs {customs}; when that is right run "blankforms customs confirm"',
+    )
+
+
+class CustomsFixed(BlankformsError):
+    code = "customs_fixed"
+    exit = Exit.PROBLEMS
+    text = Text(
+        "本数据库已向海关 {known} 发过报文或有已办结的证单，不能换成另一海关；请为新的海关另建数据目录(BLANKFORMS_HOME)和数据库",
+        "this database has sent messages to the customs {known}, or has forms that are final: it cannot adopt another one; "
+        "start a new home (BLANKFORMS_HOME) and a new database for that",
+    )
+
+
+class MessagesWait(BlankformsError):
+    code = "messages_wait"
+    exit = Exit.PROBLEMS
+    text = Text(
+        "还有 {count} 份报文待签名或待发送，是为原来的海关做的；请先用 blankforms batch cancel 取消其批次",
+        "{count} messages made for the customs before wait to be signed or sent; cancel their batches first "
+        "(blankforms batch cancel)",
+    )
+
+
+class CustomsAskedToWait(BlankformsError):
+    code = "customs_asked_to_wait"
+    exit = Exit.PROBLEMS
+    text = Text(
+        "海关要求暂停发送({reason})，到 {until} 自动恢复，不能提前打开",
+        "customs asked to wait ({reason}); the line opens by itself at {until}, not before",
     )

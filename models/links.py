@@ -1,17 +1,82 @@
-"""The line to customs as remembered: the cursor of receipts, and a pause that customs asked for."""
+"""The line to customs as remembered: the cursor of receipts, and whether messages may leave.
+
+Closed: nothing leaves until `closed_until`. After customs refused a message for its card, one message
+leaves as a probe, and nothing else until that one is taken: `card_refusals` counts how often in a
+row that went wrong, and the pauses grow with it.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
+from zoneinfo import ZoneInfo
 
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from models.submissions import CustomsLink
+from models.base import NO_KEY_UPDATE
+from models.errors import CustomsAskedToWait, DatabaseRestored
+from models.states import LineReason, LineState, SubmissionState, label
+from models.submissions import CustomsLink, Submission
 
 LINK: Final = "customs"
 _REASON_LIMIT: Final = 255
+
+CARD_PAUSE_FIRST: Final = timedelta(minutes=10)
+CARD_PAUSE_MOST: Final = timedelta(hours=1)
+"""How long nothing is sent after a refusal for the card, so that a person sees it: 10, 20, 40, 60
+minutes. Each probe costs an order that is refused."""
+
+_UNDER_WAY: Final = frozenset({SubmissionState.SENDING, SubmissionState.IN_DOUBT})
+_ACCEPTED: Final = frozenset(
+    {SubmissionState.TAKEN, SubmissionState.DECIDED, SubmissionState.PARKED}
+)
+"""Customs looks at signature and card before it looks for a duplicate (contract section 3), so a
+message that is parked for one was accepted too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Whether messages leave, and if not, why and until when."""
+
+    state: LineState
+    reason: LineReason | None = None
+    detail: str = ""
+    until: datetime | None = None
+
+    def shown(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "state": self.state.value,
+            "reason": self.reason.value if self.reason else None,
+            "detail": self.detail,
+            "until": self.until.isoformat() if self.until else None,
+        }
+
+    def said(self, zone: ZoneInfo) -> str:
+        """In words, with the local time."""
+        parts = [label(self.state)]
+        if self.until:
+            parts.append(f"→ {self.until.astimezone(zone):%Y-%m-%d %H:%M:%S}")
+        if self.reason:
+            parts.append(f"{label(self.reason)} {self.detail}".strip())
+        return " ".join(parts)
+
+
+def line_of(session: Session, now: datetime) -> Line:
+    """The line as it is now. Reads only."""
+    link = session.get(CustomsLink, LINK)
+    if link is None:
+        return Line(LineState.OPEN)
+    reason = LineReason(link.closed_code) if link.closed_code else None
+    about = (reason, link.closed_reason or "")
+    if link.closed_until is not None and link.closed_until > now:
+        return Line(LineState.CLOSED, *about, link.closed_until)
+    if link.card_refusals:
+        return Line(LineState.PROBING, *about)
+    return Line(LineState.OPEN)
 
 
 def customs_link(session: Session, now: datetime) -> CustomsLink:
@@ -27,8 +92,61 @@ def customs_link(session: Session, now: datetime) -> CustomsLink:
     return session.get_one(CustomsLink, LINK)
 
 
-def close_link(session: Session, now: datetime, wait: timedelta, reason: str) -> None:
-    """Send nothing for a while: customs said so (Retry-After), or knows no such token."""
+def close_link(
+    session: Session, now: datetime, wait: timedelta, reason: LineReason, detail: str = ""
+) -> None:
+    """Send nothing for a while."""
     link = customs_link(session, now)
     link.closed_until = now + wait
-    link.closed_reason = reason[:_REASON_LIMIT]
+    link.closed_code = reason
+    link.closed_reason = detail[:_REASON_LIMIT]
+
+
+def close_for_card(session: Session, now: datetime, codes: str) -> None:
+    """Customs refused messages for their card: nothing for a while, then one probe."""
+    link = customs_link(session, now)
+    pause = min(CARD_PAUSE_FIRST * float(1 << min(link.card_refusals, 8)), CARD_PAUSE_MOST)
+    link.card_refusals += 1
+    link.probe_id = None
+    close_link(session, now, pause, LineReason.CARD, codes)
+
+
+def reopen(session: Session, now: datetime) -> None:
+    """Messages may leave again, without a condition: what closed the line is over."""
+    link = customs_link(session, now)
+    link.closed_until = link.closed_code = link.closed_reason = link.probe_id = None
+    link.card_refusals = 0
+
+
+def open_line(session: Session, now: datetime, zone: ZoneInfo) -> Line:
+    """A person has mended what closed the line: sending may go on now; gives the line as it is then.
+
+    After refusals for the card one probe leaves first. Done to an open line it changes nothing. Raises
+    `CustomsAskedToWait` (customs' own pause is kept) and `DatabaseRestored`.
+    """
+    line = line_of(session, now)
+    if line.state is LineState.CLOSED:
+        if line.reason is LineReason.BUSY and line.until:
+            until = f"{line.until.astimezone(zone):%Y-%m-%d %H:%M:%S}"
+            raise CustomsAskedToWait(reason=line.detail, until=until)
+        if line.reason is LineReason.RESTORED:
+            raise DatabaseRestored
+        customs_link(session, now).closed_until = None
+    return line_of(session, now)
+
+
+def room_on_line(session: Session, link: CustomsLink, now: datetime) -> int | None:
+    """How many messages may leave now: None as many as wait, 1 the probe, 0 while it is under way.
+
+    A probe that customs has taken ends the probing. Two senders at once: one probe.
+    """
+    if not link.card_refusals:
+        return None
+    session.refresh(link, with_for_update=NO_KEY_UPDATE)
+    if not link.card_refusals:
+        return None
+    state = session.scalar(select(Submission.state).where(Submission.id == link.probe_id))
+    if state in _ACCEPTED:
+        reopen(session, now)
+        return None
+    return 0 if state in _UNDER_WAY else 1

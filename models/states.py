@@ -117,6 +117,26 @@ class CardState(StrEnum):
     READY = "ready"
     ABSENT = "absent"
     PIN_REFUSED = "pin_refused"
+    UNFIT = "unfit"
+    """Something that waiting does not mend (`models.card_errors`)."""
+
+
+class LineReason(StrEnum):
+    """Why the line to customs is closed."""
+
+    BUSY = "customs_busy"
+    TOKEN = "token_unknown"  # noqa: S105 - a reason, no secret
+    CARD = "card_not_accepted"
+    RESTORED = "database_restored"
+
+
+class LineState(StrEnum):
+    """Whether messages leave."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+    PROBING = "probing"
+    """One message at a time, until customs has taken one."""
 
 
 class AttemptKind(StrEnum):
@@ -304,6 +324,22 @@ LABELS: Final[dict[type[StrEnum], dict[StrEnum, Text]]] = {
         CardState.READY: Text("就绪", "ready"),
         CardState.ABSENT: Text("未找到", "absent"),
         CardState.PIN_REFUSED: Text("口令被拒", "PIN refused"),
+        CardState.UNFIT: Text("不可用", "cannot be used"),
+    },
+    LineReason: {
+        LineReason.BUSY: Text("海关要求暂停", "customs asked to wait"),
+        LineReason.TOKEN: Text(
+            "海关不认网关令牌(CUSTOMS_TOKEN)", "customs does not know CUSTOMS_TOKEN"
+        ),
+        LineReason.CARD: Text("海关不接受签名卡", "customs does not accept the card"),
+        LineReason.RESTORED: Text(
+            "数据库比发送日志旧", "the database is older than the send journal"
+        ),
+    },
+    LineState: {
+        LineState.OPEN: Text("畅通", "open"),
+        LineState.CLOSED: Text("暂停发送", "closed"),
+        LineState.PROBING: Text("逐份试发", "one message at a time"),
     },
 }
 """By enum first: members of two enums with the same value are equal, and mean different things."""

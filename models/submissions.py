@@ -17,12 +17,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Base, Code, Id, UTCDateTime, When, state_column
+from models.base import Base, BigId, Code, Id, UTCDateTime, When, state_column
 from models.states import (
     Action,
     AttemptKind,
     CardState,
     InboxState,
+    LineReason,
     SubmissionState,
 )
 
@@ -52,6 +53,8 @@ class Submission(Base):
     number: Mapped[str] = mapped_column(String(32), unique=True)
     guid: Mapped[str] = mapped_column(String(36))
     batch_id: Mapped[int] = mapped_column(ForeignKey("batch.id"))
+    sender: Mapped[str | None] = mapped_column(String(18))
+    """USCC of the enterprise that it is sent for. None: signed before it was kept, and in its bytes."""
     certificate: Mapped[str] = mapped_column(String(20))
     certificate_type: Mapped[str] = mapped_column(String(2))
     exporter: Mapped[str] = mapped_column(String(18))
@@ -170,7 +173,10 @@ class ReceiptLine(Base):
 
 
 class CustomsLink(Base):
-    """What we remember of the line to customs: how far receipts were read, and until when to wait."""
+    """What we remember of the line to customs: how far receipts were read, and whether it is closed.
+
+    `models.links` says what the columns mean together.
+    """
 
     __tablename__ = "customs_link"
 
@@ -178,7 +184,12 @@ class CustomsLink(Base):
     cursor: Mapped[str] = mapped_column(String(255), default="")
     poll_at: Mapped[When]
     closed_until: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    closed_code: Mapped[LineReason | None] = mapped_column(String(32))
     closed_reason: Mapped[str | None] = mapped_column(String(255))
+    card_refusals: Mapped[int] = mapped_column(default=0)
+    """How often in a row customs refused a message for its card; 0: no probe is asked for."""
+    probe_id: Mapped[int | None] = mapped_column(BigId)
+    """The message that left as the probe."""
 
 
 class Card(Base):
@@ -188,7 +199,11 @@ class Card(Base):
 
     label: Mapped[str] = mapped_column(String(64), primary_key=True)
     state: Mapped[CardState] = mapped_column(state_column(CardState))
+    code: Mapped[str] = mapped_column(String(40), default="")
+    """What is wrong with it (`models.card_errors`); empty when it is ready."""
     detail: Mapped[str] = mapped_column(String(255), default="")
     certificate_serial: Mapped[str] = mapped_column(String(64), default="")
     not_after: Mapped[datetime | None] = mapped_column(UTCDateTime())
     seen_at: Mapped[When]
+    examine_at: Mapped[When]
+    """When it is to be examined again, though nothing waits to be signed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from models.base import Base
 from models.batches import Batch, BatchRow, Item, RememberedLayout, Upload
+from models.deployment import Deployment
 from models.notifications import Delivery, Endpoint, Notification
 from models.reconciliation import Difference, PastUse, Repair, Run
 from models.stock import Block, Certificate, Discrepancy, Form, FormEvent, Stock
@@ -20,6 +21,7 @@ __all__ = [
     "Certificate",
     "CustomsLink",
     "Delivery",
+    "Deployment",
     "Difference",
     "Discrepancy",
     "Endpoint",

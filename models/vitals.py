@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from models.batches import Batch
 from models.card import seen_cards
+from models.links import Line, line_of
 from models.notifications import Delivery, Endpoint
 from models.reconciliation import Run
 from models.states import (
@@ -48,6 +49,8 @@ class Vitals:
     gateway_failures: int
     gateway_seconds: float
     """Mean duration of the latest calls, from intent to answer."""
+    line: Line
+    """Whether messages leave."""
     cards: dict[str, tuple[CardState, float | None]] = field(default_factory=dict)
     """Label -> state, days to the end of its certificate."""
     last_run_finished: datetime | None = None
@@ -77,6 +80,7 @@ def look(session: Session, now: datetime) -> Vitals:
         gateway_calls=calls,
         gateway_failures=failures,
         gateway_seconds=seconds,
+        line=line_of(session, now),
         cards={
             c.label: (
                 c.state,

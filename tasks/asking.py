@@ -27,6 +27,8 @@ from customs.gateway import (
     Taken,
 )
 from models.base import NO_KEY_UPDATE
+from models.deployment import require_identity
+from models.errors import AnotherDeployment
 from models.states import (
     Action,
     AttemptKind,
@@ -99,6 +101,7 @@ def _claim_doubts(context: Context, certificate: str | None) -> list[_Doubt]:
     lease = timedelta(seconds=context.settings.lease_seconds)
     settle = timedelta(seconds=context.settings.settle_seconds)
     with context.database.write() as session:
+        require_identity(session, context.identity)
         _doubt_lost_sendings(session, now)
         doubts = []
         for submission, left_at in _to_ask_about(session, certificate, now):
@@ -206,4 +209,7 @@ def _record_asked(
 @app.task(name=Task.ASK.value)
 def ask_task() -> None:
     """Messages are in doubt."""
-    ask(current())
+    try:
+        ask(current())
+    except AnotherDeployment as refusal:
+        log.warning("asking_waits", code=refusal.code, detail=str(refusal))

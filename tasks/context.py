@@ -17,6 +17,7 @@ from config.settings import Settings
 from customs.gateway import CustomsGateway
 from customs.signing.signer import Signer
 from models.database import Database
+from models.deployment import Identity
 from net.notifier import Notifier
 from tasks.journal import Journal
 
@@ -42,6 +43,8 @@ class Context:
     open_signer: Callable[[], Signer]
     open_notifier: Callable[[], Notifier]
     now: Callable[[], datetime] = field(default=_utc_now)
+    stopping: Callable[[], bool] = field(default=lambda: False)
+    """Whether this process is to end: what takes long begins nothing new."""
 
     @cached_property
     def gateway(self) -> CustomsGateway:
@@ -62,6 +65,11 @@ class Context:
     def journal(self) -> Journal:
         """What was sent, noted outside the database."""
         return Journal(self.settings.journal_file)
+
+    @property
+    def identity(self) -> Identity:
+        """The sender and the customs of the settings; the database must name the same."""
+        return Identity(self.settings.sender, self.settings.customs)
 
     def close(self) -> None:
         """Give back what was opened."""

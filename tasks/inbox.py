@@ -20,7 +20,8 @@ from sqlalchemy.orm import Session
 from config.crash import Point, crash_point
 from config.names import Task
 from models.bulk import insert_new_keys
-from models.errors import GatewayUnreachable
+from models.deployment import require_identity
+from models.errors import AnotherDeployment, GatewayUnreachable
 from models.links import customs_link
 from models.states import (
     InboxState,
@@ -108,6 +109,7 @@ def poll(context: Context) -> int:
     Raises `GatewayUnreachable`; the next poll is due after the usual time all the same.
     """
     with context.database.write() as session:
+        require_identity(session, context.identity)
         link = customs_link(session, context.now())
         link.poll_at = context.now() + timedelta(seconds=context.settings.poll_seconds)
         cursor = link.cursor
@@ -137,3 +139,5 @@ def poll_task() -> None:
         poll(current())
     except GatewayUnreachable as error:
         log.warning("poll_failed", detail=str(error.values.get("detail")))
+    except AnotherDeployment as refusal:
+        log.warning("poll_waits", code=refusal.code, detail=str(refusal))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from sqlalchemy import (
@@ -39,11 +39,15 @@ from models.stock import Stock
 from models.submissions import (
     MAY_BE_ASKED,
     MAY_BE_DUE,
+    Card,
     CustomsLink,
     InboxMessage,
     ReceiptLine,
     Submission,
 )
+
+CARD_FORGOTTEN: Final = timedelta(days=1)
+"""A card that was not seen for so long is not in use any more: nobody is rung to examine it."""
 
 RINGS_TOGETHER: Final = 1000
 """Batches rung in one sweep; the next sweep rings the others."""
@@ -115,6 +119,13 @@ AT_ALL: Final = (
         Task.SIGN,
         lambda now: _submission_due(now, SubmissionState.PREPARED),
         Submission.next_attempt_at,
+    ),
+    Stage(
+        Task.SIGN,
+        lambda now: select(Card.label).where(
+            Card.examine_at <= now, Card.seen_at > now - CARD_FORGOTTEN
+        ),
+        Card.examine_at,
     ),
     Stage(
         Task.SEND,

@@ -21,7 +21,7 @@ from models.bulk import CHUNK, chunks, insert_rows, rows_table
 from models.differences import DifferenceClass
 from models.errors import NotAdopted, NotReconciled
 from models.language import t
-from models.links import close_link
+from models.links import customs_link
 from models.reconciliation import Difference, Run
 from models.states import NOT_LEFT, AttemptKind, FormState, InboxState, RunState, SubmissionState
 from models.stock import Discrepancy
@@ -79,7 +79,7 @@ def accept(context: Context, by: str) -> list[Entry]:
         _doubt(session, context, entries)
         waiting = select(InboxMessage.id).where(InboxMessage.state == InboxState.QUARANTINED)
         receipts.receive_again(session, session.scalars(waiting).all(), context.now())
-        close_link(session, context.now(), timedelta(0), "")
+        customs_link(session, context.now()).closed_until = None
     context.journal.accept(by, context.now())
     log.warning("restored_accepted", by=by, messages=len(entries))
     return entries

@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 from config.crash import Point, crash_point
 from config.names import Task
 from customs.gateway import (
+    CARD_CODES,
     AskOutcome,
     Conflict,
     InDoubt,
@@ -35,12 +36,14 @@ from customs.gateway import (
 from models.base import NO_KEY_UPDATE
 from models.batches import Batch
 from models.bulk import ids_table
-from models.errors import DatabaseRestored
-from models.links import close_link, customs_link
+from models.deployment import require_identity
+from models.errors import AnotherDeployment
+from models.links import close_for_card, close_link, customs_link, room_on_line
 from models.progress import finish_batches
 from models.states import (
     Action,
     AttemptKind,
+    LineReason,
     SubmissionState,
 )
 from models.submissions import MAY_BE_DUE, Submission
@@ -64,12 +67,6 @@ log = structlog.get_logger(__name__)
 WINDOW_FACTOR: Final = 16
 """Messages whose intent is committed, for each connection: enough that the connections never wait
 for the database, few enough that a killed sender leaves little in doubt."""
-
-CARD_CODES: Final = frozenset({"1001", "1002", "1004", "2301"})
-"""Refusals of the card or its signature (contract section 3): the next message would be refused too."""
-
-CARD_CHECK: Final = timedelta(minutes=10)
-"""How long nothing is sent after such a refusal, so that a person sees it before a batch is spent."""
 
 RESTORED_LOOK: Final = timedelta(minutes=1)
 """How long the line is closed before the journal is looked at again."""
@@ -101,7 +98,8 @@ def send(context: Context) -> int:
     """Send what is signed and due, until nothing is; gives how many ended.
 
     Up to `send_concurrency` calls at once, on kept-alive connections. Stops at once when customs
-    asks to wait. Two senders at the same time share the work.
+    asks to wait or refuses the card: what has not begun is due again. Two senders at the same time
+    share the work. Raises `AnotherDeployment`: the database belongs to another.
     """
     window = context.settings.send_concurrency * WINDOW_FACTOR
     end = time.monotonic() + RUN_SECONDS
@@ -109,7 +107,8 @@ def send(context: Context) -> int:
     ended = 0
     open_line = True
     while True:
-        if open_line and len(flying) <= window // 2 and time.monotonic() < end:
+        going_on = open_line and time.monotonic() < end and not context.stopping()
+        if going_on and len(flying) <= window // 2:
             start_before = time.monotonic() + (
                 context.settings.lease_seconds - context.settings.send_deadline_seconds
             )
@@ -136,14 +135,18 @@ def _claim(context: Context, limit: int) -> list[_Claimed]:
     """Commit the intent to send the next messages; gives them."""
     now = context.now()
     with context.database.write() as session:
+        require_identity(session, context.identity)
         link = customs_link(session, now)
         if link.closed_until is not None and link.closed_until > now:
             return []
         if _restored(session, context):
             return []
-        claimed = _due(session, now, limit)
+        room = room_on_line(session, link, now)
+        claimed = _due(session, now, limit if room is None else room)
         if not claimed:
             return []
+        if room is not None:
+            link.probe_id = claimed[0].id
         lease = timedelta(seconds=context.settings.lease_seconds)
         begun = ((c.id, c.send_count, c.message.sha256) for c in claimed)
         begin_attempts(session, AttemptKind.SEND, begun, now, lease)
@@ -220,21 +223,21 @@ def _restored(session: Session, context: Context) -> bool:
     behind = context.journal.behind(session)
     if behind:
         log.error("database_restored", journal=str(context.journal.path))
-        close_link(session, context.now(), RESTORED_LOOK, DatabaseRestored.code)
+        close_link(session, context.now(), RESTORED_LOOK, LineReason.RESTORED)
     return behind
 
 
 def _record_sent(
     context: Context, ended: Sequence[tuple[_Claimed, SendOutcome | AskOutcome]]
 ) -> bool:
-    """Record how sending ended; gives whether customs asked to wait.
+    """Record how sending ended; gives whether the line was closed.
 
+    A refusal for the card closes the line; then one message at a time is tried (`models.links`).
     Compare-and-set on `sending` and the attempt's number: an answer that comes after a receipt, or
     after the lease was lost, changes nothing and is kept with its attempt.
     """
     now = context.now()
     by_kind = _sorted_out(ended, lambda e: type(e[1]))
-    pause = 0.0
     with context.database.write() as session:
         finish_attempts(session, AttemptKind.SEND, [(c.id, c.send_count, o) for c, o in ended], now)
         mine = {
@@ -261,7 +264,6 @@ def _record_sent(
         waits: dict[timedelta, list[int]] = defaultdict(list)
         for c, o in not_taken:
             waits[_wait(c, o)].append(c.id)
-            pause = max(pause, o.close_seconds or 0.0)
         for wait, ids in waits.items():
             set_submissions(session, ids, state=SubmissionState.SIGNED, next_attempt_at=now + wait)
         move_forms_of(
@@ -271,20 +273,21 @@ def _record_sent(
         set_submissions(
             session, doubtful, state=SubmissionState.IN_DOUBT, next_attempt_at=now + RETRY_FIRST
         )
-        reasons = [o.detail for _, o in not_taken if o.close_seconds]
+        closed = [o for _, o in not_taken if o.close_seconds]
+        if closed:
+            longest = max(closed, key=lambda o: o.close_seconds or 0.0)
+            wait = timedelta(seconds=longest.close_seconds or 0.0)
+            close_link(session, now, wait, longest.why, longest.detail)
         card_codes = sorted({o.code for _, o in refused} & CARD_CODES)
         if card_codes:
             log.error("card_not_accepted", codes=card_codes)
-            pause = max(pause, CARD_CHECK.total_seconds())
-            reasons.append(" ".join(card_codes))
-        if pause:
-            close_link(session, now, timedelta(seconds=pause), ", ".join(reasons))
+            close_for_card(session, now, " ".join(card_codes))
         finished = finish_batches(session, {c.batch_id for c, _ in refused}, now)
         crash_point(Point.OUTCOME_BEFORE_COMMIT)
     crash_point(Point.OUTCOME_COMMITTED)
     for batch_id in finished:
         context.ring(Task.REPORT, batch_id)
-    return pause > 0
+    return bool(closed or card_codes)
 
 
 def _wait(claimed: _Claimed, how: NotTaken) -> timedelta:
@@ -304,4 +307,7 @@ def _sorted_out(values: Sequence[T], kind: Callable[[T], type]) -> dict[type, li
 @app.task(name=Task.SEND.value)
 def send_task() -> None:
     """Signed messages are due."""
-    send(current())
+    try:
+        send(current())
+    except AnotherDeployment as refusal:
+        log.warning("sending_waits", code=refusal.code, detail=str(refusal))

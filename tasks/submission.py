@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import groupby
 from typing import Any, Final
 
@@ -24,15 +24,18 @@ from config.crash import Point, crash_point
 from config.names import Task
 from customs.bcm1 import MAX_SERIALS, signed_message
 from customs.gateway import Message, MessageLine
-from customs.signing.xmldsig import PROFILES, certificate_expiry
+from customs.signing.certificates import certificate_expiry, key_name, require_fit
+from customs.signing.xmldsig import PROFILES
 from models.base import NO_KEY_UPDATE
 from models.batches import Batch, BatchRow, Item
 from models.bulk import chunks, insert_rows, rows_table
 from models.card import note_card
-from models.errors import DatabaseRestored, PinRefused, SigningError
-from models.states import Action, BatchState, CardState, ItemState, SubmissionState
+from models.card_errors import SigningError
+from models.deployment import require_identity
+from models.errors import AnotherDeployment, DatabaseRestored
+from models.states import Action, BatchState, ItemState, SubmissionState
 from models.stock import Certificate, Form, Stock
-from models.submissions import MAY_BE_DUE, Submission
+from models.submissions import MAY_BE_DUE, Card, Submission
 from tasks.app import app
 from tasks.context import Context, current
 
@@ -48,6 +51,9 @@ database, and the sender is not kept waiting by the card."""
 
 CARD_PAUSE: Final = timedelta(seconds=10)
 """How long to leave a card alone that could not sign."""
+
+EXAMINED_EVERY: Final = timedelta(hours=1)
+"""A card that expires, or is exchanged, is noticed after that at the latest, order or not."""
 
 
 # -- prepare ------------------------------------------------------------------------------------
@@ -187,6 +193,7 @@ def _new_message(
         "number": number,
         "guid": str(uuid.uuid4()).upper(),
         "batch_id": batch_id,
+        "sender": context.settings.sender,
         "certificate": kind.certificate,
         "certificate_type": first.type,
         "exporter": first.exporter,
@@ -206,43 +213,66 @@ def _new_message(
 
 
 def sign(context: Context) -> int:
-    """Sign what is waiting for the card, as much as fits in a few seconds; gives how many.
+    """Examine the card when that is due, then sign what is waiting for it, as much as fits in a few
+    seconds; gives how many.
 
-    Rings the sender for what was signed, and itself while more is waiting. A card that is away or
-    refuses its PIN is noted for all to see, and what waits stays as it is. Raises `DatabaseRestored`:
-    a message may have been sent with other bytes.
+    Rings the sender for what was signed, and itself while more is waiting. A card that is away, refuses
+    its PIN or is not fit is noted for all to see, and what waits stays as it is: not one message is
+    signed for a certificate that customs would refuse. Raises `DatabaseRestored`: a message may have
+    been sent with other bytes; `AnotherDeployment`: the database belongs to another.
     """
-    profile = PROFILES[context.settings.signature_profile]
     with context.database.read() as session:
         context.journal.require_current(session)
+        require_identity(session, context.identity)
         messages = list(_waiting_messages(session, context))
+        examination = _examination_due(session, context)
+    if not (messages or examination):
+        return 0
     signed: list[tuple[int, bytes]] = []
     trouble: SigningError | None = None
-    end = time.monotonic() + SIGNING_SECONDS
-    for submission_id, message in messages:
-        try:
-            signed.append((submission_id, signed_message(message, context.signer, profile)))
-        except SigningError as error:
-            trouble = error
-            break
-        if time.monotonic() > end:
-            break
-    if not messages:
-        return 0
+    try:
+        if examination:
+            context.signer.examine()
+        require_fit(context.signer.certificate_der(), context.settings.sender, context.now())
+        for one in _signatures(context, messages):
+            signed.append(one)  # noqa: PERF402 - what was signed before a fault is kept
+    except SigningError as error:
+        trouble = error
     crash_point(Point.SIGNED_NOT_STORED)
-    expiry = certificate_expiry(context.signer.certificate_der()) if signed else None
+    certificate = context.signer.certificate_der() if trouble is None else b""
     with context.database.write() as session:
         context.journal.require_current(session)  # it may have been restored while the card signed
         stored = _store_signed(session, context, signed)
-        _note_card(session, context, trouble, expiry)
+        _note_card(session, context, trouble, certificate)
     crash_point(Point.STORED_BEFORE_RING)
     if stored:
         context.ring(Task.SEND)
-    if trouble is None:
-        context.ring(Task.SIGN)
-    else:
+    if trouble is not None:
         log.error("card_unavailable", code=trouble.code, detail=str(trouble.values.get("detail")))
+    elif messages:
+        context.ring(Task.SIGN)
     return stored
+
+
+def _examination_due(session: Session, context: Context) -> bool:
+    card = session.get(Card, _card_label(context))
+    return card is None or card.examine_at <= context.now()
+
+
+def _card_label(context: Context) -> str:
+    return context.settings.pkcs11_token_label or "key-file"
+
+
+def _signatures(
+    context: Context, messages: Sequence[tuple[int, Message]]
+) -> Iterator[tuple[int, bytes]]:
+    """Sign one after another until a few seconds have passed. Raises `SigningError`."""
+    profile = PROFILES[context.settings.signature_profile]
+    end = time.monotonic() + SIGNING_SECONDS
+    for submission_id, message in messages:
+        yield submission_id, signed_message(message, context.signer, profile)
+        if time.monotonic() > end or context.stopping():
+            return
 
 
 def _waiting_messages(session: Session, context: Context) -> Iterator[tuple[int, Message]]:
@@ -270,7 +300,7 @@ def _waiting_messages(session: Session, context: Context) -> Iterator[tuple[int,
             Message(
                 number=s.number,
                 guid=s.guid,
-                sender=context.settings.sender,
+                sender=s.sender or context.settings.sender,
                 action=s.action,
                 certificate=s.certificate,
                 certificate_type=s.certificate_type,
@@ -314,15 +344,16 @@ def _store_signed(session: Session, context: Context, signed: Sequence[tuple[int
 
 
 def _note_card(
-    session: Session, context: Context, trouble: SigningError | None, expiry: datetime | None
+    session: Session, context: Context, trouble: SigningError | None, certificate: bytes
 ) -> None:
-    label = context.settings.pkcs11_token_label or "key-file"
+    """Note how the card is; what waits for one that could not sign is left alone for a moment."""
+    now = context.now()
+    again = EXAMINED_EVERY if trouble is None else CARD_PAUSE
+    card = note_card(session, _card_label(context), trouble, now, now + again)
     if trouble is None:
-        note_card(session, label, CardState.READY, "", context.now(), expiry)
+        card.not_after = certificate_expiry(certificate)
+        card.certificate_serial = key_name(certificate)
         return
-    refused = isinstance(trouble, PinRefused)
-    state = CardState.PIN_REFUSED if refused else CardState.ABSENT
-    note_card(session, label, state, str(trouble.values.get("detail", "")), context.now())
     session.execute(
         update(Submission)
         .where(
@@ -349,5 +380,5 @@ def sign_task() -> None:
     """Messages wait for the card."""
     try:
         sign(current())
-    except DatabaseRestored as refusal:
-        log.warning("signing_waits", code=refusal.code)
+    except (DatabaseRestored, AnotherDeployment) as refusal:
+        log.warning("signing_waits", code=refusal.code, detail=str(refusal))

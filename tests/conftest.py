@@ -25,6 +25,7 @@ from customs.simulator.app import create_app
 from customs.simulator.customs import SimulatedCustoms, SimulatorSettings
 from customs.simulator.faults import FaultScript
 from models.database import Database
+from models.deployment import remember_identity
 from models.invariants import (
     broken_against_ledger,
     broken_invariants,
@@ -235,6 +236,8 @@ def world(
         lambda: HttpNotifier(read_networks("127.0.0.0/8"), timeout_seconds=1),
         clock,
     )
+    with database.write() as session:
+        remember_identity(session, context.identity, clock())
     yield World(context, customs, clock, rings)
     context.close()
 

@@ -17,6 +17,8 @@ from models.states import (
     CardState,
     DeliveryState,
     FormState,
+    LineReason,
+    LineState,
     SubmissionState,
 )
 from models.vitals import Vitals, look
@@ -62,8 +64,19 @@ class _Snapshot(Collector):
         )
         rate = v.gateway_failures / v.gateway_calls if v.gateway_calls else 0.0
         yield _one("gateway_failure_ratio", "Share of the latest sendings without an answer", rate)
+        yield from self._line()
         yield from self._cards()
         yield from self._night()
+
+    def _line(self) -> Iterator[GaugeMetricFamily]:
+        line = self._vitals.line
+        is_so = {s.value: float(s is line.state) for s in LineState}
+        yield _labelled("line", "1 at the state of the line to customs", "state", is_so)
+        reason = line.reason.value if line.reason else ""
+        why = {r.value: float(r.value == reason) for r in LineReason}
+        yield _labelled(
+            "line_closed", "1 at the reason why not every message leaves", "reason", why
+        )
 
     def _cards(self) -> Iterator[GaugeMetricFamily]:
         ready = {c: float(s is CardState.READY) for c, (s, _) in self._vitals.cards.items()}

@@ -6,7 +6,7 @@ from celery.schedules import schedule
 
 from config.names import Queue, Task
 from config.settings import load_settings
-from workers.bootstrap import celery_process
+from workers.process import celery_process
 
 app = celery_process("scheduler")
 

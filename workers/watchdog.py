@@ -72,7 +72,7 @@ def _run(limit: float, received_at: Callable[[], float], url: str, queue: Queue)
             continue
         if stuck:
             log.error("worker_consumes_nothing", queue=queue.value, seconds=round(quiet))
-            end_process()
+            end_process(RESTART)
 
 
 def _is_waited_for(url: str, queue: Queue, limit: float) -> bool:
@@ -96,9 +96,9 @@ def _is_waited_for(url: str, queue: Queue, limit: float) -> bool:
     return max(ours, default=0.0) > limit
 
 
-def end_process() -> None:
+def end_process(code: int) -> None:
     """End at once, with the children: a process that is stuck does not heed a gentler word."""
     for pid in [child.pid for child in active_children() if child.pid]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    os._exit(RESTART)
+    os._exit(code)

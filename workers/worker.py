@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from config.names import Queue
-from workers.bootstrap import celery_process
+from workers.process import celery_process
 
 app = celery_process("worker", Queue.WORK)

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
 
-from models.errors import SigningError
+from models.card_errors import SigningError
 
 _KEY_FILE: Final = "test-key.pem"
 _CERTIFICATE_FILE: Final = "test-certificate.pem"
@@ -43,6 +43,11 @@ class KeyFileSigner:
         """The self-signed certificate."""
         self._opened()
         return self._certificate
+
+    def examine(self) -> None:
+        """Read the files again."""
+        self.close()
+        self._opened()
 
     def close(self) -> None:
         """Forget the key."""

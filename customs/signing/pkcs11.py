@@ -1,4 +1,4 @@
-"""The card: a PKCS#11 token, HSM or SoftHSM (DESIGN.md section 4; signing.md section 2).
+"""The card: a PKCS#11 token, HSM or SoftHSM (DESIGN.md section 6; signing.md section 2).
 
 What the binding and real modules force on us: one session per process, opened after the fork, one
 call at a time; anything odd drops the session and the library, and the next call opens anew; the
@@ -7,22 +7,22 @@ only login is the one here, behind the latch.
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 
 import pkcs11
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from pkcs11 import Attribute, Mechanism, ObjectClass, TokenFlag
+from pkcs11 import Attribute, Mechanism, TokenFlag
 from pkcs11.attributes import AttributeMapper, handle_ulong
 from pkcs11.exceptions import (
     DeviceRemoved,
-    NoSuchKey,
-    NoSuchToken,
     PKCS11Error,
     SessionCount,
     TokenNotPresent,
@@ -30,27 +30,39 @@ from pkcs11.exceptions import (
 )
 
 from customs.signing.latch import PinLatch
+from customs.signing.token import (
+    SM2_SM3,
+    Chosen,
+    TokenSettings,
+    choose_certificate,
+    choose_key,
+    choose_token,
+    likely_certificate,
+)
 from customs.signing.xmldsig import SM2_USER_ID
-from models.errors import PinRefused, SigningError
+from models.card_errors import CardFault, PinRefused, SigningError
 
 _NOT_A_LOGIN: Final = (TokenNotPresent, TokenNotRecognised, DeviceRemoved, SessionCount)
 """Errors of open() that certainly come from before the PIN was looked at. Any other may have cost
 a try, so it closes the latch."""
 
+FAULT_SECONDS: Final = 3600.0
+"""How long a fault behind the login is believed while the token looks the same: as often as a card
+that works is examined."""
+
+_SHA256_INFO: Final = bytes.fromhex("3031300d060960864801650304020105000420")
+"""DigestInfo of SHA-256 up to the digest (RFC 8017, section 9.2, note 1)."""
+
 _SM2_HALF: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
-class TokenSettings:
-    """Which token, which key, how to sign. The PIN is never shown."""
+class _Known:
+    """A fault that was found behind the login, and what the token looked like then."""
 
-    module: Path
-    token_label: str
-    key_label: str
-    read_pin: Callable[[], str] = field(repr=False)
-    """Read at each login, so that a corrected file is enough. May raise OSError and ValueError."""
-    profile: str = "rsa-sha256"
-    vendor_mechanism: int | None = None
+    fault: CardFault
+    view: tuple[object, ...]
+    until: float
 
 
 class Pkcs11Signer:
@@ -63,60 +75,70 @@ class Pkcs11Signer:
         self._pid = 0
         self._session: Any = None
         self._key: Any = None
+        self._mechanism = Mechanism.SHA256_RSA_PKCS
         self._certificate = b""
+        self._known: _Known | None = None
 
     def sign(self, data: bytes) -> bytes:
         """One signature by the card."""
         with self._lock:
             self._open()
             try:
-                if self._settings.profile == "sm2-sm3":
-                    return _raw_sm2(
-                        self._key.sign(
-                            data, mechanism=self._mechanism(), mechanism_param=SM2_USER_ID
-                        )
-                    )
-                return bytes(self._key.sign(data, mechanism=Mechanism.SHA256_RSA_PKCS))
+                return self._sign(data)
             except PKCS11Error as error:
                 self._forget()
                 raise SigningError(detail=_say(error)) from error
 
     def certificate_der(self) -> bytes:
-        """The certificate beside the key."""
+        """The certificate of the key."""
         with self._lock:
             self._open()
             return self._certificate
+
+    def examine(self) -> None:
+        """Choose token, mechanism, key and certificate again; in the session that is open, if one is."""
+        with self._lock:
+            if not self._is_open():
+                self._open()
+                return
+            with self._forgetting():
+                self._choose(choose_token(self._settings))
 
     def close(self) -> None:
         """Log out. Logging out a token that has gone is no error."""
         with self._lock:
             self._forget()
 
-    def _mechanism(self) -> Mechanism:
-        if self._settings.vendor_mechanism is None:
-            raise SigningError(detail="sm2-sm3: SIGNATURE_MECHANISM")
-        return _vendor_mechanism(self._settings.vendor_mechanism)
+    def _sign(self, data: bytes) -> bytes:
+        if self._settings.profile == SM2_SM3:
+            signature = self._key.sign(data, mechanism=self._mechanism, mechanism_param=SM2_USER_ID)
+            return _raw_sm2(signature)
+        if self._mechanism is Mechanism.RSA_PKCS:
+            data = _SHA256_INFO + hashlib.sha256(data).digest()
+        return bytes(self._key.sign(data, mechanism=self._mechanism))
+
+    def _is_open(self) -> bool:
+        return self._session is not None and self._pid == os.getpid()
 
     def _open(self) -> None:
-        if self._session is not None and self._pid == os.getpid():
+        if self._is_open():
             return
-        module = str(self._settings.module)
         self._session = None
         with self._latch.exclusive():
-            pkcs11.unload(module)  # what a parent initialised is not ours after the fork
-            try:
-                token = pkcs11.lib(module).get_token(token_label=self._settings.token_label)
-                flags = token.flags
-            except (PKCS11Error, RuntimeError) as error:
-                pkcs11.unload(module)
-                raise SigningError(detail=_say(error)) from error
-            self._session = self._login(token, flags)
-            self._pid = os.getpid()
-            try:
-                self._find_key()
-            except PKCS11Error as error:
-                self._forget()
-                raise SigningError(detail=_say(error)) from error
+            pkcs11.unload(str(self._settings.module))  # what a parent initialised is not ours
+            with self._forgetting():
+                chosen = choose_token(self._settings)
+                self._require_other_than_known(chosen)
+                self._session = self._login(chosen.token, chosen.token.flags)
+                self._pid = os.getpid()
+                self._choose(chosen)
+
+    def _require_other_than_known(self, chosen: Chosen) -> None:
+        """No second login for what the first one has shown."""
+        known, self._known = self._known, None
+        if known and known.view == chosen.view and time.monotonic() < known.until:
+            self._known = known
+            raise known.fault
 
     def _login(self, token: Any, flags: TokenFlag) -> Any:
         """The one login of the product. Called inside the latch."""
@@ -133,23 +155,34 @@ class Pkcs11Signer:
             session = token.open(user_pin=pin, attribute_mapper=_key_types(self._settings.profile))
         except _NOT_A_LOGIN as error:
             self._latch.open(pin)
-            pkcs11.unload(str(self._settings.module))
             raise SigningError(detail=_say(error)) from error
         except PKCS11Error as error:
             self._latch.close(pin, _say(error))
-            pkcs11.unload(str(self._settings.module))
             raise PinRefused(detail=_say(error)) from error
         self._latch.open(pin)
         return session
 
-    def _find_key(self) -> None:
-        label = self._settings.key_label
-        self._key = self._session.get_key(object_class=ObjectClass.PRIVATE_KEY, label=label)
-        wanted = {Attribute.CLASS: ObjectClass.CERTIFICATE, Attribute.ID: self._key.id}
-        certificates = list(self._session.get_objects(wanted))
-        if len(certificates) != 1:
-            raise NoSuchKey(f"{len(certificates)} certificates with the id of key {label}")
-        self._certificate = bytes(certificates[0][Attribute.VALUE])
+    def _choose(self, chosen: Chosen) -> None:
+        """Key and certificate in the open session; a fault is remembered with what the token looks like."""
+        try:
+            key = choose_key(self._settings, self._session)
+            self._certificate = choose_certificate(self._settings, self._session, key)
+        except CardFault as fault:
+            self._known = _Known(fault, chosen.view, time.monotonic() + FAULT_SECONDS)
+            raise
+        self._key, self._mechanism = key, chosen.mechanism
+
+    @contextmanager
+    def _forgetting(self) -> Iterator[None]:
+        """Whatever goes wrong inside leaves nothing open, and comes out as an error of the card."""
+        try:
+            yield
+        except (PKCS11Error, RuntimeError) as error:
+            self._forget()
+            raise SigningError(detail=_say(error)) from error
+        except SigningError:
+            self._forget()
+            raise
 
     def _forget(self) -> None:
         """Drop session and library: the only state from which every module opens again."""
@@ -161,41 +194,27 @@ class Pkcs11Signer:
 
 
 def token_certificate(token: TokenSettings, latch_folder: Path) -> bytes:
-    """The certificate in the token, read without a PIN, for `doctor`. Raises `SigningError`."""
-    module = str(token.module)
+    """The certificate in the token, read without a PIN, for `doctor`. Raises as `Signer.examine`.
+
+    What only a login shows (the key, a PIN for each signature) the submitter finds.
+    """
     with PinLatch(latch_folder, token.token_label).exclusive():
         try:
-            found = pkcs11.lib(module).get_token(token_label=token.token_label)
-            with found.open() as session:
-                wanted = {Attribute.CLASS: ObjectClass.CERTIFICATE}
-                values = [bytes(c[Attribute.VALUE]) for c in session.get_objects(wanted)]
+            return likely_certificate(token, choose_token(token))
         except (PKCS11Error, RuntimeError) as error:
             raise SigningError(detail=_say(error)) from error
         finally:
-            pkcs11.unload(module)
-    if not values:
-        raise SigningError(detail="no certificate in the token")
-    return values[0]
+            pkcs11.unload(str(token.module))
 
 
 def _say(error: Exception) -> str:
-    if isinstance(error, NoSuchToken):
-        return "NoSuchToken"
     return f"{type(error).__name__} {error}".strip()
-
-
-def _vendor_mechanism(number: int) -> Mechanism:
-    """A mechanism that the binding has no name for: an int in the enum's clothes (signing.md 1)."""
-    mechanism = int.__new__(Mechanism, number)
-    mechanism._name_ = f"VENDOR_{number:#x}"
-    mechanism._value_ = number
-    return mechanism
 
 
 def _key_types(profile: str) -> AttributeMapper:
     """Vendors' SM2 keys have key types beyond the standard: let them through as plain numbers."""
     mapper = AttributeMapper()
-    if profile == "sm2-sm3":
+    if profile == SM2_SM3:
         mapper.register_handler(Attribute.KEY_TYPE, *handle_ulong)
     return mapper
 

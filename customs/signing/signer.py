@@ -15,8 +15,14 @@ class Signer(Protocol):
     def sign(self, data: bytes) -> bytes:
         """Signature over `data` (hashed by the mechanism) in the shape of its profile.
 
-        Raises `SigningError` when the card is not there now (try again later) and `PinRefused`
-        when a person must act first.
+        Raises `SigningError` when the card is not there now (try again later), `PinRefused` and
+        `CardFault` when a person must act first.
+        """
+
+    def examine(self) -> None:
+        """Look at token, key and certificate as when they are opened, without another login.
+
+        Safe to call again. Raises as `sign`.
         """
 
     def certificate_der(self) -> bytes:

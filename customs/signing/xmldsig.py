@@ -10,17 +10,15 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
-from functools import lru_cache
 from typing import Final
 
-from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from customs.signing.certificates import key_name, load_certificate
 from customs.signing.signer import Signer
-from models.errors import SigningError
+from models.card_errors import SigningError
 
 DS: Final = "http://www.w3.org/2000/09/xmldsig#"
 C14N: Final = "http://www.w3.org/TR/2001/REC-xml-c14n-20010315"
@@ -41,7 +39,7 @@ class SignatureProfile:
 
 
 def _verify_rsa_sha256(certificate: bytes, data: bytes, signature: bytes) -> None:
-    key = _load(certificate).public_key()
+    key = load_certificate(certificate).public_key()
     if not isinstance(key, rsa.RSAPublicKey):
         raise SigningError(detail="rsa-sha256: not an RSA certificate")
     try:
@@ -55,11 +53,6 @@ def _verify_sm2_sm3(certificate: bytes, data: bytes, signature: bytes) -> None:
 
     if not verify_sm2(certificate, data, signature, SM2_USER_ID):
         raise SigningError(detail="signature does not verify with the certificate")
-
-
-@lru_cache(maxsize=4)
-def _load(certificate: bytes) -> x509.Certificate:
-    return x509.load_der_x509_certificate(certificate)
 
 
 PROFILES: Final = {
@@ -81,11 +74,6 @@ PROFILES: Final = {
         ),
     )
 }
-
-
-def key_name(certificate: bytes) -> str:
-    """The certificate's serial number as upper-case hex, whole bytes: customs' name of the card."""
-    return _load(certificate).serial_number.to_bytes(20, "big").lstrip(b"\0").hex().upper()
 
 
 def sign_enveloped(
@@ -123,9 +111,3 @@ def _digest(profile: SignatureProfile, data: bytes) -> bytes:
     digest = hashes.Hash(profile.digest())
     digest.update(data)
     return digest.finalize()
-
-
-@lru_cache(maxsize=4)
-def certificate_expiry(certificate_der: bytes) -> datetime:
-    """When the signing certificate ends (UTC)."""
-    return x509.load_der_x509_certificate(certificate_der).not_valid_after_utc

@@ -21,9 +21,10 @@ from config.settings import ConfigurationError, Settings, load_settings
 from models.schema import HEAD, current_version
 from models.tables import metadata
 from tasks.app import MODULES, QUEUES, app, configure
+from tasks.home import prepare_home
+from tasks.opening import connect
 from tests.conftest import ROOT
 from tests.factories import SENDER
-from workers.bootstrap import open_database, prepare_home
 
 PACKAGES = ("config", "models", "net", "customs", "sheets", "tasks", "workers", "webhook", "cli")
 PYTHON = [p for package in PACKAGES for p in (ROOT / package).rglob("*.py")]
@@ -154,11 +155,33 @@ class TestSettings:
             ({"BLANKFORMS_CRASH": "confirmed:1", "BLANKFORMS_ENV": "production"}, SWITCH),
             ({**PRODUCTION, "CUSTOMS_URL": "http://customs.example"}, "https://"),
             ({**PRODUCTION, "CUSTOMS_URL": "https://u:p@customs.example"}, "no user or password"),
+            ({**PRODUCTION, "SETTLE_SECONDS": "0"}, "SETTLE_SECONDS"),
+            ({"CUSTOMS_URL": "https://customs.example:port"}, "CUSTOMS_URL"),
+            ({"PKCS11_KEY_ID": "xyz"}, "PKCS11_KEY_ID"),
+            ({"PKCS11_MODULE": "/bin/sh"}, "PKCS11_KEY_LABEL or PKCS11_KEY_ID"),
         ],
     )
     def test_what_is_wrong_is_said_by_its_name(self, environ, named):
         with pytest.raises(ConfigurationError, match=named):
             self.load(**environ)
+
+    @pytest.mark.parametrize(
+        ("url", "customs"),
+        [
+            (None, "simulator"),
+            ("https://Customs.Example/api/", "https://customs.example:443"),
+            ("https://customs.example:443", "https://customs.example:443"),
+            ("http://10.1.2.3:8080/x?y", "http://10.1.2.3:8080"),
+            ("http://[FD00::1]", "http://[fd00::1]:80"),
+        ],
+    )
+    def test_customs_is_known_by_the_origin_of_its_address(self, url, customs):
+        more = {"CUSTOMS_URL": url, "ENTERPRISE_CODE": SENDER, "CUSTOMS_TOKEN": "t"} if url else {}
+        assert self.load(**more).customs == customs
+
+    def test_blanks_behind_a_label_and_the_way_hex_is_written_do_not_matter(self):
+        chosen = self.load(PKCS11_TOKEN_LABEL="customs  ", PKCS11_KEY_ID="0a")
+        assert (chosen.pkcs11_token_label, chosen.pkcs11_key_id) == ("customs", "0A")
 
     def test_a_token_may_travel_in_clear_to_a_machine_inside_alone(self):
         inside = {**PRODUCTION, "CUSTOMS_URL": "http://10.1.2.3:8080"}
@@ -169,7 +192,7 @@ class TestSettings:
     def test_a_part_of_a_password_is_not_said(self):
         chosen = self.load(DATABASE_URL="postgresql://u:p@ss:w0rd@h/db")
         with pytest.raises(ConfigurationError) as said:
-            open_database(chosen)
+            connect(chosen)
         assert "w0rd" not in str(said.value)
 
     def test_the_embedded_database_is_for_its_account_alone(self, tmp_path):

@@ -23,13 +23,12 @@ from customs import bcm1
 from customs.signing.keyfile import KeyFileSigner, ensure_key_file
 from customs.signing.pkcs11 import (
     Pkcs11Signer,
-    TokenSettings,
     _raw_sm2,
-    _vendor_mechanism,
     token_certificate,
 )
+from customs.signing.token import TokenSettings, vendor_mechanism
 from customs.signing.xmldsig import PROFILES, SM2_USER_ID
-from models.errors import PinRefused, SigningError
+from models.card_errors import PinRefused, SigningError
 from tests.customs.test_messages import message
 from tests.factories import SENDER
 
@@ -39,7 +38,7 @@ LABEL = "customs"
 fork = multiprocessing.get_context("fork")
 
 
-def make_token(folder: Path) -> Path:
+def make_token(folder: Path, **certificate: object) -> Path:
     """A SoftHSM token with key and certificate; `reset_on_fork` makes it behave as hardware does."""
     (folder / "tokens").mkdir(parents=True)
     config = folder / "softhsm2.conf"
@@ -65,7 +64,7 @@ def make_token(folder: Path) -> Path:
         "        Attribute.PRIVATE: False, Attribute.ID: b'\\x01', Attribute.SUBJECT: b'x',\n"
         "        Attribute.VALUE: open(sys.argv[4], 'rb').read()})\n"
     )
-    key, certificate = make_key(SENDER)
+    key, made = make_key(**{"enterprise": SENDER, **certificate})
     key_file, certificate_file = folder / "key.der", folder / "certificate.der"
     key_file.write_bytes(
         key.private_bytes(
@@ -74,15 +73,15 @@ def make_token(folder: Path) -> Path:
             serialization.NoEncryption(),
         )
     )
-    certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.DER))
-    (folder / "certificate.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    certificate_file.write_bytes(made.public_bytes(serialization.Encoding.DER))
+    (folder / "certificate.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
     arguments = [str(MODULE), LABEL, str(key_file), str(certificate_file), PIN]
     subprocess.run([sys.executable, "-c", fill, *arguments], env=environment, check=True)
     return config
 
 
-def make_key(enterprise):
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+def make_key(enterprise, days=365, since=-1, serial=0x03000000000CDE6F, key=None):
+    key = key or rsa.generate_private_key(public_exponent=65537, key_size=2048)
     name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_IDENTIFIER, enterprise)])
     now = datetime.now(UTC)
     certificate = (
@@ -90,9 +89,9 @@ def make_key(enterprise):
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
-        .serial_number(0x03000000000CDE6F)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=365))
+        .serial_number(serial)
+        .not_valid_before(now + timedelta(days=since))
+        .not_valid_after(now + timedelta(days=days))
         .sign(key, hashes.SHA256())
     )
     return key, certificate
@@ -107,7 +106,7 @@ def softhsm(tmp_path_factory):
 
 @pytest.fixture
 def token(softhsm):
-    return TokenSettings(MODULE, LABEL, "sign", lambda: PIN)
+    return TokenSettings(MODULE, LABEL, "sign", lambda: PIN, SENDER)
 
 
 @pytest.fixture(params=["keyfile", "softhsm"])
@@ -201,7 +200,8 @@ class CountedLogins:
         class Token:
             def __init__(inner, token):
                 inner.token = token
-                inner.flags = token.flags if flags is None else flags
+                inner.label, inner.serial, inner.slot = token.label, token.serial, token.slot
+                inner.flags = token.flags if flags is None else token.flags | flags
 
             def open(inner, **how):
                 if "user_pin" in how:
@@ -209,7 +209,7 @@ class CountedLogins:
                     if told is not None:
                         with told.open("a") as file:
                             file.write("login\n")
-                if refuse is not None:
+                if refuse is not None and "user_pin" in how:
                     raise refuse
                 return inner.token.open(**how)
 
@@ -217,16 +217,16 @@ class CountedLogins:
             def __init__(inner, library):
                 inner.library = library
 
-            def get_token(inner, **which):
-                return Token(inner.library.get_token(**which))
+            def get_tokens(inner):
+                return map(Token, inner.library.get_tokens())
 
-        monkeypatch.setattr("customs.signing.pkcs11.pkcs11.lib", lambda so: Library(real(so)))
+        monkeypatch.setattr("customs.signing.token.pkcs11.lib", lambda so: Library(real(so)))
 
 
 class TestWrongPin:
     @pytest.fixture
     def wrong(self, softhsm):
-        return TokenSettings(MODULE, LABEL, "sign", lambda: "000000")
+        return TokenSettings(MODULE, LABEL, "sign", lambda: "000000", SENDER)
 
     def test_is_tried_once_and_never_again(self, wrong, tmp_path, monkeypatch):
         logins = CountedLogins(monkeypatch)
@@ -260,7 +260,7 @@ class TestWrongPin:
 
     def test_every_refused_pin_is_remembered(self, wrong, softhsm, tmp_path, monkeypatch):
         logins = CountedLogins(monkeypatch)
-        other = TokenSettings(MODULE, LABEL, "sign", lambda: "111111")
+        other = TokenSettings(MODULE, LABEL, "sign", lambda: "111111", SENDER)
         for settings in (wrong, other, wrong, other):
             with pytest.raises(PinRefused):
                 Pkcs11Signer(settings, tmp_path).sign(b"data")
@@ -413,12 +413,13 @@ def test_a_vendors_mechanism_number_and_the_user_id_reach_the_card(tmp_path):
             seen.update(number=int(mechanism), parameter=mechanism_param)
             return b"\x01" * 64
 
-    settings = TokenSettings(MODULE, LABEL, "sign", lambda: PIN, "sm2-sm3", 0x80008100)
+    settings = TokenSettings(MODULE, LABEL, "sign", lambda: PIN, SENDER, "sm2-sm3", 0x80008100)
     signer = Pkcs11Signer(settings, tmp_path)
+    signer._mechanism = vendor_mechanism(0x80008100)
     signer._session, signer._key, signer._pid = object(), Key(), os.getpid()
     assert signer.sign(b"data") == b"\x01" * 64
     assert seen == {"number": 0x80008100, "parameter": SM2_USER_ID}
-    assert _vendor_mechanism(0x80000201) == 0x80000201
+    assert vendor_mechanism(0x80000201) == 0x80000201
 
 
 def test_der_signatures_of_sm2_modules_become_raw():

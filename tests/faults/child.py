@@ -43,11 +43,12 @@ from tasks import (
     upkeep,
 )
 from tasks.context import Context
+from tasks.home import prepare_home
 from tasks.repair_actions import Order
 from tests.faults.bugs import BUGS
 from tests.use_cases import USE_CASES
 from webhook.app import create_app
-from workers.bootstrap import build_context, prepare_home
+from workers.bootstrap import build_context
 
 IDLE_SECONDS = 0.05
 CRASHED = "crashed: "

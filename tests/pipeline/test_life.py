@@ -30,6 +30,7 @@ from customs.simulator.customs import SimulatedCustoms, SimulatorSettings
 from customs.simulator.faults import FaultScript
 from models.batches import Batch
 from models.database import Database
+from models.deployment import remember_identity
 from models.errors import BlankformsError
 from models.states import BatchState, SubmissionState
 from models.submissions import Submission
@@ -93,6 +94,8 @@ def make_world(folder: Path, template: Path, key_folder: Path):
         lambda: HttpNotifier([]),
         clock,
     )
+    with context.database.write() as session:
+        remember_identity(session, context.identity, clock())
 
     def end() -> None:
         context.close()

@@ -12,8 +12,9 @@ from sqlalchemy import select
 
 from config.names import Task
 from models.card import note_card
+from models.card_errors import CardExpired, SigningError
 from models.notifications import Delivery, Endpoint, Notification, announce
-from models.states import CardState, DeliveryState, NotificationType
+from models.states import DeliveryState, NotificationType
 from tasks import allocation, endpoints, notifications, upkeep
 from tasks.pipeline import oldest_due
 from tests import factories
@@ -280,12 +281,17 @@ def test_low_stock_is_told_once_when_it_falls_and_again_after_it_rose(told):
 def test_a_card_that_becomes_unavailable_is_told_once(told):
     with receiver() as made:
         subscribe(told, made, [NotificationType.CARD_UNAVAILABLE])
-        for state in (CardState.READY, CardState.ABSENT, CardState.ABSENT):
+        for trouble in (None, SigningError(detail="no token"), CardExpired(detail="2026-01-01")):
             with told.context.database.write() as session:
-                note_card(session, "卡一", state, "no token", told.clock())
+                note_card(session, "卡一", trouble, told.clock(), told.clock())
         notifications.deliver(told.context)
         assert [g["data"] for g in made.got] == [
-            {"card": "卡一", "state": "absent", "detail": "no token"}
+            {
+                "card": "卡一",
+                "state": "absent",
+                "code": "card_unavailable",
+                "detail": "no token",
+            }
         ]
 
 

@@ -1,0 +1,135 @@
+"""Whose database this is: one sender, one customs (DESIGN.md section 8). Another one is refused.
+
+A message of a trial must not reach the real customs, and no order may be signed with the card of
+another enterprise. So the first process that opens a database writes down which sender and which
+customs the settings name, and every later one compares.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, String, delete, exists, func, select, update
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from config.names import SIMULATOR
+from models.base import Base, When
+from models.errors import (
+    AnotherCustoms,
+    AnotherSender,
+    BadArgument,
+    CustomsFixed,
+    DeploymentUnconfirmed,
+    MessagesWait,
+)
+from models.language import t
+from models.states import FINAL_FORM_STATES
+from models.stock import Form
+from models.submissions import MAY_BE_DUE, Attempt, CustomsLink, Submission
+
+
+class Deployment(Base):
+    """The one row that says whose database this is."""
+
+    __tablename__ = "deployment"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    sender: Mapped[str] = mapped_column(String(18))
+    customs: Mapped[str] = mapped_column(String(255))
+    known_at: Mapped[When]
+
+    __table_args__ = (CheckConstraint("id = 1", name="one"),)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """USCC of the sender, and the name of the simulator or the origin of customs' address."""
+
+    sender: str
+    customs: str
+
+
+def known_identity(session: Session) -> Identity | None:
+    """What the database remembers; None before anything was."""
+    found = session.get(Deployment, 1)
+    return Identity(found.sender, found.customs) if found else None
+
+
+def require_identity(session: Session, given: Identity) -> None:
+    """Raise `AnotherSender` or `AnotherCustoms` when the settings name others than the database.
+
+    Raises `DeploymentUnconfirmed` when the database does not know yet.
+    """
+    known = known_identity(session)
+    if known is None:
+        raise DeploymentUnconfirmed(sender=given.sender, customs=given.customs)
+    if known.sender != given.sender:
+        raise AnotherSender(known=known.sender, given=given.sender)
+    if known.customs != given.customs:
+        raise AnotherCustoms(known=known.customs, given=given.customs)
+
+
+def remember_identity(session: Session, given: Identity, now: datetime) -> None:
+    """Write down the identity of a database that has none and no message either.
+
+    Does nothing when it is known. With messages from before it was kept, nothing is written: then a
+    person confirms (`confirm_identity`), and `require_identity` says so until it is done.
+    """
+    if known_identity(session) is None and not session.scalar(select(exists(Submission.id))):
+        _write(session, given, now)
+
+
+def confirm_identity(session: Session, given: Identity, now: datetime) -> None:
+    """A person says that a database from before belongs to this sender and this customs.
+
+    Messages that are not signed yet get their sender. Done twice it changes nothing. Raises
+    `AnotherDeployment` when something else is known already.
+    """
+    if known_identity(session) is not None:
+        require_identity(session, given)
+        return
+    _write(session, given, now)
+    session.execute(
+        update(Submission)
+        .where(MAY_BE_DUE, Submission.sender.is_(None))
+        .values(sender=given.sender)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def customs_moved(session: Session, customs: str, now: datetime) -> None:
+    """The same customs answers at another address. Raises `BadArgument` for the simulator."""
+    known = known_identity(session)
+    if known is None or SIMULATOR in {known.customs, customs}:
+        raise BadArgument(
+            detail=t(
+                "模拟海关没有地址可换；换成真正的海关请用 blankforms adopt-customs",
+                'the simulator does not move; for the real customs use "blankforms adopt-customs"',
+            )
+        )
+    _write(session, Identity(known.sender, customs), now)
+
+
+def adopt_customs(session: Session, given: Identity, now: datetime) -> None:
+    """Another customs, or another sender: only while nothing was ever sent and no form is final.
+
+    What was remembered of the line (how far receipts were read) is forgotten. Raises `CustomsFixed`,
+    and `MessagesWait` while messages made for the one before could still leave.
+    """
+    known = known_identity(session)
+    name = known.customs if known else "-"
+    if session.scalar(select(exists(Attempt.id))) or session.scalar(
+        select(exists().where(Form.state.in_(FINAL_FORM_STATES)))
+    ):
+        raise CustomsFixed(known=name)
+    waiting = session.scalar(select(func.count(Submission.id)).where(MAY_BE_DUE))
+    if waiting:
+        raise MessagesWait(count=waiting)
+    session.execute(delete(CustomsLink))
+    _write(session, given, now)
+
+
+def _write(session: Session, identity: Identity, now: datetime) -> None:
+    session.merge(Deployment(id=1, sender=identity.sender, customs=identity.customs, known_at=now))
+    session.flush()
