@@ -21,7 +21,7 @@ from typing import Any
 from bench.data import AGENT, certificate
 from bench.parts import context_in, timed
 from cli.demo import free_port
-from cli.supervisor import process_environment
+from cli.up import process_environment
 from config.settings import load_settings
 from customs.http import HttpGateway
 from customs.simulator.ledger import Ledger

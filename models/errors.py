@@ -238,6 +238,14 @@ class BrokerUnreachable(BlankformsError):
     )
 
 
+class AlreadyRunning(BlankformsError):
+    code = "already_running"
+    text = Text(
+        "数据目录 {home} 的系统已在运行(blankforms up)；要看状态请用 blankforms doctor",
+        'the system of {home} is running already (blankforms up); to look at it use "blankforms doctor"',
+    )
+
+
 class DatabaseUnreachable(BlankformsError):
     code = "database_unreachable"
     exit = Exit.UNREACHABLE

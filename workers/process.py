@@ -17,7 +17,7 @@ import warnings
 from typing import Any, Final
 
 import structlog
-from celery.exceptions import SecurityWarning
+from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 from celery.signals import (
     beat_init,
     celeryd_init,
@@ -56,6 +56,8 @@ def celery_process(name: str, queue: Queue | None = None) -> Any:
     """
     # Celery warns of root because of pickle, which is not accepted here.
     warnings.filterwarnings("ignore", category=SecurityWarning)
+    # It announces a default that is set here already (`tasks.app`), at each loss of the broker.
+    warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
     try:
         settings = load_settings()
         prepare_home(settings)

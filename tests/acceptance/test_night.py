@@ -15,12 +15,11 @@ import pytest
 from redis import Redis
 from sqlalchemy import text
 
-from cli.supervisor import kept_alive
 from config.settings import load_settings
 from customs.simulator.ledger import Ledger
 from models.database import Database
 from tasks.app import configure
-from tests.acceptance.system import PROCFILE, broker, flush, referee, system
+from tests.acceptance.system import PROCFILE, broker, flush, kept_alive, referee, system
 from tests.acceptance.test_processes import bring_in, write_sheets
 from tests.conftest import ROOT
 from tests.factories import EXPORTER, HEADER, SENDER, certificate_number

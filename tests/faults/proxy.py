@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 CHUNK = 65536
 _COMMIT = re.compile(rb"COMMIT\0")
@@ -20,6 +21,8 @@ class Proxy:
 
     def __init__(self, target: tuple[str, int] | Path) -> None:
         self._target = target
+        self.away = False
+        """Whoever comes is turned away, as by a server that does not run."""
         self.silent = False
         """Half-open: bytes are taken and go nowhere, nobody is told."""
         self.pause = 0.0
@@ -60,6 +63,9 @@ class Proxy:
                 here, _ = self._listener.accept()
             except OSError:
                 return
+            if self.away:
+                here.close()
+                continue
             try:
                 there = self._connect()
             except OSError:
@@ -104,6 +110,19 @@ def _end(pair: _Pair) -> None:
         except OSError:
             pass  # it was closed already
         one.close()
+
+
+def through(url: str, line: Proxy) -> str:
+    """The same PostgreSQL database, on its way through the proxy."""
+    parts = urlsplit(url)
+    netloc = f"{parts.username or 'postgres'}:@127.0.0.1:{line.port}"
+    return parts._replace(netloc=netloc, query="").geturl()
+
+
+def socket_of(url: str) -> Path:
+    """The Unix socket that a PostgreSQL server of a test listens on."""
+    query = parse_qs(urlsplit(url).query)
+    return Path(query["host"][0]) / f".s.PGSQL.{query.get('port', ['5432'])[0]}"
 
 
 @contextmanager

@@ -10,8 +10,6 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
@@ -22,7 +20,7 @@ from models.states import NotificationType
 from net.webhooks import sign
 from tasks import allocation, endpoints, repairing, restored
 from tasks.repair_actions import Order
-from tests.faults.proxy import proxy
+from tests.faults.proxy import proxy, socket_of, through
 from tests.faults.rig import SECRET, Trial, Verdict
 from tests.receiver import receiver
 from tests.restoring import backup, restore
@@ -271,15 +269,9 @@ def killed_in_commit(trial: Trial) -> Verdict:
 def commit_lost(trial: Trial) -> Verdict:
     """PostgreSQL: the answers to five COMMITs of the work are lost, with their connections."""
     url = trial.environ["DATABASE_URL"]
-    parts = urlsplit(url)
-    folder = parse_qs(parts.query)["host"][0]
-    port = parse_qs(parts.query).get("port", ["5432"])[0]
     trial.to_the_end("client")
-    with proxy(Path(folder) / f".s.PGSQL.{port}") as line:
-        through = parts._replace(
-            netloc=f"{parts.username or 'postgres'}:@127.0.0.1:{line.port}", query=""
-        )
-        trial.environ["DATABASE_URL"] = through.geturl()
+    with proxy(socket_of(url)) as line:
+        trial.environ["DATABASE_URL"] = through(url, line)
         line.lose_commits = frozenset(trial.random.sample(range(COMMITS_OF_A_BATCH), 5))
         worker = trial.start("worker")
         trial.until(lambda: line.commits > max(line.lose_commits) or trial.zygote.status(worker))
