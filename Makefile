@@ -32,11 +32,23 @@ bench: $(VENV)/installed-dev system-packages
 faults: $(VENV)/installed-dev
 	$(BIN)/python -m tests.faults $(if $(FULL),--trials 15 --jobs 6,--jobs 4)
 
-# What no wheel has, for the tests alone: a software token and an independent judge of signatures.
-system-packages:
-	@command -v softhsm2-util >/dev/null && command -v xmlsec1 >/dev/null || { \
-	  echo "make test: installing softhsm2 and xmlsec1 (apt-get, needs root)"; \
-	  apt-get update -qq && apt-get install -y -qq softhsm2 xmlsec1 >/dev/null; }
+# What no wheel has, for the tests alone: a software token, an independent judge of signatures, systemd's judge of
+# units; and two programs that are taken out of their packages, so that no service of theirs is installed.
+system-packages: $(VENV)/tools/promtool $(VENV)/tools/nginx
+	@command -v softhsm2-util >/dev/null && command -v xmlsec1 >/dev/null && command -v systemd-analyze >/dev/null || { \
+	  echo "make test: installing softhsm2, xmlsec1 and systemd (apt-get, needs root)"; \
+	  apt-get update -qq && apt-get install -y -qq softhsm2 xmlsec1 systemd >/dev/null; }
+
+$(VENV)/tools/promtool: PACKAGE = prometheus
+$(VENV)/tools/nginx: PACKAGE = nginx
+$(VENV)/tools/%: | $(VENV)/installed
+	@echo "make test: taking $* out of Debian's package $(PACKAGE) (apt-get download)"
+	@mkdir -p $(VENV)/tools/unpacked
+	@cd $(VENV)/tools/unpacked && { apt-get download -qq $(PACKAGE) 2>/dev/null || \
+	  { apt-get update -qq && apt-get download -qq $(PACKAGE); }; } && dpkg-deb -x $(PACKAGE)_*.deb .
+	@find $(VENV)/tools/unpacked -type f -name $* -path '*bin*' -exec mv {} $@ \;
+	@rm -rf $(VENV)/tools/unpacked
+	@test -x $@
 
 $(VENV)/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)

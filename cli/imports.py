@@ -46,7 +46,7 @@ DATE_FORMATS = ["%Y-%m-%d"]
 
 
 def register(app: typer.Typer) -> None:
-    """Add the group `certificates`."""
+    """Add the group `certificates` and the command `sync`."""
     certificates = typer.Typer(
         help=t("证书：导入、同步、查询", "certificates: import, sync, list"),
         invoke_without_command=True,
@@ -57,6 +57,7 @@ def register(app: typer.Typer) -> None:
         certificates_sync
     )
     app.add_typer(certificates, name="certificates")
+    app.command("sync", help=t("从海关取证书和库存", "take customs' certificates and stock"))(sync)
 
 
 def certificates_import(
@@ -87,9 +88,32 @@ def certificates_import(
 def certificates_sync(holder: Holders = None, json: Json = False) -> None:
     """Certificates as customs lists them."""
     with opened() as context:
-        holders = holder or imports.known_owners(context)
-        done = imports.sync_certificates(context, holders)
+        if holder:
+            done = imports.sync_certificates(context, holder)
+        else:
+            done = imports.sync_known_certificates(context)
     told_imported(done, json=json, simulated=False, what=t("证书", "certificates"))
+
+
+def sync(json: Json = False) -> None:
+    """Certificates and stock of all enterprises that are known, until nothing new appears."""
+    with opened() as context:
+        done = imports.sync(context)
+    if json:
+        print_json(
+            {
+                "enterprises": done.enterprises,
+                "certificates": {"new": done.certificates.new, "known": done.certificates.known},
+                "forms": {"new": done.forms.new, "known": done.forms.known},
+            }
+        )
+        return
+    tell(t(f"企业: {done.enterprises} 家", f"{done.enterprises} enterprises"))
+    for what, part in (
+        (t("证书", "certificates"), done.certificates),
+        (t("空白证单", "forms"), done.forms),
+    ):
+        told_imported(part, json=False, simulated=False, what=what)
 
 
 def simulator_ledger(context: Context) -> Ledger:

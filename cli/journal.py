@@ -36,8 +36,17 @@ def show(context: typer.Context, json: Json = False) -> None:
         return
     with opened() as opened_context:
         entries = restored.unknown(opened_context)
+        marked = opened_context.journal.restored_at()
     _print(entries, json=json)
-    if entries:
+    if marked and not json:
+        tell(
+            t(
+                "恢复过备份，备份之后发送的报文无从得知；请先对账并处理差异，再 blankforms journal accept",
+                "a backup came back, and nothing tells what was sent after it: reconcile, repair, then "
+                '"blankforms journal accept"',
+            )
+        )
+    if entries or marked:
         raise typer.Exit(Exit.PROBLEMS)
 
 
@@ -54,7 +63,7 @@ def accept(by: By = None, yes: YES = False, json: Json = False) -> None:
             return
         entries = restored.accept(context, by_whom(by))
     _print(entries, json=json)
-    if not json and entries:
+    if not json:
         tell(t("已恢复预占和发送", "reserving and sending go on"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,8 @@ def register(app: typer.Typer) -> None:
     app.command("up", help=t("在本终端运行整个系统", "run the whole system here"))(up)
     app.command("demo", help=t("演示", "a demonstration, start to end"))(demo)
     app.command("simulator", help=t("运行模拟海关", "run the simulator of customs"))(simulator)
+    app.command("backup", help=t("备份(可在运行时)", "back up, running or not"))(backup)
+    app.command("restore", help=t("恢复备份到空的系统", "restore into an empty system"))(restore)
     db = typer.Typer(help=t("数据库", "database"), no_args_is_help=True)
     db.command("upgrade", help=t("建立或升级表结构", "create or upgrade the schema"))(db_upgrade)
     app.add_typer(db, name="db")
@@ -86,6 +89,36 @@ def db_upgrade() -> None:
         require_deployment(database, chosen)
     finally:
         database.close()
+
+
+def backup(
+    folder: Annotated[Path, typer.Argument(help=t("备份放在此目录下", "where backups are kept"))],
+) -> None:
+    """Database, send journal, anchors and keys into a folder of their own."""
+    from tasks.backup import back_up
+
+    made = back_up(settings(), folder.absolute(), datetime.now(UTC))
+    tell(t(f"已备份: {made}", f"backed up: {made}"))
+
+
+def restore(
+    source: Annotated[Path, typer.Argument(help=t("备份的目录", "the folder of a backup"))],
+) -> None:
+    """Into a home and a database that hold nothing; a send journal that is there stays."""
+    from tasks.backup import restore as bring_back
+
+    live = bring_back(settings(), source.absolute(), datetime.now(UTC))
+    tell(t(f"已恢复: {source}", f"restored: {source}"))
+    told = t(
+        "发送前请运行 blankforms reconcile、处理差异，再运行 blankforms journal accept",
+        'before anything is sent: "blankforms reconcile", the repair, "blankforms journal accept"',
+    )
+    if live:
+        told = t(
+            "原有的发送日志已保留；若它比备份新，发送前须先对账(blankforms journal)",
+            'the send journal that was there stays; if it is newer, reconcile first ("blankforms journal")',
+        )
+    tell(told)
 
 
 def simulator(

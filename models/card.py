@@ -38,13 +38,13 @@ def note_card(
     card = session.get(Card, label)
     was_ready = card is None or card.state is CardState.READY
     if card is None:
-        card = Card(label=label, state=state, seen_at=at, certificate_serial="")
-        session.add(card)
+        card = Card(label=label, certificate_serial="")
+    card.state, card.code, card.detail = state, code, detail
+    card.seen_at, card.examine_at = at, examine_at
+    session.add(card)
     if was_ready and state is not CardState.READY:
         told = {"card": label, "state": state.value, "code": code, "detail": detail}
         announce(session, NotificationType.CARD_UNAVAILABLE, told, at)
-    card.state, card.code, card.detail = state, code, detail
-    card.seen_at, card.examine_at = at, examine_at
     return card
 
 

@@ -246,6 +246,24 @@ class AlreadyRunning(BlankformsError):
     )
 
 
+class BackupUnusable(BlankformsError):
+    code = "backup_unusable"
+    exit = Exit.UNREADABLE
+    text = Text(
+        "备份未能完成或不完整({detail})；原有数据未改动",
+        "the backup could not be made, or is not whole ({detail}); nothing that was there has changed",
+    )
+
+
+class RestoreRefused(BlankformsError):
+    code = "restore_refused"
+    exit = Exit.PROBLEMS
+    text = Text(
+        "{place} 里已有数据，不会被覆盖；请恢复到空的数据目录(BLANKFORMS_HOME)或空的数据库",
+        "there is data in {place}, which is not written over; restore into an empty home (BLANKFORMS_HOME) or database",
+    )
+
+
 class DatabaseUnreachable(BlankformsError):
     code = "database_unreachable"
     exit = Exit.UNREACHABLE

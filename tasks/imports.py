@@ -272,6 +272,38 @@ def known_owners(context: Context) -> list[str]:
     return sorted(owners | {context.settings.sender})
 
 
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """What a sync brought: certificates, forms, and of how many enterprises."""
+
+    certificates: Imported
+    forms: Imported
+    enterprises: int
+
+
+def sync(context: Context) -> Synced:
+    """Certificates and stock of every enterprise that is known, in rounds until no new one appears.
+
+    A certificate names its exporter and its agent, whose certificates name others: the first sync
+    begins with the sender alone. Raises `GatewayUnreachable`; what was taken until then stays, and
+    another sync goes on from there.
+    """
+    certificates = sync_known_certificates(context)
+    owners = known_owners(context)
+    return Synced(certificates, sync_stock(context, owners), len(owners))
+
+
+def sync_known_certificates(context: Context) -> Imported:
+    """Certificates of every enterprise that is known, in rounds until no new one appears."""
+    done: set[str] = set()
+    new = known = 0
+    while enterprises := [e for e in known_owners(context) if e not in done]:
+        taken = sync_certificates(context, enterprises)
+        new, known = new + taken.new, known + taken.known
+        done.update(enterprises)
+    return Imported(new, known)
+
+
 def sync_stock(context: Context, holders: Sequence[str]) -> Imported:
     """Take forms that customs lists as issued to these holders and we do not know.
 

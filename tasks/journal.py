@@ -29,6 +29,7 @@ from models.submissions import Submission
 
 _LINE: Final = re.compile(r"(\S+) ([0-9A-Z]{1,32}) ([0-9]{1,9}) (verify|void) ([0-9A-Z]{1,20})\n")
 _ACCEPTED: Final = "# accepted "
+_RESTORED: Final = "# restored "
 _TAIL_BYTES: Final = 128 << 10
 """About 1,600 entries: three times what two senders have under way (`sending.WINDOW_FACTOR`), so that
 what one of them notes does not hide what the database forgot of the other's (with `SEND_CONCURRENCY`
@@ -61,15 +62,27 @@ class Journal:
         """What was noted so far is not compared any more."""
         self._append(f"{_ACCEPTED}{now.isoformat()} {' '.join(by.split())}\n")
 
+    def mark_restored(self, now: datetime) -> None:
+        """A backup came back together with this journal: neither knows what was sent since then."""
+        self._append(f"{_RESTORED}{now.isoformat()}\n")
+
+    def restored_at(self) -> datetime | None:
+        """When a backup came back that nobody has accepted yet."""
+        marks = [line for line in self._lines() if line.startswith(_RESTORED)]
+        return datetime.fromisoformat(marks[-1].removeprefix(_RESTORED).strip()) if marks else None
+
     def behind(self, session: Session) -> bool:
-        """Whether the database does not know one of the latest entries: it is older than the journal.
+        """Whether the database does not know one of the latest entries, or a backup says so itself.
 
         An entry is written after the commit that it tells of, so a database that lost nothing knows
         them all, at any moment.
         """
         tail = self._tail()
         accepted = max((i for i, line in enumerate(tail) if line.startswith(_ACCEPTED)), default=-1)
-        return bool(_unknown(session, list(_entries(tail[accepted + 1 :]))))
+        since = tail[accepted + 1 :]
+        if any(line.startswith(_RESTORED) for line in since):
+            return True
+        return bool(_unknown(session, list(_entries(since))))
 
     def require_current(self, session: Session) -> None:
         """Raise `DatabaseRestored` when the database is older than the journal."""

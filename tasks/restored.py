@@ -51,9 +51,12 @@ def accept(context: Context, by: str) -> list[Entry]:
     twice. Raises `NotReconciled` and `NotAdopted`.
     """
     entries = unknown(context)
-    if not entries:
+    moments = [datetime.fromisoformat(e.at) for e in entries]
+    if marked := context.journal.restored_at():
+        moments.append(marked)
+    if not moments:
         return []
-    last = max(datetime.fromisoformat(e.at) for e in entries)
+    last = max(moments)
     with context.database.write() as session:
         newest = session.scalars(
             select(Run)

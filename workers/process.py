@@ -60,6 +60,8 @@ def celery_process(name: str, queue: Queue | None = None) -> Any:
     warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
     try:
         settings = load_settings()
+        if queue is Queue.SIGNING:
+            settings.require_pin()
         prepare_home(settings)
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")

