@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
+from contextlib import closing
+from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
 from alembic import command
-from sqlalchemy import text
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from sqlalchemy import JSON, Boolean, Date, DateTime, LargeBinary, MetaData, func, select, text
 
+from customs.http import HttpGateway
+from customs.signing.keyfile import KeyFileSigner
+from models.batches import Batch
 from models.database import Database
+from models.deployment import confirm_identity
+from models.errors import DeploymentUnconfirmed
 from models.schema import HEAD, current_version, migration_config, upgrade
-from tasks import audit
-from tests.conftest import admin, settings_for
+from models.states import BatchState, SubmissionState
+from models.submissions import Submission
+from net.notifier_http import HttpNotifier
+from tasks import audit, submission
+from tasks.context import Context
+from tasks.opening import require_deployment
+from tests.conftest import DATA, Clock, World, admin, settings_for
 from tests.factories import SENDER
 
 
@@ -68,3 +84,114 @@ def test_the_history_of_an_older_database_is_chained_when_it_is_upgraded(old_dat
     counted = audit.Verified()
     assert list(audit.verify(context, counted, every_anchor=False)) == []
     assert (counted.forms, counted.events) == (2, 4)
+
+
+# -- a batch under way --------------------------------------------------------------------------
+
+UNDER_WAY = json.loads((DATA / "be51aba.json").read_text(encoding="utf-8"))
+"""All tables of a database of revision be51aba (schema 0003), and the ledger of its customs: of eight messages
+three are decided, one was being sent when its process died and never came to customs, one is signed, three
+are prepared."""
+
+
+def value_of(column, value):
+    """A value of the dump as the database of this kind takes it."""
+    match column.type:
+        case DateTime() if value is not None:
+            return datetime.fromisoformat(value).replace(tzinfo=UTC)
+        case Date() if value is not None:
+            return date.fromisoformat(value)
+        case LargeBinary() if value is not None:
+            return bytes.fromhex(value["hex"])
+        case JSON() if value is not None:
+            return json.loads(value)
+        case Boolean() if value is not None:
+            return bool(value)
+    return value
+
+
+def bring_in(database):
+    """The dump into a database at its schema."""
+    found = MetaData()
+    with database.write() as session:
+        connection = session.connection()
+        found.reflect(connection)
+        for table in found.sorted_tables:
+            rows = UNDER_WAY["tables"].get(table.name, [])
+            made = [{n: value_of(table.c[n], v) for n, v in row.items()} for row in rows]
+            if made:
+                connection.execute(table.insert(), made)
+            if connection.dialect.name == "postgresql" and made and "id" in table.c:
+                connection.execute(
+                    text(
+                        f"SELECT setval(pg_get_serial_sequence('{table.name}', 'id'), max(id)) FROM {table.name}"
+                    )
+                )
+        tomorrow = datetime.now(UTC) + timedelta(days=1)
+        connection.execute(found.tables["batch"].update().values(expires_at=tomorrow))
+
+
+@pytest.fixture
+def under_way(old_database, tmp_path, request):
+    """The database after the way of docs/operation.md to this version, with the customs that it had."""
+    with old_database.write() as session:
+        config = migration_config()
+        config.attributes["connection"] = session.connection()
+        command.upgrade(config, UNDER_WAY["schema"])
+    bring_in(old_database)
+    (tmp_path / "simulator").mkdir()
+    with closing(sqlite3.connect(tmp_path / "simulator" / "ledger.db")) as ledger:
+        ledger.executescript(UNDER_WAY["ledger"])
+    customs = request.getfixturevalue("customs")
+    before = x509.load_pem_x509_certificate(UNDER_WAY["certificate"].encode())
+    customs.simulated.settings.trusted.append(before.public_bytes(Encoding.DER))
+    settings = settings_for(tmp_path / "home", SEND_DEADLINE_SECONDS="2", LEASE_SECONDS="60")
+    clock = Clock()
+    context = Context(
+        settings,
+        old_database,
+        lambda *_: None,
+        lambda: HttpGateway(customs.url, "simulator", 4, 2),
+        lambda: KeyFileSigner(request.getfixturevalue("key_folder"), SENDER),
+        lambda: HttpNotifier([]),
+        clock,
+    )
+    yield World(context, customs, clock, [])
+    if "gateway" in context.__dict__:
+        context.gateway.close()
+
+
+def test_a_batch_that_is_under_way_ends_right_behind_the_upgrade(under_way):
+    world, database = under_way, under_way.context.database
+    upgrade(database)
+    with pytest.raises(DeploymentUnconfirmed):
+        require_deployment(database, world.context.settings)
+    with pytest.raises(DeploymentUnconfirmed):  # nobody signs or sends before that
+        submission.sign(world.context)
+    with database.write() as session:
+        confirm_identity(session, world.context.identity, world.clock())
+    world.clock.forward(hours=1)  # the lease and the settle time of what was being sent are over
+    world.drain()
+    with database.read() as session:
+        assert set(session.scalars(select(Submission.state))) == {SubmissionState.DECIDED}
+        assert session.scalar(select(Batch.state)) is BatchState.FINISHED
+        senders = session.execute(
+            select(Submission.sender, func.count()).group_by(Submission.sender)
+        )
+        assert dict(senders.all()) == {None: 3, SENDER: 5}
+    effects = world.customs.effects()
+    assert len(effects) == 11
+    assert sorted(effects.values()).count("Z") == 1
+    assert len(world.customs.messages()) == 8
+    world.assert_sound()
+    counted = audit.Verified()
+    assert list(audit.verify(world.context, counted, every_anchor=False)) == []
+
+
+def test_done_twice_an_upgrade_and_its_confirmation_change_nothing(under_way):
+    database = under_way.context.database
+    for _ in range(2):
+        upgrade(database)
+        with database.write() as session:
+            confirm_identity(session, under_way.context.identity, under_way.clock())
+    assert current_version(database) == HEAD
