@@ -29,7 +29,7 @@ bench: $(VENV)/installed-dev system-packages
 	$(BIN)/python -m bench $(if $(QUICK),--quick)
 
 # FULL=1: many trials of every fault; else one of each on both databases. Then the seeded bugs.
-faults: $(VENV)/installed-dev
+faults: $(VENV)/installed-dev system-packages
 	$(BIN)/python -m tests.faults $(if $(FULL),--trials 15 --jobs 6,--jobs 4)
 
 # What no wheel has, for the tests alone: a software token, an independent judge of signatures, systemd's judge of

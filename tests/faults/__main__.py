@@ -27,6 +27,7 @@ from tests.databases import make_template
 from tests.faults.bugs import BUGS, Bug
 from tests.faults.campaign import FAULTS, NOT_ON
 from tests.faults.rig import TooLate, Trial, Verdict, Zygote
+from tests.faults.starts import START_FAULTS
 from tests.faults.systems import SYSTEM_FAULTS, system_trial
 
 PROGRESS = 100
@@ -110,6 +111,8 @@ class Campaign:
         return verdict
 
     def _judged(self, fault: str, home: Path, url: str, seed: int, bug: str) -> Verdict:
+        if fault in START_FAULTS:
+            return START_FAULTS[fault](home, url, seed)
         if fault in SYSTEM_FAULTS:
             return system_trial(fault, home, url, seed)
         trial = Trial(self.zygote, home, url, f"{fault} {seed}", bug)
@@ -133,7 +136,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="trials at the same time")
     parser.add_argument("--no-bugs", action="store_true")
     chosen = parser.parse_args()
-    if strange := set(chosen.only) - {*FAULTS, *SYSTEM_FAULTS}:
+    if strange := set(chosen.only) - {*FAULTS, *SYSTEM_FAULTS, *START_FAULTS}:
         parser.error(f"no such fault: {', '.join(sorted(strange))}")
     seed = chosen.seed if chosen.seed is not None else random.SystemRandom().randrange(10**6)
     print(f"faults: seed {seed}", flush=True)
@@ -172,6 +175,11 @@ def _plan(chosen: argparse.Namespace, seed: int) -> list[tuple[str, str, int]]:
                 (name, kinds[(round_ // 10 + n) % len(kinds)], seed + round_)
                 for n, name in enumerate(SYSTEM_FAULTS)
                 if not chosen.only or name in chosen.only
+            ]
+            plan += [
+                (name, "postgresql", seed + round_)
+                for name in START_FAULTS
+                if (not chosen.only or name in chosen.only) and "postgresql" in kinds
             ]
     return plan
 

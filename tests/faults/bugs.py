@@ -11,7 +11,9 @@ from sqlalchemy import func, insert, select, text
 
 from customs import http
 from customs.gateway import InDoubt, NotTaken, SignedMessage
+from customs.signing import certificates
 from models import page_planner
+from models.card_errors import CardExpired, CardOfAnother
 from models.states import FormState, ItemState
 from models.stock import Form
 from models.submissions import Attempt, Submission
@@ -239,6 +241,26 @@ def _a_restored_database_is_not_noticed() -> None:
     journal.Journal.behind = lambda self, session: False
 
 
+def _the_end_of_a_certificate_is_not_looked_at() -> None:
+    fault = certificates.fault_of
+
+    def without(der, enterprise, now):
+        found = fault(der, enterprise, now)
+        return None if isinstance(found, CardExpired) else found
+
+    certificates.fault_of = without
+
+
+def _whose_card_it_is_is_not_looked_at() -> None:
+    fault = certificates.fault_of
+
+    def without(der, enterprise, now):
+        found = fault(der, enterprise, now)
+        return None if isinstance(found, CardOfAnother) else found
+
+    certificates.fault_of = without
+
+
 BUGS = {
     "no index, lock or test on live items": Bug(
         _no_index_and_no_lock, ("contend",), "invariant|asked of customs twice"
@@ -285,6 +307,16 @@ BUGS = {
         _a_restored_database_is_not_noticed,
         ("restored",),
         "clerks were told .* not that it was restored",
+    ),
+    "the end of a certificate is not looked at": Bug(
+        _the_end_of_a_certificate_is_not_looked_at,
+        ("card expired",),
+        r"\d+ messages were signed with a card that is not fit",
+    ),
+    "whose card it is is not looked at": Bug(
+        _whose_card_it_is_is_not_looked_at,
+        ("card of another enterprise",),
+        r"\d+ messages were signed with a card that is not fit",
     ),
     "an early not-found is believed": Bug(
         _an_early_not_found_is_believed,

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from config.crash import Point
 from customs.simulator.faults import FaultScript
+from tests.factories import EXPORTER
 from tests.faults import surroundings
 from tests.faults.rig import CERTIFICATES, QUICK, Trial, Verdict
 
@@ -221,6 +222,11 @@ FAULTS: dict[str, Callable[[Trial], Verdict]] = {
     "killed in commit": surroundings.server_killed,
     "commit lost": surroundings.commit_lost,
     "card away": surroundings.card_away,
+    "card expired": surroundings.unfit_card("card_expired", since=-400, days=-3),
+    "card of another enterprise": surroundings.unfit_card(
+        "card_of_another_enterprise", enterprise=EXPORTER
+    ),
+    "card label wrong": surroundings.wrong_label,
     **{f"crash:{p}": surroundings.delivery(p) for p in DELIVERY_POINTS},
     **{f"crash:{p}": crash(p) for p in (*CLIENT_POINTS, *WORKER_POINTS, Point.CALLBACK_STORED)},
     **{f"crash:{p}": night_crash(p) for p in NIGHT_POINTS},

@@ -191,6 +191,8 @@ def run(order: dict) -> None:
     log = os.open(home / "processes.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
+    if conf := order["environ"].get("SOFTHSM2_CONF"):
+        os.environ["SOFTHSM2_CONF"] = conf  # the library itself reads it
     arm(order.get("crash", ""))
     in_small_pieces()
     if order.get("bug"):

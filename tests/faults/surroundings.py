@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
@@ -20,6 +21,8 @@ from models.states import NotificationType
 from net.webhooks import sign
 from tasks import allocation, endpoints, repairing, restored
 from tasks.repair_actions import Order
+from tests.customs.test_signing import LABEL, MODULE, PIN, make_key, make_token
+from tests.factories import SENDER
 from tests.faults.proxy import proxy, socket_of, through
 from tests.faults.rig import SECRET, Trial, Verdict
 from tests.receiver import receiver
@@ -295,6 +298,60 @@ def card_away(trial: Trial) -> Verdict:
     verdict = trial.verdict(rested=trial.heal())
     if (said, trial.one("SELECT state FROM card")) != ("absent", "ready"):
         verdict.wrong.append(f"the card was said to be {said}, and is not said to be back")
+    return verdict
+
+
+def unfit_card(code: str, **certificate: object) -> Callable[[Trial], Verdict]:
+    """The key has a certificate that customs would not take: nothing is signed until it has another one."""
+
+    def run(trial: Trial) -> Verdict:
+        trial.to_the_end("client")
+        file = trial.home / "card" / "test-certificate.pem"
+        good = file.read_bytes()
+        key = load_pem_private_key((file.parent / "test-key.pem").read_bytes(), None)
+        _, made = make_key(**{"enterprise": SENDER, "key": key, **certificate})
+        file.write_bytes(made.public_bytes(Encoding.PEM))
+        found = _seen_and_nothing_signed(trial, code)
+        file.write_bytes(good)
+        return _healed(trial, found)
+
+    return run
+
+
+def wrong_label(trial: Trial) -> Verdict:
+    """The settings name another token than the one that is there; later they are right."""
+    folder = trial.home / "hsm"
+    config = make_token(folder)
+    trial.customs.settings.trusted.append((folder / "certificate.der").read_bytes())
+    (trial.home / "pin").write_text(PIN)
+    trial.environ |= {
+        "SOFTHSM2_CONF": str(config), "PKCS11_MODULE": str(MODULE), "PKCS11_KEY_LABEL": "sign",
+        "PKCS11_TOKEN_LABEL": "another", "PKCS11_PIN_FILE": str(trial.home / "pin"),
+    }  # fmt: skip
+    trial.to_the_end("client")
+    found = _seen_and_nothing_signed(trial, "card_label_not_found")
+    trial.environ["PKCS11_TOKEN_LABEL"] = LABEL
+    return _healed(trial, found)
+
+
+def _seen_and_nothing_signed(trial: Trial, code: str) -> list[str]:
+    worker = trial.start("worker")
+    trial.until(lambda: trial.one("SELECT COUNT(*) FROM card"))
+    said = trial.one("SELECT code FROM card")
+    time.sleep(0.3)
+    trial.zygote.kill(worker)
+    signed = trial.one("SELECT COUNT(*) FROM submission WHERE payload IS NOT NULL")
+    wrong = [] if said == code else [f"the card was said to be {said!r}, not {code}"]
+    if signed or trial.customs.posts:
+        wrong.insert(0, f"{signed} messages were signed with a card that is not fit")
+    return wrong
+
+
+def _healed(trial: Trial, found: list[str]) -> Verdict:
+    verdict = trial.verdict(rested=trial.heal())
+    verdict.wrong[:0] = found
+    if not trial.one("SELECT COUNT(*) FROM card WHERE state = 'ready'"):
+        verdict.wrong.append("the card is not said to be ready")
     return verdict
 
 

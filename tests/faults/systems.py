@@ -46,18 +46,23 @@ class Surroundings:
 
     def taken(self) -> int:
         """Messages that customs has."""
-        with sqlite3.connect(self.system.home / "simulator" / "ledger.db") as db:
-            return int(db.execute("SELECT COUNT(*) FROM message").fetchone()[0])
+        return taken_by(self.system.home)
 
     def redis(self) -> Redis:
         return Redis(port=self.broker.port)
+
+
+def taken_by(home: Path) -> int:
+    """Messages that the customs of this home has."""
+    with sqlite3.connect(home / "simulator" / "ledger.db") as db:
+        return int(db.execute("SELECT COUNT(*) FROM message").fetchone()[0])
 
 
 def _config() -> dict[str, str]:
     return {"appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "noeviction"}
 
 
-def _broker(folder: Path, port: int | None = None) -> ValkeyServer:
+def broker_for(folder: Path, port: int | None = None) -> ValkeyServer:
     folder.mkdir(parents=True, exist_ok=True)
     server = ValkeyServer(data_dir=folder, persist=True, config=_config(), port=port or free_port())
     server.start()
@@ -75,14 +80,14 @@ def broker_killed(around: Surroundings) -> None:
     port, folder = around.broker.port, around.system.home / "broker"
     _kill(around.broker)
     time.sleep(around.random.uniform(0.2, 3))
-    around.broker = _broker(folder, port)
+    around.broker = broker_for(folder, port)
 
 
 def broker_empty(around: Surroundings) -> None:
     """SIGKILL; what comes back knows nothing."""
     port = around.broker.port
     _kill(around.broker)
-    around.broker = _broker(around.system.home / f"broker-{time.monotonic_ns()}", port)
+    around.broker = broker_for(around.system.home / f"broker-{time.monotonic_ns()}", port)
 
 
 def broker_flushed(around: Surroundings) -> None:
@@ -217,7 +222,7 @@ def system_trial(name: str, home: Path, database_url: str, seed: int) -> Verdict
     home.mkdir(parents=True)
     write_sheets(home, CERTIFICATES)
     with ExitStack() as stack:
-        broker = _broker(home / "broker")
+        broker = broker_for(home / "broker")
         line = Proxy(("127.0.0.1", broker.port))
         stack.callback(line.close)
         system = System(home, DATABASE_URL=database_url, BROKER_URL=f"redis://127.0.0.1:{line.port}/0",
@@ -234,8 +239,8 @@ def system_trial(name: str, home: Path, database_url: str, seed: int) -> Verdict
             system.wait(lambda: system.json("batch", "show", batch)["state"] == "finished",
                         "finished", REST_SECONDS)  # fmt: skip
         except AssertionError as error:
-            verdict.wrong.append(_ends(str(error)))
-    _judge(verdict, home, database_url)
+            verdict.wrong.append(ends(str(error)))
+    judge(verdict, home, database_url)
     shutil.rmtree(home, ignore_errors=True)
     return verdict
 
@@ -247,7 +252,7 @@ def _happen(around: Surroundings, fault: Callable[[Surroundings], None] | None) 
         port = around.broker.port
         _kill(around.broker)
         time.sleep(8)
-        around.broker = _broker(system.home / "broker-new", port)
+        around.broker = broker_for(system.home / "broker-new", port)
         return
     system.run("submit", str(system.home / "orders.csv"), "--yes")
     at = around.random.randint(1, CERTIFICATES // 2)
@@ -255,12 +260,12 @@ def _happen(around: Surroundings, fault: Callable[[Surroundings], None] | None) 
     fault(around)
 
 
-def _ends(text: str) -> str:
+def ends(text: str) -> str:
     """Its first line and what the log said last."""
     return f"{text.splitlines()[0]} … {text[-600:]}" if len(text) > 700 else text
 
 
-def _judge(verdict: Verdict, home: Path, database_url: str) -> None:
+def judge(verdict: Verdict, home: Path, database_url: str) -> None:
     from tests.acceptance.system import referee
 
     database = Database(database_url)
