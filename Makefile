@@ -35,9 +35,9 @@ faults: $(VENV)/installed-dev system-packages
 # What no wheel has, for the tests alone: a software token, an independent judge of signatures, systemd's judge of
 # units; and two programs that are taken out of their packages, so that no service of theirs is installed.
 system-packages: $(VENV)/tools/promtool $(VENV)/tools/nginx
-	@command -v softhsm2-util >/dev/null && command -v xmlsec1 >/dev/null && command -v systemd-analyze >/dev/null || { \
-	  echo "make test: installing softhsm2, xmlsec1 and systemd (apt-get, needs root)"; \
-	  apt-get update -qq && apt-get install -y -qq softhsm2 xmlsec1 systemd >/dev/null; }
+	@command -v softhsm2-util >/dev/null && command -v xmlsec1 >/dev/null && command -v systemd-analyze >/dev/null && command -v pkcs11-tool >/dev/null || { \
+	  echo "make test: installing softhsm2, xmlsec1, systemd and opensc (apt-get, needs root)"; \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends softhsm2 xmlsec1 systemd opensc >/dev/null; }
 
 $(VENV)/tools/promtool: PACKAGE = prometheus
 $(VENV)/tools/nginx: PACKAGE = nginx
