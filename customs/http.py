@@ -13,7 +13,8 @@ import time
 from collections.abc import AsyncIterator, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import aiohttp
@@ -257,7 +258,7 @@ def _ask_outcome(number: str, sha256: str | None, status: int, body: bytes) -> A
             found = json.loads(body)
             if found["etpsPreentNo"] != number:
                 return InDoubt(f"200 {found['etpsPreentNo']}")
-            theirs = str(found["payloadSha256"])
+            theirs = str(found["payloadSha256"] or "").strip()
             taken = _taken(str(found["seqNo"]), theirs, theirs if sha256 is None else sha256)
             if isinstance(taken, Taken):
                 return replace(taken, decided=found.get("state") == "decided")
@@ -285,20 +286,28 @@ def _raw(receipt: Any) -> RawReceipt:
 
 
 def _taken(seq_no: str | None, theirs: str | None, ours: str) -> Taken | Conflict | InDoubt:
-    """Taken, when it is our bytes that customs has."""
-    if theirs is None:
+    """Taken, when it is our bytes that customs has; hashes compare without case (contract section 2)."""
+    theirs = (theirs or "").strip()
+    if not theirs:
         return InDoubt("no PayloadSha256")
-    if theirs != ours:
+    if theirs.lower() != ours.lower():
         return Conflict(f"customs has {theirs[:12]}…, we sent {ours[:12]}…")
     return Taken("".join(filter(str.isprintable, seq_no or ""))[:SEQ_NO_LENGTH])
 
 
 def _retry_after(headers: Any) -> float | None:
-    """Seconds of a Retry-After header; only the form with seconds is in the contract."""
-    value = str(headers.get("Retry-After", ""))
-    if not (value.isascii() and value.isdecimal()):
+    """Seconds of a Retry-After header, which gives seconds or an HTTP date (contract section 2)."""
+    value = str(headers.get("Retry-After", "")).strip()
+    most = LONGEST_PAUSE.total_seconds()
+    if value.isascii() and value.isdecimal():
+        return float(min(int(value[:9]), most))
+    try:
+        until = parsedate_to_datetime(value)
+    except ValueError:
         return None
-    return float(min(int(value[:9]), LONGEST_PAUSE.total_seconds()))
+    if until.tzinfo is None:  # "-0000": a date that does not say where it is from
+        until = until.replace(tzinfo=UTC)
+    return min(max((until - datetime.now(UTC)).total_seconds(), 0.0), most)
 
 
 async def _body(response: aiohttp.ClientResponse) -> bytes:

@@ -7,7 +7,8 @@ import json
 import re
 import subprocess
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
@@ -213,7 +214,12 @@ def answer(flag, number="BC7F3A9C2E", sha=OURS):
         (429, {"Retry-After": "7"}, b"", NotTaken),
         (503, {"Retry-After": "7"}, b"", NotTaken),
         (429, {}, b"", InDoubt),
-        (503, {"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}, b"", InDoubt),
+        (503, {"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}, b"", NotTaken),
+        (503, {"Retry-After": "soon"}, b"", InDoubt),
+        (200, {}, answer("0000", sha=OURS.upper()), Taken),
+        (409, {}, answer("2201", sha=OURS.upper()), Taken),
+        (200, {}, answer("0000", sha=""), InDoubt),
+        (409, {}, answer("2201", sha=""), InDoubt),
         (500, {}, b"", InDoubt),
         (204, {}, b"", InDoubt),
         (302, {"Location": "/x"}, b"", InDoubt),
@@ -221,6 +227,13 @@ def answer(flag, number="BC7F3A9C2E", sha=OURS):
 )
 def test_answers_are_classified_as_the_contract_says(status, headers, body, kind):
     assert isinstance(http._send_outcome(SENT, status, headers, body), kind)
+
+
+def test_retry_after_as_a_date_is_the_time_until_then_and_never_longer_than_we_wait():
+    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
+    assert 95 < http._retry_after({"Retry-After": soon}) <= 100
+    assert http._retry_after({"Retry-After": "Wed, 21 Oct 2020 07:28:00 GMT"}) == 0
+    assert http._retry_after({"Retry-After": "Wed, 21 Oct 2099 07:28:00 GMT"}) == 3600
 
 
 @pytest.mark.parametrize("body", [b"", b"<a/>", answer("0000")[:40], b"{}"])
@@ -253,6 +266,8 @@ def test_what_is_no_receipt_is_kept_as_text_that_the_parser_refuses(receipt):
         (200, {"etpsPreentNo": "BC7F3A9C2E", "seqNo": "1", "payloadSha256": OURS}, Taken),
         (200, {"etpsPreentNo": "OTHER", "seqNo": "1", "payloadSha256": OURS}, InDoubt),
         (200, {"etpsPreentNo": "BC7F3A9C2E", "seqNo": "1", "payloadSha256": "0"}, Conflict),
+        (200, {"etpsPreentNo": "BC7F3A9C2E", "seqNo": "1", "payloadSha256": OURS.upper()}, Taken),
+        (200, {"etpsPreentNo": "BC7F3A9C2E", "seqNo": "1", "payloadSha256": None}, InDoubt),
         (404, {"error": "not_found"}, NotFound),
         (404, {"error": "no such route"}, InDoubt),
         (500, {}, InDoubt),
