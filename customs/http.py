@@ -38,7 +38,7 @@ from customs.gateway import (
     Taken,
     closes_line,
 )
-from models.errors import GatewayUnreachable
+from models.errors import AnswerTooLarge, GatewayUnreachable
 from models.states import LineReason
 from net.calls import Calls
 
@@ -67,6 +67,14 @@ _NOTHING_SENT: Final = (
 )
 
 
+CURSOR_LENGTH: Final = 255
+"""Characters of `next` at most (contract section 2)."""
+
+
+class _TooLarge(aiohttp.ClientPayloadError):
+    """An answer that is not read to its end."""
+
+
 class HttpGateway:
     """`CustomsGateway` over HTTP. Build it in the process that uses it, after any fork."""
 
@@ -92,7 +100,8 @@ class HttpGateway:
     def receipts(self, after: str, limit: int) -> ReceiptPage:
         found = self._get_json("/receipts", after=after, limit=limit)
         with _as_the_contract_says("/receipts"):
-            return ReceiptPage([_raw(r) for r in found["receipts"]], found["next"] + "")
+            receipts = [_raw(r) for r in found["receipts"]]
+            return ReceiptPage(receipts, _next(found["next"] + "", after, moves=bool(receipts)))
 
     def forms(
         self, holder: str, after: str, limit: int
@@ -110,7 +119,7 @@ class HttpGateway:
                 )
                 for f in found["forms"]
             ]
-            return forms, found["next"]
+            return forms, None if found["next"] is None else _next(found["next"], after)
 
     def certificates(
         self, enterprise: str, after: str, limit: int
@@ -129,7 +138,7 @@ class HttpGateway:
                 )
                 for c in found["certificates"]
             ]
-            return certificates, found["next"]
+            return certificates, None if found["next"] is None else _next(found["next"], after)
 
     def close(self) -> None:
         self._calls.run(self._session.close())
@@ -196,6 +205,8 @@ class HttpGateway:
     def _get_json(self, path: str, **query: object) -> dict[str, Any]:
         try:
             found = self._calls.run(self._get(path, {k: str(v) for k, v in query.items()}))
+        except _TooLarge as error:
+            raise AnswerTooLarge(detail=f"{path}: {_say(error)}") from error
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise GatewayUnreachable(detail=f"{path}: {_say(error)}") from error
         if not isinstance(found, dict):
@@ -277,6 +288,15 @@ def _as_the_contract_says(path: str) -> Iterator[None]:
         raise GatewayUnreachable(detail=f"{path}: {_say(error)}") from error
 
 
+def _next(following: str, after: str, *, moves: bool = True) -> str:
+    """Where a list goes on (contract section 2). Raises ValueError for what would go round for ever."""
+    if len(following) > CURSOR_LENGTH or not (following.isascii() and following.isprintable()):
+        raise ValueError("next is no cursor")
+    if moves and following == after:
+        raise ValueError("next does not move")
+    return following
+
+
 def _raw(receipt: Any) -> RawReceipt:
     """A receipt as it came. One that is none is kept as text: the inbox judges, and the cursor moves on."""
     try:
@@ -315,7 +335,7 @@ async def _body(response: aiohttp.ClientResponse) -> bytes:
     async for part in response.content.iter_any():
         body += part
         if len(body) > ANSWER_LIMIT:
-            raise aiohttp.ClientPayloadError("answer too large")
+            raise _TooLarge("answer too large")
     return bytes(body)
 
 

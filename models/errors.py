@@ -336,6 +336,12 @@ class GatewayUnreachable(BlankformsError):
     )
 
 
+class AnswerTooLarge(GatewayUnreachable):
+    """A page of a list is larger than we take: a smaller one may be asked for."""
+
+    code = "answer_too_large"
+
+
 class SchemaMissing(BlankformsError):
     code = "schema_missing"
     exit = Exit.CONFIGURATION

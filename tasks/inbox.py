@@ -19,9 +19,10 @@ from sqlalchemy.orm import Session
 
 from config.crash import Point, crash_point
 from config.names import Task
+from customs.gateway import ReceiptPage
 from models.bulk import insert_new_keys
 from models.deployment import require_identity
-from models.errors import AnotherDeployment, GatewayUnreachable
+from models.errors import AnotherDeployment, AnswerTooLarge, GatewayUnreachable
 from models.links import customs_link
 from models.states import (
     InboxState,
@@ -113,9 +114,9 @@ def poll(context: Context) -> int:
         link = customs_link(session, context.now())
         link.poll_at = context.now() + timedelta(seconds=context.settings.poll_seconds)
         cursor = link.cursor
-    new = 0
+    new, limit = 0, RECEIPTS_TOGETHER
     for _ in range(PAGES_A_RING):
-        page = context.gateway.receipts(cursor, RECEIPTS_TOGETHER)
+        page, limit = _page(context, cursor, limit)
         arrivals = [receipt_arrival(r.receipt_id, r.xml, "poll") for r in page.receipts]
         crash_point(Point.RECEIPTS_FETCHED)
         if arrivals or page.next != cursor:
@@ -126,10 +127,21 @@ def poll(context: Context) -> int:
             crash_point(Point.RECEIPTS_STORED)
         if new:
             context.ring(Task.APPLY)
-        if len(page.receipts) < RECEIPTS_TOGETHER:
+        if not page.receipts:  # one that holds fewer than asked for is not the last
             return new
     context.ring(Task.POLL)
     return new
+
+
+def _page(context: Context, cursor: str, limit: int) -> tuple[ReceiptPage, int]:
+    """The next page, by half the limit while it is too large, and the limit that it came by."""
+    while True:
+        try:
+            return context.gateway.receipts(cursor, limit), limit
+        except AnswerTooLarge:
+            if limit == 1:
+                raise
+            limit //= 2
 
 
 @app.task(name=Task.POLL.value)
