@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -58,7 +59,9 @@ def opened(*, identified: bool = True) -> Iterator[Context]:
     if "log_level" not in chosen.model_fields_set:
         chosen = chosen.model_copy(update={"log_level": "WARNING"})
     set_up_logging(chosen)
+    umask = os.umask(0o077)
     prepare_home(chosen)
+    os.umask(umask)  # what a person writes with -o is as they have it
     configure(chosen)
     context = build_context(chosen, identified=identified)
     try:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
-from sqlalchemy import func, select
+from datetime import timedelta
 
+import pytest
+from sqlalchemy import func, select, update
+
+from config.names import Task
+from models.card import seen_cards, trouble_of
 from models.errors import CustomsAskedToWait
 from models.links import line_of, open_line
-from models.states import LineReason, LineState, SubmissionState
-from models.submissions import Submission
-from tasks import asking, sending, submission
+from models.states import CardState, LineReason, LineState, SubmissionState
+from models.submissions import Card, Submission
+from tasks import asking, pipeline, sending, submission
 from tests.factories import SENDER as OWNER
 from tests.factories import agent_certificate, bring_in, confirm, issued, upload
 
@@ -134,3 +138,54 @@ def test_customs_own_pause_is_not_cut_short(world, signed):
     world.clock.forward(seconds=301)
     world.drain()
     assert line(world).state is LineState.OPEN
+
+
+class TestTheCardWithoutAnOrder:
+    """It is examined when it is opened and each hour, so that a fault is known before the order comes."""
+
+    def due(self, world):
+        with world.context.database.read() as session:
+            return Task.SIGN in [task for task, _ in pipeline.due(session, world.clock())]
+
+    def seen(self, world):
+        with world.context.database.read() as session:
+            (card,) = seen_cards(session)
+            return card
+
+    def test_a_card_that_expires_is_noticed_within_the_hour(self, world):
+        submission.sign(world.context)
+        assert self.seen(world).state is CardState.READY
+        assert not self.due(world)
+        world.clock.forward(days=3651)  # the key file's certificate ends
+        with world.context.database.write() as session:  # and it was in use until now
+            session.merge(Card(label=self.seen(world).label, seen_at=world.clock()))
+        assert self.due(world)
+        submission.sign(world.context)
+        card = self.seen(world)
+        assert (card.state, card.code) == (CardState.UNFIT, "card_expired")
+        assert "到期" in str(trouble_of(card))
+
+    def test_nothing_is_examined_twice_in_an_hour(self, world):
+        submission.sign(world.context)
+        before = self.seen(world).seen_at
+        world.clock.forward(minutes=59)
+        assert not self.due(world)
+        assert submission.sign(world.context) == 0
+        assert self.seen(world).seen_at == before
+        world.clock.forward(minutes=2)
+        assert self.due(world)
+
+    def test_what_waits_is_signed_when_the_card_is_fit_again(self, world):
+        bring_in(world, [issued(OWNER, "B", "211014001", 10)], [agent_certificate(1)])
+        batch = upload(world, [(agent_certificate(1).number, "核销", "", 1)])
+        confirm(world, batch)
+        submission.prepare(world.context, batch)
+        ahead = timedelta(days=3651)
+        world.clock.ahead += ahead
+        assert submission.sign(world.context) == 0
+        assert count(world, SubmissionState.PREPARED) == 1
+        world.clock.ahead -= ahead - timedelta(seconds=30)
+        with world.context.database.write() as session:
+            session.execute(update(Submission).values(next_attempt_at=world.clock()))
+        assert submission.sign(world.context) == 1
+        assert self.seen(world).state is CardState.READY
