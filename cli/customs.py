@@ -48,12 +48,12 @@ def show(json: Json = False) -> None:
         print_json(document | {"database": remembered})
         return
     if known:
-        tell(t(f"数据库: 企业 {known.sender}，海关 {known.customs}",
-               f"database: sender {known.sender}, customs {known.customs}"))  # fmt: skip
+        tell(t(f"数据库: 企业 {known.sender}，海关 {deployment.named(known.customs)}",
+               f"database: sender {known.sender}, customs {deployment.named(known.customs)}"))  # fmt: skip
     else:
         tell(t("数据库: 尚未记录", "database: not known yet"))
-    tell(t(f"设置: 企业 {given.sender}，海关 {given.customs}",
-           f"settings: sender {given.sender}, customs {given.customs}"))  # fmt: skip
+    tell(t(f"设置: 企业 {given.sender}，海关 {deployment.named(given.customs)}",
+           f"settings: sender {given.sender}, customs {deployment.named(given.customs)}"))  # fmt: skip
 
 
 def moved(url: Annotated[str, typer.Argument(help="URL")], yes: YES = False) -> None:
@@ -83,8 +83,8 @@ def confirm(yes: YES = False) -> None:
     with opened(identified=False) as context:
         given = context.identity
         question = t(
-            f"这个数据库属于企业 {given.sender}，对接海关 {given.customs}？",
-            f"does this database belong to the sender {given.sender}, and speak to the customs {given.customs}?",
+            f"这个数据库属于企业 {given.sender}，对接海关 {deployment.named(given.customs)}？",
+            f"does this database belong to the sender {given.sender}, and speak to the customs {deployment.named(given.customs)}?",
         )
         if not agreed(question, yes=yes):
             return
@@ -98,8 +98,8 @@ def adopt(yes: YES = False) -> None:
     with opened(identified=False) as context:
         given = context.identity
         question = t(
-            f"从现在起改用企业 {given.sender}、海关 {given.customs}？已登记的库存和证书会保留，请随后同步并对账",
-            f"use the sender {given.sender} and the customs {given.customs} from now on? Stock and certificates stay; "
+            f"从现在起改用企业 {given.sender}、海关 {deployment.named(given.customs)}？已登记的库存和证书会保留，请随后同步并对账",
+            f"use the sender {given.sender} and the customs {deployment.named(given.customs)} from now on? Stock and certificates stay; "
             "sync and reconcile afterwards",
         )
         if not agreed(question, yes=yes):

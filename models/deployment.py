@@ -23,7 +23,7 @@ from models.errors import (
     DeploymentUnconfirmed,
     MessagesWait,
 )
-from models.language import t
+from models.language import Text, t
 from models.states import FINAL_FORM_STATES
 from models.stock import Form
 from models.submissions import MAY_BE_DUE, Attempt, CustomsLink, Submission
@@ -50,6 +50,11 @@ class Identity:
     customs: str
 
 
+def named(customs: str) -> str | Text:
+    """Which customs, as people read it."""
+    return Text("模拟海关", "the simulator") if customs == SIMULATOR else customs
+
+
 def known_identity(session: Session) -> Identity | None:
     """What the database remembers; None before anything was."""
     found = session.get(Deployment, 1)
@@ -63,11 +68,11 @@ def require_identity(session: Session, given: Identity) -> None:
     """
     known = known_identity(session)
     if known is None:
-        raise DeploymentUnconfirmed(sender=given.sender, customs=given.customs)
+        raise DeploymentUnconfirmed(sender=given.sender, customs=named(given.customs))
     if known.sender != given.sender:
         raise AnotherSender(known=known.sender, given=given.sender)
     if known.customs != given.customs:
-        raise AnotherCustoms(known=known.customs, given=given.customs)
+        raise AnotherCustoms(known=named(known.customs), given=named(given.customs))
 
 
 def remember_identity(session: Session, given: Identity, now: datetime) -> None:
@@ -118,7 +123,7 @@ def adopt_customs(session: Session, given: Identity, now: datetime) -> None:
     and `MessagesWait` while messages made for the one before could still leave.
     """
     known = known_identity(session)
-    name = known.customs if known else "-"
+    name = named(known.customs) if known else "-"
     if session.scalar(select(exists(Attempt.id))) or session.scalar(
         select(exists().where(Form.state.in_(FINAL_FORM_STATES)))
     ):

@@ -55,7 +55,7 @@ class TestAnotherCustoms:
         ):
             running.run(*command, expect=78)
             for word in (
-                "simulator",
+                "模拟海关",
                 "https://customs.example:443",
                 "adopt-customs",
                 "customs moved",

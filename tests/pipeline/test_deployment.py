@@ -73,7 +73,7 @@ def test_a_message_of_a_trial_never_reaches_the_real_customs(world, order, liste
     chosen = settings_for(
         tmp_path / "home", CUSTOMS_URL=url, CUSTOMS_TOKEN="t", ENTERPRISE_CODE=SENDER
     )
-    with pytest.raises(AnotherCustoms, match="simulator") as said:
+    with pytest.raises(AnotherCustoms, match="模拟海关") as said:
         require_deployment(world.context.database, chosen)
     assert url in str(said.value)
     world.context.settings = chosen  # a process that was running when the database was exchanged
