@@ -10,7 +10,8 @@ from cli.runtime import JSON_HELP, YES, agreed, opened, print_json, tell
 from config.settings import origin_of
 from models import deployment
 from models.language import t
-from models.links import line_of, open_line
+from models.links import line_of
+from tasks.line import open_again
 
 Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 
@@ -124,8 +125,7 @@ def line_show(json: Json = False) -> None:
 def line_open(json: Json = False) -> None:
     """After refusals for the card one message leaves first, and the others when it was taken."""
     with opened() as context:
-        with context.database.write() as session:
-            line = open_line(session, context.now(), context.settings.zone)
+        line = open_again(context)
         zone = context.settings.zone
     if json:
         print_json(line.shown())

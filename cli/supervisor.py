@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import math
 import os
+import select
 import selectors
 import signal
 import socket
@@ -41,6 +42,12 @@ killed then loses nothing: the database is the truth."""
 TICK_SECONDS: Final = 0.2
 NOT_READY_SECONDS: Final = 30.0
 """After so long it is said who is not ready yet."""
+
+UNSAID_BYTES: Final = 1 << 20
+"""What is kept for a reader that does not read: a minute of a busy system."""
+
+PIECE_BYTES: Final = 4096
+"""A pipe that can be written takes so much without waiting (PIPE_BUF)."""
 
 _PR_SET_PDEATHSIG: Final = 1
 _READ: Final = 1 << 16
@@ -75,6 +82,8 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._code: int | None = None
         self._mute = False
+        self._unsaid = b""
+        self._lost = 0
         self._libc = ctypes.CDLL(None)
 
     def run(self) -> int:
@@ -96,17 +105,34 @@ class Supervisor:
         return self._code or 0
 
     def say(self, name: str, text: str) -> None:
-        """A line of ours, or of a process. When nobody reads any more, everything stops."""
+        """A line of ours, or of a process; said when it can be, and never waited for.
+
+        A reader that is slow loses lines, and is told so. When nobody reads any more, everything stops.
+        """
         if self._mute:
             return
+        line = f"{name:<10}| {text}\n".encode(sys.stdout.encoding or "utf-8", errors="replace")
+        if len(self._unsaid) + len(line) > UNSAID_BYTES:
+            self._lost += 1
+            return
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            self.say("up", t(f"(略去 {lost} 行)", f"({lost} lines left out)"))
+        self._unsaid += line
+        self._write()
+
+    def _write(self) -> None:
+        """As much as goes out at once: what a reader does not take stops nothing."""
+        out = sys.stdout.fileno()
         try:
-            sys.stdout.write(f"{name:<10}| {text}\n")
-            sys.stdout.flush()
+            while self._unsaid and select.select([], [out], [], 0)[1]:
+                written = os.write(out, self._unsaid[:PIECE_BYTES])
+                self._unsaid = self._unsaid[written:]
         except OSError:
-            self._mute = True
+            self._mute, self._unsaid = True, b""
             self._code = int(Exit.FAILURE)
             with suppress(OSError):  # nothing is written at the end of the interpreter either
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                os.dup2(os.open(os.devnull, os.O_WRONLY), out)
 
     def _asked_to_stop(self, *_: object) -> None:
         self._code = 0
@@ -133,6 +159,7 @@ class Supervisor:
         """Wait for something to happen; then let everything happen that is due."""
         for key, _ in self._selector.select(TICK_SECONDS):
             key.data()
+        self._write()
         now = time.monotonic()
         for line in self._lines:
             if line.process is not None and line.process.poll() is not None:

@@ -170,10 +170,20 @@ class CustomsGateway(Protocol):
     run is never taken for the answer to a later one.
     """
 
-    def start_send(self, token: Hashable, message: SignedMessage, start_before: float) -> None:
+    def closings(self) -> int:
+        """How often an answer has closed the line: taken before a claim, handed to `start_send`."""
+
+    def start_send(
+        self,
+        token: Hashable,
+        message: SignedMessage,
+        start_before: float,
+        closings: int | None = None,
+    ) -> None:
         """Send once. Not begun by `start_before` (monotonic clock, seconds): `NotTaken`.
 
-        Neither is what still waits for a connection when another answer closes the line (`closes_line`).
+        Neither is what has not begun when an answer closes the line (`closes_line`) since `closings`
+        was taken, None meaning now.
         """
 
     def start_ask(self, token: Hashable, number: str, sha256: str | None) -> None:

@@ -88,8 +88,18 @@ class HttpGateway:
         self._calls: Calls[SendOutcome | AskOutcome] = Calls(lambda error: InDoubt(_say(error)))
         self._session, self._slots = self._calls.run(self._open())
 
-    def start_send(self, token: Hashable, message: SignedMessage, start_before: float) -> None:
-        self._calls.start(token, self._send(message, start_before, self._closings))
+    def closings(self) -> int:
+        return self._closings
+
+    def start_send(
+        self,
+        token: Hashable,
+        message: SignedMessage,
+        start_before: float,
+        closings: int | None = None,
+    ) -> None:
+        since = self._closings if closings is None else closings
+        self._calls.start(token, self._send(message, start_before, since))
 
     def start_ask(self, token: Hashable, number: str, sha256: str | None) -> None:
         self._calls.start(token, self._ask(number, sha256))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import Session
 
 from models.card_errors import CardFault, PinRefused, SigningError, card_error
@@ -13,6 +14,15 @@ from models.states import CardState, NotificationType
 from models.submissions import Card
 
 _DETAIL_LIMIT = 255
+
+
+NOT_IN_USE: Final = timedelta(minutes=3)
+"""A card whose examination is overdue for so long is looked at by nobody: another is in its place."""
+
+
+def not_in_use(now: datetime) -> ColumnElement[bool]:
+    """Cards that no submitter looks at any more."""
+    return Card.examine_at < now - NOT_IN_USE
 
 
 def card_state(trouble: SigningError | None) -> CardState:
@@ -31,7 +41,15 @@ def card_state(trouble: SigningError | None) -> CardState:
 def note_card(
     session: Session, label: str, trouble: SigningError | None, at: datetime, examine_at: datetime
 ) -> Card:
-    """Remember the card's state; announce once that it has become unavailable."""
+    """Remember the card's state; announce once that it has become unavailable.
+
+    Cards that nobody looks at any more are forgotten: their faults are mended, or are another's.
+    """
+    session.execute(
+        delete(Card)
+        .where(Card.label != label, not_in_use(at))
+        .execution_options(synchronize_session=False)
+    )
     state = card_state(trouble)
     code = trouble.code if trouble else ""
     detail = str(trouble.values.get("detail", ""))[:_DETAIL_LIMIT] if trouble else ""

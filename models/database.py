@@ -15,7 +15,13 @@ from typing import Any, Final
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import Connection, make_url
-from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import (
+    DatabaseError,
+    DBAPIError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+)
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -26,6 +32,9 @@ SQLITE_BUSY_SECONDS: Final = 60
 
 READ_ONLY: Final = "25006"
 """PostgreSQL's code for a write where none is possible: the connection came to a standby."""
+
+NO_RIGHTS: Final = "42501"
+"""PostgreSQL's code for a role that may not do this."""
 
 POSTGRES_OPTIONS: Final = (
     "-c lock_timeout=60s -c idle_in_transaction_session_timeout=300s -c synchronous_commit=on"
@@ -69,9 +78,17 @@ def _understandable_errors() -> Iterator[None]:
         if getattr(error.orig, "sqlstate", None) != READ_ONLY:
             raise
         raise DatabaseUnreachable(detail="read-only (a standby?)") from error
-    except (OperationalError, InterfaceError) as error:
-        detail = str(error.orig).strip().splitlines()[0]
-        raise DatabaseUnreachable(detail=detail) from error
+    except DBAPIError as error:
+        if not _is_the_databases_fault(error):
+            raise
+        raise DatabaseUnreachable(detail=str(error.orig).strip().splitlines()[0]) from error
+
+
+def _is_the_databases_fault(error: DBAPIError) -> bool:
+    """Away, no database at all, or no rights: nothing that a statement of ours could mend."""
+    if isinstance(error, (OperationalError, InterfaceError)):
+        return True
+    return type(error) is DatabaseError or getattr(error.orig, "sqlstate", None) == NO_RIGHTS
 
 
 def _json(value: Any) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import CheckConstraint, String, delete, exists, func, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from config.names import SIMULATOR
@@ -69,6 +70,11 @@ def require_identity(session: Session, given: Identity) -> None:
     known = known_identity(session)
     if known is None:
         raise DeploymentUnconfirmed(sender=given.sender, customs=named(given.customs))
+    compare(known, given)
+
+
+def compare(known: Identity, given: Identity) -> None:
+    """Raise `AnotherSender` or `AnotherCustoms` where they differ."""
     if known.sender != given.sender:
         raise AnotherSender(known=known.sender, given=given.sender)
     if known.customs != given.customs:
@@ -82,7 +88,11 @@ def remember_identity(session: Session, given: Identity, now: datetime) -> None:
     person confirms (`confirm_identity`), and `require_identity` says so until it is done.
     """
     if known_identity(session) is None and not session.scalar(select(exists(Submission.id))):
-        _write(session, given, now)
+        try:
+            with session.begin_nested():
+                _write(session, given, now)
+        except IntegrityError:
+            session.expire_all()  # another process was first; what it wrote is compared
 
 
 def confirm_identity(session: Session, given: Identity, now: datetime) -> None:

@@ -7,19 +7,20 @@ row that went wrong, and the pauses grow with it.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from models.base import NO_KEY_UPDATE
 from models.errors import CustomsAskedToWait, DatabaseRestored
 from models.states import LineReason, LineState, SubmissionState, label
-from models.submissions import CustomsLink, Submission
+from models.submissions import MAY_BE_DUE, CustomsLink, Submission
 
 LINK: Final = "customs"
 _REASON_LIMIT: Final = 255
@@ -95,20 +96,28 @@ def customs_link(session: Session, now: datetime) -> CustomsLink:
 def close_link(
     session: Session, now: datetime, wait: timedelta, reason: LineReason, detail: str = ""
 ) -> None:
-    """Send nothing for a while."""
+    """Send nothing for a while. A pause that ends later stays: customs' own is never cut short."""
     link = customs_link(session, now)
+    if link.closed_until is not None and link.closed_until >= max(now + wait, now):
+        return
     link.closed_until = now + wait
     link.closed_code = reason
     link.closed_reason = detail[:_REASON_LIMIT]
 
 
-def close_for_card(session: Session, now: datetime, codes: str) -> None:
-    """Customs refused messages for their card: nothing for a while, then one probe."""
+def close_for_card(session: Session, now: datetime, codes: str, refused: Collection[int]) -> None:
+    """Customs refused these messages for their card: nothing for a while, then one probe.
+
+    What had begun before the first refusal was known counts as that one refusal.
+    """
     link = customs_link(session, now)
-    pause = min(CARD_PAUSE_FIRST * float(1 << min(link.card_refusals, 8)), CARD_PAUSE_MOST)
-    link.card_refusals += 1
-    link.probe_id = None
-    close_link(session, now, pause, LineReason.CARD, codes)
+    if not link.card_refusals or link.probe_id in refused:
+        link.card_refusals += 1
+        link.probe_id = None
+    doubled = float(1 << min(link.card_refusals - 1, 8))
+    close_link(
+        session, now, min(CARD_PAUSE_FIRST * doubled, CARD_PAUSE_MOST), LineReason.CARD, codes
+    )
 
 
 def reopen(session: Session, now: datetime) -> None:
@@ -121,7 +130,8 @@ def reopen(session: Session, now: datetime) -> None:
 def open_line(session: Session, now: datetime, zone: ZoneInfo) -> Line:
     """A person has mended what closed the line: sending may go on now; gives the line as it is then.
 
-    After refusals for the card one probe leaves first. Done to an open line it changes nothing. Raises
+    After refusals for the card one probe leaves first; one whose answer was lost is not waited for any
+    more. Done to an open line it changes nothing. Raises
     `CustomsAskedToWait` (customs' own pause is kept) and `DatabaseRestored`.
     """
     line = line_of(session, now)
@@ -132,6 +142,9 @@ def open_line(session: Session, now: datetime, zone: ZoneInfo) -> Line:
         if line.reason is LineReason.RESTORED:
             raise DatabaseRestored
         customs_link(session, now).closed_until = None
+    link = customs_link(session, now)
+    if _state_of_probe(session, link) is SubmissionState.IN_DOUBT:
+        link.probe_id = None
     return line_of(session, now)
 
 
@@ -143,10 +156,28 @@ def room_on_line(session: Session, link: CustomsLink, now: datetime) -> int | No
     if not link.card_refusals:
         return None
     session.refresh(link, with_for_update=NO_KEY_UPDATE)
+    if link.closed_until is not None and link.closed_until > now:
+        return 0  # another sender's probe was refused while we waited for the row
     if not link.card_refusals:
         return None
-    state = session.scalar(select(Submission.state).where(Submission.id == link.probe_id))
+    state = _state_of_probe(session, link)
     if state in _ACCEPTED:
         reopen(session, now)
         return None
     return 0 if state in _UNDER_WAY else 1
+
+
+def _state_of_probe(session: Session, link: CustomsLink) -> SubmissionState | None:
+    return session.scalar(select(Submission.state).where(Submission.id == link.probe_id))
+
+
+def room_to_sign(session: Session) -> int | None:
+    """How many messages may be signed: None as many as wait; while a probe is asked for, one, when there is none yet.
+
+    What would be signed with a card that customs refuses is an order lost for each message.
+    """
+    link = session.get(CustomsLink, LINK)
+    if link is None or not link.card_refusals:
+        return None
+    signed = MAY_BE_DUE, Submission.state == SubmissionState.SIGNED
+    return 0 if session.scalar(select(exists().where(*signed))) else 1

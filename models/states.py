@@ -128,6 +128,7 @@ class LineReason(StrEnum):
     TOKEN = "token_unknown"  # noqa: S105 - a reason, no secret
     CARD = "card_not_accepted"
     RESTORED = "database_restored"
+    JOURNAL = "journal_unwritable"
 
 
 class LineState(StrEnum):
@@ -332,6 +333,7 @@ LABELS: Final[dict[type[StrEnum], dict[StrEnum, Text]]] = {
             "海关不认网关令牌(CUSTOMS_TOKEN)", "customs does not know CUSTOMS_TOKEN"
         ),
         LineReason.CARD: Text("海关不接受签名卡", "customs does not accept the card"),
+        LineReason.JOURNAL: Text("发送日志无法写入", "the send journal cannot be written"),
         LineReason.RESTORED: Text(
             "数据库比发送日志旧", "the database is older than the send journal"
         ),

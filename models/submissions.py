@@ -69,6 +69,8 @@ class Submission(Base):
     payload: Mapped[bytes | None] = mapped_column(LargeBinary)
     payload_sha256: Mapped[str | None] = mapped_column(String(64))
     signed_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    signed_with: Mapped[str | None] = mapped_column(String(64))
+    """Serial number of the certificate that signed it."""
     send_count: Mapped[int] = mapped_column(default=0)
     ask_count: Mapped[int] = mapped_column(default=0)
     next_attempt_at: Mapped[datetime | None] = mapped_column(UTCDateTime())

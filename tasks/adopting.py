@@ -18,7 +18,8 @@ from config.names import Task
 from customs.gateway import CustomsForm
 from models.batches import Item
 from models.bulk import insert_rows
-from models.errors import GatewayUnreachable
+from models.deployment import require_identity
+from models.errors import AnotherDeployment, GatewayUnreachable
 from models.serials import predecessor
 from models.states import AT_CUSTOMS, ItemState
 from models.stock import Discrepancy, Form, Stock
@@ -46,6 +47,7 @@ def adopt(context: Context) -> int:
     many were settled. Raises `GatewayUnreachable`; the lines stay open and are asked again.
     """
     with context.database.read() as session:
+        require_identity(session, context.identity)
         lines = session.execute(
             select(ReceiptLine.id, ReceiptLine.item_id, Form.serial, Form.form_type, Stock.owner)
             .join(Form, Form.id == ReceiptLine.form_id)
@@ -156,3 +158,5 @@ def adopt_task() -> None:
         adopt(current())
     except GatewayUnreachable as error:
         log.warning("adopt_failed", detail=str(error.values.get("detail")))
+    except AnotherDeployment as refusal:
+        log.warning("adopt_waits", code=refusal.code, detail=str(refusal))

@@ -25,6 +25,7 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import inspect
 
 from config.settings import Settings
+from models.deployment import Identity, compare
 from models.errors import AlreadyRunning, BackupUnusable, DatabaseUnreachable, RestoreRefused
 from models.schema import current_version
 from tasks.home import prepare_home
@@ -101,28 +102,33 @@ def restore(settings: Settings, source: Path, now: datetime) -> bool:
     """Bring a backup back into a home and a database that hold nothing; gives whether a journal was there.
 
     The journal that is there is newer than the backup's and stays: it tells what the backup has forgotten.
-    Without one nothing tells, so the backup's journal is marked: nothing is reserved, signed or sent before
-    a person has reconciled and accepted (`blankforms journal accept`), as after any older backup. Raises
-    `BackupUnusable`, `RestoreRefused`, `AlreadyRunning`.
+    It is marked before anything else: nothing is reserved, signed or sent until a person has reconciled
+    and accepted (`blankforms journal accept`). Broken off, it may be done again. No file of the home is
+    replaced: the latch that is there knows more than the backup's. Raises `BackupUnusable`,
+    `RestoreRefused`, `AnotherDeployment`, `AlreadyRunning`.
     """
-    _require_whole(source)
+    _require_whole(source, settings)
     prepare_home(settings)
     with alone_in(settings):
         _require_empty(settings)
         live = settings.journal_file.exists()
+        if not live and (source / "journal").exists():
+            _bring_missing(source / "journal", settings.journal_file.parent)
+        Journal(settings.journal_file).mark_restored(now)
         if settings.database_url is None:
+            part = settings.database_file.with_suffix(".part")
+            part.unlink(missing_ok=True)
+            _copy_sqlite(source / SQLITE, part)
             _remove_empty_sqlite(settings.database_file)
-            _copy_sqlite(source / SQLITE, settings.database_file)
+            part.rename(settings.database_file)
         else:
             _run("pg_restore", settings, "--no-owner", "--exit-on-error", "--single-transaction",
                  f"--dbname={_environment(settings)['PGDATABASE']}", str(source / POSTGRESQL))  # fmt: skip
         for name, place in _folders(settings).items():
-            if (source / name).exists() and not (name == "journal" and live):
-                shutil.copytree(source / name, place, dirs_exist_ok=True)
+            if (source / name).exists() and name != "journal":
+                _bring_missing(source / name, place)
         if (source / "notification-key").exists():
             shutil.copy2(source / "notification-key", settings.notification_key_file)
-        if not live:
-            Journal(settings.journal_file).mark_restored(now)
         os.sync()
     return live
 
@@ -135,11 +141,24 @@ def _folders(settings: Settings) -> dict[str, Path]:
     }
 
 
+def _bring_missing(source: Path, place: Path) -> None:
+    """Copy what is not there."""
+
+    def unless_there(one: str, other: str) -> None:
+        if not Path(other).exists():
+            shutil.copy2(one, other)
+
+    shutil.copytree(source, place, dirs_exist_ok=True, copy_function=unless_there)
+
+
 def _copy_sqlite(source: Path, target: Path) -> None:
     """As it is at one moment, whoever writes meanwhile."""
     os.close(os.open(target, os.O_CREAT | os.O_EXCL, 0o600))
     try:
-        with closing(sqlite3.connect(source)) as here, closing(sqlite3.connect(target)) as there:
+        with (
+            closing(sqlite3.connect(f"{source.as_uri()}?mode=ro", uri=True)) as here,
+            closing(sqlite3.connect(target)) as there,
+        ):
             here.backup(there)
     except sqlite3.Error as error:
         raise DatabaseUnreachable(detail=f"{source}: {error}") from error
@@ -172,15 +191,23 @@ def _hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _require_whole(source: Path) -> None:
-    """Every file of the manifest is there and is what it was. Raises `BackupUnusable`."""
+def _require_whole(source: Path, settings: Settings) -> None:
+    """It is for this kind of database and this deployment, and every file is what it was.
+
+    Raises `BackupUnusable` and `AnotherDeployment`.
+    """
     try:
-        files = json.loads((source / MANIFEST).read_text())["files"]
+        manifest = json.loads((source / MANIFEST).read_text())
+        files, known = manifest["files"], Identity(manifest["sender"], manifest["customs"])
         damaged = [name for name, sha256 in files.items() if _hash(source / name) != sha256]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BackupUnusable(detail=f"{source}: {error}") from error
+    wanted = SQLITE if settings.database_url is None else POSTGRESQL
+    if wanted not in files:
+        raise BackupUnusable(detail=f"{source}: {wanted} -")
     if damaged:
         raise BackupUnusable(detail=f"{source}: {', '.join(damaged[:3])}")
+    compare(known, Identity(settings.sender, settings.customs))
 
 
 def _require_empty(settings: Settings) -> None:

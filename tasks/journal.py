@@ -58,6 +58,14 @@ class Journal:
         lines = [f"{e.at} {e.number} {e.count} {e.action} {e.certificate}\n" for e in entries]
         self._append("".join(lines))
 
+    def unwritable(self) -> str | None:
+        """Why nothing can be noted; None when something can."""
+        try:
+            self._append("")
+        except OSError as error:
+            return str(error)
+        return None
+
     def accept(self, by: str, now: datetime) -> None:
         """What was noted so far is not compared any more."""
         self._append(f"{_ACCEPTED}{now.isoformat()} {' '.join(by.split())}\n")

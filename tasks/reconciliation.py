@@ -34,7 +34,14 @@ from models.comparison import (
     our_forms,
     window,
 )
-from models.errors import BadArgument, CustomsUndecided, GatewayUnreachable, RunNotFound
+from models.deployment import require_identity
+from models.errors import (
+    AnotherDeployment,
+    BadArgument,
+    CustomsUndecided,
+    GatewayUnreachable,
+    RunNotFound,
+)
 from models.language import t
 from models.leases import give_back, this_host
 from models.notifications import announce
@@ -105,8 +112,10 @@ def reconcile(
     """Go on with a run (the oldest that is due, or this one) for so long; gives its state then.
 
     None: there is none to go on with, or another process is at it. Raises `GatewayUnreachable`, and
-    `CustomsUndecided` after a restored database; the run keeps its place and is due again after a while.
+    `CustomsUndecided` after a restored database, and `AnotherDeployment`; the run keeps its place and is due again after a while.
     """
+    with context.database.read() as session:
+        require_identity(session, context.identity)
     place = claim_run(context, run_id)
     if place is None:
         return None
@@ -367,3 +376,5 @@ def reconcile_task() -> None:
         reconcile(current())
     except (GatewayUnreachable, CustomsUndecided) as error:
         log.warning("reconcile_waits", code=error.code, **error.values)
+    except AnotherDeployment as refusal:
+        log.warning("reconcile_waits", code=refusal.code, detail=str(refusal))

@@ -23,7 +23,15 @@ from models.errors import NotAdopted, NotReconciled
 from models.language import t
 from models.links import customs_link
 from models.reconciliation import Difference, Run
-from models.states import NOT_LEFT, AttemptKind, FormState, InboxState, RunState, SubmissionState
+from models.states import (
+    NOT_LEFT,
+    AttemptKind,
+    FormState,
+    InboxState,
+    LineReason,
+    RunState,
+    SubmissionState,
+)
 from models.stock import Discrepancy
 from models.submissions import Attempt, InboxMessage, Submission
 from tasks import receipts
@@ -82,7 +90,9 @@ def accept(context: Context, by: str) -> list[Entry]:
         _doubt(session, context, entries)
         waiting = select(InboxMessage.id).where(InboxMessage.state == InboxState.QUARANTINED)
         receipts.receive_again(session, session.scalars(waiting).all(), context.now())
-        customs_link(session, context.now()).closed_until = None
+        link = customs_link(session, context.now())
+        if link.closed_code == LineReason.RESTORED:
+            link.closed_until = None
     context.journal.accept(by, context.now())
     log.warning("restored_accepted", by=by, messages=len(entries))
     return entries

@@ -112,11 +112,12 @@ def send(context: Context) -> int:
             start_before = time.monotonic() + (
                 context.settings.lease_seconds - context.settings.send_deadline_seconds
             )
+            closings = context.gateway.closings()
             claimed = _claim(context, window - len(flying))
             _note(context, claimed)
             for one in claimed:
                 flying[one.token] = one
-                context.gateway.start_send(one.token, one.message, start_before)
+                context.gateway.start_send(one.token, one.message, start_before, closings)
         if not flying:
             break
         ended_now = context.gateway.completed(
@@ -139,7 +140,7 @@ def _claim(context: Context, limit: int) -> list[_Claimed]:
         link = customs_link(session, now)
         if link.closed_until is not None and link.closed_until > now:
             return []
-        if _restored(session, context):
+        if _unwritable(session, context) or _restored(session, context):
             return []
         room = room_on_line(session, link, now)
         claimed = _due(session, now, limit if room is None else room)
@@ -227,6 +228,15 @@ def _restored(session: Session, context: Context) -> bool:
     return behind
 
 
+def _unwritable(session: Session, context: Context) -> bool:
+    """Whether nothing can be noted of what would leave; the line is closed then, for all to see."""
+    why = context.journal.unwritable()
+    if why:
+        log.error("journal_unwritable", detail=why)
+        close_link(session, context.now(), RESTORED_LOOK, LineReason.JOURNAL, why)
+    return why is not None
+
+
 def _record_sent(
     context: Context, ended: Sequence[tuple[_Claimed, SendOutcome | AskOutcome]]
 ) -> bool:
@@ -281,7 +291,8 @@ def _record_sent(
         card_codes = sorted({o.code for _, o in refused} & CARD_CODES)
         if card_codes:
             log.error("card_not_accepted", codes=card_codes)
-            close_for_card(session, now, " ".join(card_codes))
+            of_card = [c.id for c, o in refused if o.code in CARD_CODES]
+            close_for_card(session, now, " ".join(card_codes), of_card)
         finished = finish_batches(session, {c.batch_id for c, _ in refused}, now)
         crash_point(Point.OUTCOME_BEFORE_COMMIT)
     crash_point(Point.OUTCOME_COMMITTED)

@@ -17,7 +17,18 @@ from itertools import groupby
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import BigInteger, Integer, LargeBinary, String, and_, bindparam, select, update
+from sqlalchemy import (
+    BigInteger,
+    Integer,
+    LargeBinary,
+    String,
+    and_,
+    bindparam,
+    exists,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session
 
 from config.crash import Point, crash_point
@@ -28,11 +39,12 @@ from customs.signing.certificates import certificate_expiry, key_name, require_f
 from customs.signing.xmldsig import PROFILES
 from models.base import NO_KEY_UPDATE
 from models.batches import Batch, BatchRow, Item
-from models.bulk import chunks, insert_rows, rows_table
-from models.card import note_card
+from models.bulk import chunks, ids_table, insert_rows, rows_table
+from models.card import not_in_use, note_card
 from models.card_errors import SigningError
 from models.deployment import require_identity
 from models.errors import AnotherDeployment, DatabaseRestored
+from models.links import room_to_sign
 from models.states import Action, BatchState, ItemState, SubmissionState
 from models.stock import Certificate, Form, Stock
 from models.submissions import MAY_BE_DUE, Card, Submission
@@ -62,10 +74,12 @@ EXAMINED_EVERY: Final = timedelta(hours=1)
 def prepare(context: Context, batch_id: int) -> int:
     """Make the next messages of a reserved batch; gives how many. Rings itself while there are more.
 
-    Raises `DatabaseRestored`: what is reserved here may have been sent under another number.
+    Raises `DatabaseRestored`: what is reserved here may have been sent under another number;
+    `AnotherDeployment`: the database belongs to another.
     """
     with context.database.write() as session:
         context.journal.require_current(session)
+        require_identity(session, context.identity)
         batch = session.get(Batch, batch_id, with_for_update=NO_KEY_UPDATE)
         if batch is None or batch.state is not BatchState.WORKING:
             return 0
@@ -224,39 +238,52 @@ def sign(context: Context) -> int:
     with context.database.read() as session:
         context.journal.require_current(session)
         require_identity(session, context.identity)
-        messages = list(_waiting_messages(session, context))
+        room = room_to_sign(session)
+        messages = list(_waiting_messages(session, context, room))
         examination = _examination_due(session, context)
-    if not (messages or examination):
+    if not (messages or examination or room is not None):
         return 0
     signed: list[tuple[int, bytes]] = []
     trouble: SigningError | None = None
+    fit = b""
     try:
         if examination:
             context.signer.examine()
-        require_fit(context.signer.certificate_der(), context.settings.sender, context.now())
+        fit = context.signer.certificate_der()
+        require_fit(fit, context.settings.sender, context.now())
         for one in _signatures(context, messages):
             signed.append(one)  # noqa: PERF402 - what was signed before a fault is kept
     except SigningError as error:
         trouble = error
     crash_point(Point.SIGNED_NOT_STORED)
-    certificate = context.signer.certificate_der() if trouble is None else b""
+    certificate = fit  # what was signed before a fault was signed with it
     with context.database.write() as session:
         context.journal.require_current(session)  # it may have been restored while the card signed
-        stored = _store_signed(session, context, signed)
+        serial = key_name(certificate) if certificate else ""
+        stored = _store_signed(session, context, signed, serial)
         _note_card(session, context, trouble, certificate)
+        anew: set[int] = set()
+        if trouble is None and room is not None:
+            anew = _withdraw_of_another_card(session, serial)
     crash_point(Point.STORED_BEFORE_RING)
+    for batch_id in sorted(anew):
+        context.ring(Task.PREPARE, batch_id)
+    if anew:
+        context.ring(Task.SIGN)  # there may be more of them
     if stored:
         context.ring(Task.SEND)
     if trouble is not None:
         log.error("card_unavailable", code=trouble.code, detail=str(trouble.values.get("detail")))
-    elif messages:
+    elif messages and room is None:
         context.ring(Task.SIGN)
     return stored
 
 
 def _examination_due(session: Session, context: Context) -> bool:
     card = session.get(Card, _card_label(context))
-    return card is None or card.examine_at <= context.now()
+    if card is None or card.examine_at <= context.now():
+        return True
+    return bool(session.scalar(select(exists(Card.label).where(not_in_use(context.now())))))
 
 
 def _card_label(context: Context) -> str:
@@ -275,16 +302,53 @@ def _signatures(
             return
 
 
-def _waiting_messages(session: Session, context: Context) -> Iterator[tuple[int, Message]]:
+def _withdraw_of_another_card(session: Session, serial: str) -> set[int]:
+    """What another certificate signed and has certainly not left is cancelled, and its forms are free for a
+    message under a new number (bytes never change after signing); some at a time, gives their batches.
+    """
+    found = session.execute(
+        select(Submission.id, Submission.batch_id)
+        .where(
+            MAY_BE_DUE,
+            Submission.state == SubmissionState.SIGNED,
+            Submission.signed_with != serial,
+        )
+        .order_by(Submission.id)
+        .limit(CERTIFICATES_TOGETHER)
+        .with_for_update(**NO_KEY_UPDATE, skip_locked=True)
+    ).all()
+    if not found:
+        return set()
+    given = ids_table(session, [r.id for r in found])
+    session.execute(
+        update(Submission)
+        .where(Submission.id.in_(select(given.c.id)))
+        .values(state=SubmissionState.CANCELLED, next_attempt_at=None)
+        .execution_options(synchronize_session=False)
+    )
+    session.execute(
+        update(Item)
+        .where(Item.submission_id.in_(select(given.c.id)), Item.state == ItemState.HELD)
+        .values(submission_id=None, g_no=None)
+        .execution_options(synchronize_session=False)
+    )
+    log.warning("signed_by_another_card_withdrawn", count=len(found))
+    return {r.batch_id for r in found}
+
+
+def _waiting_messages(
+    session: Session, context: Context, room: int | None
+) -> Iterator[tuple[int, Message]]:
     waiting = session.execute(
         select(Submission)
         .where(
             MAY_BE_DUE,
             Submission.state == SubmissionState.PREPARED,
             Submission.next_attempt_at <= context.now(),
+            or_(Submission.sender.is_(None), Submission.sender == context.settings.sender),
         )
         .order_by(Submission.id)
-        .limit(SIGNED_TOGETHER)
+        .limit(SIGNED_TOGETHER if room is None else room)
     ).scalars()
     submissions = {s.id: s for s in waiting}
     lines = session.execute(
@@ -315,7 +379,9 @@ def _waiting_messages(session: Session, context: Context) -> Iterator[tuple[int,
         )
 
 
-def _store_signed(session: Session, context: Context, signed: Sequence[tuple[int, bytes]]) -> int:
+def _store_signed(
+    session: Session, context: Context, signed: Sequence[tuple[int, bytes]], serial: str
+) -> int:
     """Bytes are written once: a message that was signed or cancelled meanwhile is left alone."""
     if not signed:
         return 0
@@ -336,6 +402,7 @@ def _store_signed(session: Session, context: Context, signed: Sequence[tuple[int
             payload=bindparam("b_payload", type_=LargeBinary()),
             payload_sha256=bindparam("b_sha"),
             signed_at=now,
+            signed_with=serial,
             next_attempt_at=now,
         ),
         rows,
@@ -371,7 +438,7 @@ def prepare_task(batch_id: int) -> None:
     """A batch holds serials that no message is about yet."""
     try:
         prepare(current(), batch_id)
-    except DatabaseRestored as refusal:
+    except (DatabaseRestored, AnotherDeployment) as refusal:
         log.warning("prepare_waits", batch_id=batch_id, code=refusal.code)
 
 

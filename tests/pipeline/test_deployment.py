@@ -94,6 +94,28 @@ def test_an_order_is_never_signed_with_the_card_of_another_enterprise(world, ord
         assert session.scalar(select(Submission.payload)) is None
 
 
+def test_a_message_of_another_sender_is_never_signed(world, order):
+    with world.context.database.write() as session:
+        session.execute(update(Submission).values(sender=EXPORTER))
+    assert submission.sign(world.context) == 0
+    with world.context.database.read() as session:
+        assert session.scalar(select(Submission.payload)) is None
+
+
+def test_of_two_processes_that_open_a_new_database_at_once_the_first_ones_settings_hold(world):
+    with world.context.database.write() as session:
+        session.execute(delete(Deployment))
+    if world.context.database.engine.dialect.name == "sqlite":
+        return  # one writer at a time
+    with world.context.database.write() as first:
+        deployment.remember_identity(first, world.context.identity, world.clock())
+        late = threading.Thread(target=changed, args=(world, deployment.remember_identity, OTHER))
+        late.start()
+    late.join(30)
+    with world.context.database.read() as session:
+        assert deployment.known_identity(session) == world.context.identity
+
+
 def test_the_sender_is_fixed_when_the_message_is_prepared(world, order):
     submission.sign(world.context)
     with world.context.database.read() as session:

@@ -8,12 +8,16 @@ import pytest
 from sqlalchemy import func, select, update
 
 from config.names import Task
-from models.card import seen_cards, trouble_of
+from customs.gateway import NotTaken
+from customs.signing.keyfile import KeyFileSigner, ensure_key_file
+from models.card import note_card, seen_cards, trouble_of
+from models.card_errors import CardExpired
 from models.errors import CustomsAskedToWait
-from models.links import line_of, open_line
+from models.links import close_for_card, close_link, customs_link, line_of, open_line, room_on_line
 from models.states import CardState, LineReason, LineState, SubmissionState
 from models.submissions import Card, Submission
 from tasks import asking, pipeline, sending, submission
+from tasks import line as line_tasks
 from tests.factories import SENDER as OWNER
 from tests.factories import agent_certificate, bring_in, confirm, issued, upload
 
@@ -189,3 +193,123 @@ class TestTheCardWithoutAnOrder:
             session.execute(update(Submission).values(next_attempt_at=world.clock()))
         assert submission.sign(world.context) == 1
         assert self.seen(world).state is CardState.READY
+
+
+class TestAfterTheCardWasExchanged:
+    @pytest.fixture
+    def exchanged(self, world, signed, tmp_path):
+        """Customs takes the new card alone; the old one had signed everything that waits."""
+        sending.send(world.context)
+        folder = tmp_path / "new-card"
+        ensure_key_file(folder, OWNER)
+        new = KeyFileSigner(folder, OWNER)
+        world.customs.simulated.settings.trusted[:] = [new.certificate_der()]
+        world.customs.play()
+        world.context.__dict__["signer"] = new
+        return count(world, SubmissionState.REFUSED)
+
+    def test_what_the_old_one_signed_is_made_anew_and_no_order_is_lost(self, world, exchanged):
+        world.clock.forward(seconds=3)
+        line_tasks.open_again(world.context)
+        assert (Task.SIGN, ()) in world.rings
+        submission.sign(world.context)  # as it was rung for
+        assert count(world, SubmissionState.SIGNED) == 0
+        world.drain()
+        assert count(world, SubmissionState.REFUSED) == exchanged
+        assert len(world.customs.effects()) == MESSAGES - exchanged
+        assert line(world).state is LineState.OPEN
+        world.assert_sound()
+
+    def test_nothing_is_signed_ahead_with_a_card_that_customs_refuses(self, world, signed):
+        sending.send(world.context)
+        one = agent_certificate(99)
+        bring_in(world, [issued(OWNER, "B", "211015001", 3)], [one])
+        batch = upload(world, [(one.number, "核销", "", 1)], name="next.csv")
+        confirm(world, batch)
+        submission.prepare(world.context, batch)
+        assert submission.sign(world.context) == 0
+        assert count(world, SubmissionState.PREPARED) == 1
+
+
+def test_a_probe_whose_answer_never_becomes_clear_is_given_up_by_a_person(world, signed):
+    sending.send(world.context)
+    opened(world)
+    assert len(sending._claim(world.context, 100)) == 1
+    world.clock.forward(minutes=5)
+    with world.context.database.write() as session:
+        session.execute(
+            update(Submission)
+            .where(Submission.state == SubmissionState.SENDING)
+            .values(state=SubmissionState.IN_DOUBT)
+        )
+    assert sending.send(world.context) == 0
+    opened(world)
+    world.customs.play()
+    assert sending.send(world.context) > 1
+
+
+def test_of_two_pauses_the_one_that_ends_later_holds(world):
+    def closes(seconds, reason):
+        with world.context.database.write() as session:
+            close_link(session, world.clock(), timedelta(seconds=seconds), reason)
+        return line(world)
+
+    assert closes(600, LineReason.CARD).reason is LineReason.CARD
+    assert closes(1, LineReason.BUSY).reason is LineReason.CARD
+    assert closes(3000, LineReason.BUSY).reason is LineReason.BUSY
+    assert closes(60, LineReason.TOKEN).reason is LineReason.BUSY
+
+
+def test_refusals_that_come_one_by_one_from_one_window_are_one_refusal(world):
+    for number in range(4):
+        with world.context.database.write() as session:
+            close_for_card(session, world.clock(), "1002", [number])
+    assert line(world).until - world.clock() < timedelta(minutes=11)
+
+
+def test_another_senders_refusal_is_seen_by_one_that_waited_for_the_line(world, request):
+    if "sqlite" in request.node.name:
+        pytest.skip("one writer at a time")
+    with world.context.database.write() as session:
+        close_for_card(session, world.clock(), "1002", [])
+        customs_link(session, world.clock()).closed_until = None
+    with world.context.database.write() as waiting:
+        link = customs_link(waiting, world.clock())
+        with world.context.database.write() as other:
+            close_for_card(other, world.clock(), "1002", [])
+        assert room_on_line(waiting, link, world.clock()) == 0
+
+
+def test_what_was_claimed_before_the_line_was_closed_does_not_begin_after_it(world, signed):
+    before = world.context.gateway.closings()
+    claimed = sending._claim(world.context, 2)
+    first, second = claimed
+    world.context.gateway.start_send("a", first.message, float("inf"), before)
+    ((_, refused),) = world.context.gateway.completed(1)
+    assert refused.code == "1002"
+    world.context.gateway.start_send("b", second.message, float("inf"), before)
+    ((_, ended),) = world.context.gateway.completed(1)
+    assert isinstance(ended, NotTaken)
+    assert not ended.begun
+
+
+def test_what_cannot_be_noted_does_not_leave_and_the_line_says_so(world, signed):
+    folder = world.context.journal.path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "sent").mkdir()  # a folder where the file should be: nothing can be written
+    assert sending.send(world.context) == 0
+    assert line(world).reason is LineReason.JOURNAL
+    assert count(world, SubmissionState.SIGNED) == MESSAGES
+    (folder / "sent").rmdir()
+    world.customs.play()
+    world.clock.forward(seconds=61)
+    assert sending.send(world.context) == MESSAGES
+
+
+def test_a_card_that_nobody_looks_at_any_more_is_forgotten(world):
+    with world.context.database.write() as session:
+        note_card(session, "wrong", CardExpired(detail="-"), world.clock(), world.clock())
+    world.clock.forward(minutes=4)
+    submission.sign(world.context)
+    with world.context.database.read() as session:
+        assert [card.label for card in seen_cards(session)] == ["key-file"]

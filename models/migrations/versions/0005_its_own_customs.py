@@ -27,12 +27,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_deployment")),
     )
     op.add_column("submission", sa.Column("sender", sa.String(18), nullable=True))
+    op.add_column("submission", sa.Column("signed_with", sa.String(64), nullable=True))
     op.add_column("customs_link", sa.Column("closed_code", sa.String(32), nullable=True))
     op.add_column("customs_link", sa.Column("probe_id", BigId, nullable=True))
-    for name in ("card_refusals",):
-        op.add_column(
-            "customs_link", sa.Column(name, sa.Integer(), nullable=False, server_default="0")
-        )
+    op.add_column(
+        "customs_link", sa.Column("card_refusals", sa.Integer(), nullable=False, server_default="0")
+    )
     op.drop_table("card")
     op.create_table(
         "card",
