@@ -61,7 +61,10 @@ class Journal:
     def unwritable(self) -> str | None:
         """Why nothing can be noted; None when something can."""
         try:
-            self._append("")
+            if self.path.exists():
+                self.path.open("ab").close()  # no byte, and no waiting for the disk
+            else:
+                self._append("")
         except OSError as error:
             return str(error)
         return None

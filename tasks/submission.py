@@ -311,7 +311,7 @@ def _withdraw_of_another_card(session: Session, serial: str) -> set[int]:
         .where(
             MAY_BE_DUE,
             Submission.state == SubmissionState.SIGNED,
-            Submission.signed_with != serial,
+            or_(Submission.signed_with.is_(None), Submission.signed_with != serial),
         )
         .order_by(Submission.id)
         .limit(CERTIFICATES_TOGETHER)
