@@ -17,6 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 class PinLatch:
     """The latch of one token. Use it inside `exclusive()`."""
 
@@ -31,7 +35,7 @@ class PinLatch:
     def exclusive(self) -> Iterator[None]:
         """One process at a time: also cures tokens that break on simultaneous logins."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with self._lock_file.open("w") as lock:
+        with open(self._lock_file, "w", opener=_private) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 

@@ -96,7 +96,7 @@ class TestAnotherCustoms:
 
 class TestTheLine:
     def close(self, session):
-        close_for_card(session, datetime.now(UTC), "1002")
+        close_for_card(session, datetime.now(UTC), "1002", [])
 
     def test_its_state_reason_and_local_time_stand_wherever_one_looks(self, running):
         write_sheets(running.home, 2)

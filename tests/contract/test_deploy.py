@@ -117,7 +117,7 @@ def metrics(world):
     """Every metric that the product can give, by its name, with the labels that it was seen with."""
     with world.context.database.write() as session:
         note_card(session, "card", None, world.clock(), world.clock()).not_after = world.clock()
-        close_for_card(session, world.clock(), "1002")
+        close_for_card(session, world.clock(), "1002", [])
     with world.context.database.read() as session:
         from models.runs import plan_next_run
 
