@@ -9,7 +9,7 @@ from pathlib import Path
 from config.names import Queue
 from config.settings import Settings
 from customs.signing.signer import Signer
-from workers import bootstrap
+from workers import bootstrap, process
 
 _open = bootstrap.open_signer
 
@@ -32,6 +32,9 @@ class PacedSigner:
     def certificate_der(self) -> bytes:
         return self._signer.certificate_der()
 
+    def examine(self) -> None:
+        self._signer.examine()
+
     def close(self) -> None:
         self._signer.close()
 
@@ -41,4 +44,4 @@ def _paced(settings: Settings) -> Signer:
 
 
 bootstrap.open_signer = _paced
-app = bootstrap.celery_process("submitter", Queue.SIGNING)
+app = process.celery_process("submitter", Queue.SIGNING)
