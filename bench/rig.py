@@ -180,7 +180,8 @@ class Bench:
                 for port, app in zip(
                     ports, ("webhook.wsgi:application", "bench.callbacks:bare()"), strict=True
                 ):
-                    line = callbacks.LINE.format(app=f"'{app}'", port=port)
+                    ours = "" if app.startswith("bench") else "--config python:webhook.server "
+                    line = callbacks.LINE.format(app=f"{ours}'{app}'", port=port)
                     system.spawn(app, ["sh", "-c", f"exec {line}"])
                     system.wait(lambda p=port: system.listens(p), app)  # type: ignore[misc]
                 yield ports

@@ -217,10 +217,10 @@ def _no_inbox_uniqueness() -> None:
 def _transport_retries() -> None:
     original = http.HttpGateway._send
 
-    async def twice(self, message, start_before):
-        outcome = await original(self, message, start_before)
+    async def twice(self, message, start_before, closings):
+        outcome = await original(self, message, start_before, closings)
         if isinstance(outcome, InDoubt):
-            return await original(self, message, start_before)
+            return await original(self, message, start_before, closings)
         return outcome
 
     http.HttpGateway._send = twice
