@@ -11,6 +11,7 @@ from config.settings import origin_of
 from models import deployment
 from models.language import t
 from models.links import line_of
+from tasks import deployment as acts
 from tasks.line import open_again
 
 Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
@@ -66,8 +67,8 @@ def moved(url: Annotated[str, typer.Argument(help="URL")], yes: YES = False) -> 
     )
     if not agreed(question, yes=yes):
         return
-    with opened(identified=False) as context, context.database.write() as session:
-        deployment.customs_moved(session, origin, context.now())
+    with opened(identified=False) as context:
+        acts.moved(context, origin)
         given = context.identity.customs
     tell(t(f"已记录新地址: {origin}", f"recorded: {origin}"))
     if given != origin:
@@ -89,8 +90,7 @@ def confirm(yes: YES = False) -> None:
         )
         if not agreed(question, yes=yes):
             return
-        with context.database.write() as session:
-            deployment.confirm_identity(session, given, context.now())
+        acts.confirm(context)
     tell(t("已记录", "recorded"))
 
 
@@ -105,8 +105,7 @@ def adopt(yes: YES = False) -> None:
         )
         if not agreed(question, yes=yes):
             return
-        with context.database.write() as session:
-            deployment.adopt_customs(session, given, context.now())
+        acts.adopt(context)
     tell(t("已改用", "adopted"))
 
 

@@ -1,4 +1,4 @@
-"""Runs lines of processes: starts each again when it dies, says when all are ready, stops all in three seconds.
+"""Runs processes: starts each again when it dies, says when all are ready, stops all in three seconds.
 
 One thread, one loop. A process says that it is ready by sd_notify (`config.supervised`), or `answers`
 tells. It is started in a session of its own, and the kernel ends it when this process dies, however
@@ -54,7 +54,7 @@ _READ: Final = 1 << 16
 
 
 @dataclass
-class Line:
+class Child:
     """One process that is to run always."""
 
     name: str
@@ -76,8 +76,8 @@ class Line:
 class Supervisor:
     """The loop. `run` gives the exit code: 0 after a signal, 78 when a process cannot be configured."""
 
-    def __init__(self, lines: Sequence[Line], announce: Callable[[], None]) -> None:
-        self._lines = lines
+    def __init__(self, children: Sequence[Child], announce: Callable[[], None]) -> None:
+        self._children = children
         self._announce = announce
         self._selector = selectors.DefaultSelector()
         self._code: int | None = None
@@ -140,17 +140,17 @@ class Supervisor:
     def _bring_up(self) -> None:
         """The embedded parts, then the others; then say that all are ready."""
         for embedded in (True, False):
-            for line in self._lines:
-                if line.embedded is embedded:
-                    self._start(line)
+            for child in self._children:
+                if child.embedded is embedded:
+                    self._start(child)
             said_at = time.monotonic()
             while self._code is None and not all(
-                line.ready for line in self._lines if line.embedded is embedded
+                child.ready for child in self._children if child.embedded is embedded
             ):
                 self._turn()
                 if time.monotonic() - said_at > NOT_READY_SECONDS:
                     said_at = time.monotonic()
-                    names = ", ".join(line.name for line in self._lines if not line.ready)
+                    names = ", ".join(child.name for child in self._children if not child.ready)
                     self.say("up", t(f"尚未就绪: {names}", f"not ready yet: {names}"))
         if self._code is None:
             self._announce()
@@ -161,22 +161,22 @@ class Supervisor:
             key.data()
         self._write()
         now = time.monotonic()
-        for line in self._lines:
-            if line.process is not None and line.process.poll() is not None:
-                self._ended(line, line.process.returncode, now)
-            elif line.process is None and line.due_at <= now and self._code is None:
-                self._start(line)
-            elif line.process and not line.ready and line.answers is not None:
-                line.ready = line.answers()
+        for child in self._children:
+            if child.process is not None and child.process.poll() is not None:
+                self._ended(child, child.process.returncode, now)
+            elif child.process is None and child.due_at <= now and self._code is None:
+                self._start(child)
+            elif child.process and not child.ready and child.answers is not None:
+                child.ready = child.answers()
 
-    def _start(self, line: Line) -> None:
-        environment = dict(line.environment)
-        if line.answers is None:
-            line.notified = line.notified or self._notifications_of(line)
-            environment[NOTIFY_SOCKET] = "@" + str(line.notified.getsockname(), "ascii")[1:]
-        line.started_at, line.due_at = time.monotonic(), math.inf
-        line.process = subprocess.Popen(  # noqa: S603 - our own commands
-            line.command,
+    def _start(self, child: Child) -> None:
+        environment = dict(child.environment)
+        if child.answers is None:
+            child.notified = child.notified or self._notifications_of(child)
+            environment[NOTIFY_SOCKET] = "@" + str(child.notified.getsockname(), "ascii")[1:]
+        child.started_at, child.due_at = time.monotonic(), math.inf
+        child.process = subprocess.Popen(  # noqa: S603 - our own commands
+            child.command,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -184,76 +184,80 @@ class Supervisor:
             start_new_session=True,  # Ctrl-C is for us
             preexec_fn=self._die_with_us,  # noqa: PLW1509 - there is one thread here
         )
-        output: Any = line.process.stdout
+        output: Any = child.process.stdout
         os.set_blocking(output.fileno(), False)
-        self._selector.register(output, selectors.EVENT_READ, lambda: self._read(line, output))
+        self._selector.register(output, selectors.EVENT_READ, lambda: self._read(child, output))
 
     def _die_with_us(self) -> None:
         self._libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
-    def _notifications_of(self, line: Line) -> socket.socket:
+    def _notifications_of(self, child: Child) -> socket.socket:
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         listening.setblocking(False)
-        listening.bind(f"\0blankforms-{os.getpid()}-{line.name}")
+        listening.bind(f"\0blankforms-{os.getpid()}-{child.name}")
 
         def hear() -> None:
             with suppress(BlockingIOError):
-                line.ready |= b"READY=1" in listening.recv(_READ)
+                child.ready |= b"READY=1" in listening.recv(_READ)
 
         self._selector.register(listening, selectors.EVENT_READ, hear)
         return listening
 
-    def _read(self, line: Line, output: IO[bytes]) -> None:
+    def _read(self, child: Child, output: IO[bytes]) -> None:
         """Say what a process wrote, by whole lines."""
         try:
             read = os.read(output.fileno(), _READ)
         except BlockingIOError:
             return
-        *whole, line.unsaid = (line.unsaid + read).split(b"\n")
+        *whole, child.unsaid = (child.unsaid + read).split(b"\n")
         if not read:
             self._selector.unregister(output)
             output.close()
-            whole, line.unsaid = [line.unsaid] if line.unsaid else [], b""
+            whole, child.unsaid = [child.unsaid] if child.unsaid else [], b""
+        if len(child.unsaid) > _READ:  # a line without an end is said in pieces, not gathered
+            whole, child.unsaid = [*whole, child.unsaid], b""
         for text in whole:
-            self.say(line.name, text.decode(errors="replace"))
+            self.say(child.name, text.decode(errors="replace"))
 
-    def _ended(self, line: Line, code: int, now: float) -> None:
+    def _ended(self, child: Child, code: int, now: float) -> None:
         """One process is gone: started again after a pause, unless its settings are wrong."""
-        if line.process and line.process.stdout and not line.process.stdout.closed:
-            self._read(line, line.process.stdout)
-        line.process, line.ready = None, False
+        if child.process and child.process.stdout and not child.process.stdout.closed:
+            self._read(child, child.process.stdout)
+        child.process, child.ready = None, False
         if self._code is not None:
             return
         if code == Exit.CONFIGURATION:
             text = t("配置有误，全部停止", "its settings are wrong: everything stops")
-            self.say(line.name, text)
+            self.say(child.name, text)
             self._code = code
             return
-        if now - line.started_at > STEADY_SECONDS:
-            line.pause = PAUSE_FIRST
-        line.due_at = now + line.pause
+        if now - child.started_at > STEADY_SECONDS:
+            child.pause = PAUSE_FIRST
+        child.due_at = now + child.pause
         how = signal.Signals(-code).name if code < 0 else str(code)
         text = t(
-            f"已结束({how})，{line.pause:g} 秒后重新启动",
-            f"ended ({how}), is started again in {line.pause:g} s",
+            f"已结束({how})，{child.pause:g} 秒后重新启动",
+            f"ended ({how}), is started again in {child.pause:g} s",
         )
-        self.say(line.name, text)
-        line.pause = min(line.pause * 2, PAUSE_MOST)
+        self.say(child.name, text)
+        child.pause = min(child.pause * 2, PAUSE_MOST)
 
     def _stop(self) -> None:
         if self._code is None:  # by an exception of our own
             self._code = int(Exit.FAILURE)
         for embedded, seconds in ((False, STOP_SECONDS), (True, STOP_LAST_SECONDS)):
-            lines = [x for x in self._lines if x.embedded is embedded and x.process is not None]
-            for line in lines:
-                if line.process:
-                    line.process.terminate()
+            children = [
+                x for x in self._children if x.embedded is embedded and x.process is not None
+            ]
+            for child in children:
+                if child.process:
+                    child.process.terminate()
             end = time.monotonic() + seconds
-            while any(line.process for line in lines) and time.monotonic() < end:
+            while any(child.process for child in children) and time.monotonic() < end:
                 self._turn()
-            for line in lines:
-                if line.process:
+            for child in children:
+                if child.process:
                     with suppress(ProcessLookupError):
-                        os.killpg(line.process.pid, signal.SIGKILL)
-                    line.process.wait()
-                    line.process = None
+                        os.killpg(child.process.pid, signal.SIGKILL)
+                    child.process.wait()
+                    child.process = None

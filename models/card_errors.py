@@ -140,7 +140,7 @@ class CardPinEachTime(CardFault):
     )
 
 
-_ALL: Final = {
+CARD_ERRORS: Final = {
     error.code: error
     for error in (
         *(SigningError, PinRefused, CardExpired, CardNotYetValid, CardOfAnother, CardLabelNotFound),
@@ -152,4 +152,4 @@ _ALL: Final = {
 
 def card_error(code: str, detail: str) -> SigningError:
     """The error that was noted by its code, to be said in the reader's language."""
-    return _ALL.get(code, SigningError)(detail=detail)
+    return CARD_ERRORS.get(code, SigningError)(detail=detail)

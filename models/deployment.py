@@ -62,11 +62,14 @@ def known_identity(session: Session) -> Identity | None:
     return Identity(found.sender, found.customs) if found else None
 
 
-def require_identity(session: Session, given: Identity) -> None:
+def require_identity(session: Session, given: Identity, *, to_stay: bool = False) -> None:
     """Raise `AnotherSender` or `AnotherCustoms` when the settings name others than the database.
 
-    Raises `DeploymentUnconfirmed` when the database does not know yet.
+    `to_stay`: until the transaction ends nobody changes it, so that what is written for this customs is
+    seen by whoever would adopt another. Raises `DeploymentUnconfirmed` when the database does not know yet.
     """
+    if to_stay:
+        session.get(Deployment, 1, with_for_update={"read": True})
     known = known_identity(session)
     if known is None:
         raise DeploymentUnconfirmed(sender=given.sender, customs=named(given.customs))
@@ -132,6 +135,9 @@ def adopt_customs(session: Session, given: Identity, now: datetime) -> None:
     What was remembered of the line (how far receipts were read) is forgotten. Raises `CustomsFixed`,
     and `MessagesWait` while messages made for the one before could still leave.
     """
+    session.get(
+        Deployment, 1, with_for_update=True
+    )  # whoever makes a message has made it, or waits
     known = known_identity(session)
     name = named(known.customs) if known else "-"
     if session.scalar(select(exists(Attempt.id))) or session.scalar(

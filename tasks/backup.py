@@ -95,6 +95,8 @@ def back_up(settings: Settings, folder: Path, now: datetime) -> Path:
         part.rename(target)
     except OSError as error:
         raise BackupUnusable(detail=f"{target}: {error}") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)  # what is not whole is of no use
     return target
 
 

@@ -79,7 +79,7 @@ def prepare(context: Context, batch_id: int) -> int:
     """
     with context.database.write() as session:
         context.journal.require_current(session)
-        require_identity(session, context.identity)
+        require_identity(session, context.identity, to_stay=True)
         batch = session.get(Batch, batch_id, with_for_update=NO_KEY_UPDATE)
         if batch is None or batch.state is not BatchState.WORKING:
             return 0
@@ -227,13 +227,13 @@ def _new_message(
 
 
 def sign(context: Context) -> int:
-    """Examine the card when that is due, then sign what is waiting for it, as much as fits in a few
-    seconds; gives how many.
+    """Examine the card when that is due, then sign what waits for it, for a few seconds; gives how many.
 
     Rings the sender for what was signed, and itself while more is waiting. A card that is away, refuses
     its PIN or is not fit is noted for all to see, and what waits stays as it is: not one message is
-    signed for a certificate that customs would refuse. Raises `DatabaseRestored`: a message may have
-    been sent with other bytes; `AnotherDeployment`: the database belongs to another.
+    signed for a certificate that customs would refuse. While customs refuses the card (`models.links`)
+    one message is signed, the probe, and what another certificate signed is made anew. Raises
+    `DatabaseRestored`: a message may have been sent with other bytes; `AnotherDeployment`.
     """
     with context.database.read() as session:
         context.journal.require_current(session)
@@ -243,40 +243,43 @@ def sign(context: Context) -> int:
         examination = _examination_due(session, context)
     if not (messages or examination or room is not None):
         return 0
-    signed: list[tuple[int, bytes]] = []
-    trouble: SigningError | None = None
-    fit = b""
-    try:
-        if examination:
-            context.signer.examine()
-        fit = context.signer.certificate_der()
-        require_fit(fit, context.settings.sender, context.now())
-        for one in _signatures(context, messages):
-            signed.append(one)  # noqa: PERF402 - what was signed before a fault is kept
-    except SigningError as error:
-        trouble = error
+    signed, certificate, trouble = _signed_now(context, messages, examine=examination)
     crash_point(Point.SIGNED_NOT_STORED)
-    certificate = fit  # what was signed before a fault was signed with it
+    serial = key_name(certificate) if certificate else ""
     with context.database.write() as session:
         context.journal.require_current(session)  # it may have been restored while the card signed
-        serial = key_name(certificate) if certificate else ""
         stored = _store_signed(session, context, signed, serial)
         _note_card(session, context, trouble, certificate)
-        anew: set[int] = set()
-        if trouble is None and room is not None:
-            anew = _withdraw_of_another_card(session, serial)
+        probing = trouble is None and room is not None
+        anew = _withdraw_of_another_card(session, serial) if probing else set()
     crash_point(Point.STORED_BEFORE_RING)
     for batch_id in sorted(anew):
         context.ring(Task.PREPARE, batch_id)
-    if anew:
-        context.ring(Task.SIGN)  # there may be more of them
     if stored:
         context.ring(Task.SEND)
     if trouble is not None:
         log.error("card_unavailable", code=trouble.code, detail=str(trouble.values.get("detail")))
-    elif messages and room is None:
-        context.ring(Task.SIGN)
+    elif anew or (messages and room is None):
+        context.ring(Task.SIGN)  # there may be more
     return stored
+
+
+def _signed_now(
+    context: Context, messages: Sequence[tuple[int, Message]], *, examine: bool
+) -> tuple[list[tuple[int, bytes]], bytes, SigningError | None]:
+    """The bytes of what was signed, the certificate (DER, empty when it was not seen), and what broke it off."""
+    signed: list[tuple[int, bytes]] = []
+    certificate = b""
+    try:
+        if examine:
+            context.signer.examine()
+        certificate = context.signer.certificate_der()
+        require_fit(certificate, context.settings.sender, context.now())
+        for one in _signatures(context, messages):
+            signed.append(one)  # noqa: PERF402 - what was signed before a fault is kept
+    except SigningError as error:
+        return signed, certificate, error
+    return signed, certificate, None
 
 
 def _examination_due(session: Session, context: Context) -> bool:

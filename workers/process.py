@@ -47,6 +47,7 @@ CHILD_SECONDS: Final = 45.0
 """How long a pool child waits for the database: less than `worker_proc_alive_timeout` (60 s)."""
 
 PAUSE_SECONDS: Final = 15.0
+"""Before a pool child ends by what nobody foresaw: one that ends at once is replaced a hundred times."""
 
 _FOR_EVER: Final = 3600.0
 
@@ -150,7 +151,7 @@ def _start_with_context(settings: Settings, name: str) -> None:
             signals.give_up(int(hopeless.code or 0))
         except Exception:  # Celery would swallow it, and give this process tasks
             log.exception("cannot_start")
-            signals.pause(PAUSE_SECONDS)  # a child that ends at once is replaced a hundred times
+            signals.pause(PAUSE_SECONDS)
             end_process(RESTART)
         else:
             if database is None:

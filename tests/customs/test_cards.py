@@ -10,7 +10,7 @@ import sys
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from models.card_errors import _ALL, CardFault, card_error
+from models.card_errors import CARD_ERRORS, CardFault, card_error
 from models.errors import Exit
 from models.language import Language, use_language
 from tests.conftest import ROOT
@@ -206,7 +206,7 @@ def test_what_waiting_does_not_mend_is_named_and_costs_one_login_at_most(
 
 def test_every_fault_has_a_text_of_its_own_and_an_exit():
     texts = set()
-    for code in _ALL:
+    for code in CARD_ERRORS:
         error = card_error(code, "(what was found)")
         assert error.code == code
         assert error.exit in {Exit.CARD, Exit.CONFIGURATION, Exit.UNREACHABLE}
@@ -216,4 +216,4 @@ def test_every_fault_has_a_text_of_its_own_and_an_exit():
             use_language(language)
             assert "(what was found)" in str(error)
             texts.add(str(error))
-    assert len(texts) == 2 * len(_ALL)
+    assert len(texts) == 2 * len(CARD_ERRORS)
