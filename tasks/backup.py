@@ -76,28 +76,32 @@ def back_up(settings: Settings, folder: Path, now: datetime) -> Path:
     part = target.with_name(f".{target.name}.part")
     try:
         part.mkdir(parents=True, mode=0o700)
-        if settings.database_url is None:
-            _copy_sqlite(settings.database_file, part / SQLITE)
-        else:
-            _run(
-                "pg_dump", settings, "--format=custom", "--no-owner", f"--file={part / POSTGRESQL}"
-            )
-        for name, place in _folders(settings).items():
-            if place.exists():
-                shutil.copytree(place, part / name)
-        if settings.notification_key_file.exists():
-            shutil.copy2(settings.notification_key_file, part / "notification-key")
-        files = {str(p.relative_to(part)): _hash(p) for p in sorted(part.rglob("*")) if p.is_file()}
-        manifest = {"at": now.isoformat(), "schema": version, "files": files}
-        manifest |= {"sender": settings.sender, "customs": settings.customs}
-        (part / MANIFEST).write_text(json.dumps(manifest, ensure_ascii=False, indent=1))
-        os.sync()
-        part.rename(target)
+        try:
+            _fill(settings, part, now, version)
+            part.rename(target)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)  # what is not whole is of no use
     except OSError as error:
         raise BackupUnusable(detail=f"{target}: {error}") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)  # what is not whole is of no use
     return target
+
+
+def _fill(settings: Settings, part: Path, now: datetime, version: str | None) -> None:
+    """Everything that belongs to the deployment, the database first, and the manifest last."""
+    if settings.database_url is None:
+        _copy_sqlite(settings.database_file, part / SQLITE)
+    else:
+        _run("pg_dump", settings, "--format=custom", "--no-owner", f"--file={part / POSTGRESQL}")
+    for name, place in _folders(settings).items():
+        if place.exists():
+            shutil.copytree(place, part / name)
+    if settings.notification_key_file.exists():
+        shutil.copy2(settings.notification_key_file, part / "notification-key")
+    files = {str(p.relative_to(part)): _hash(p) for p in sorted(part.rglob("*")) if p.is_file()}
+    manifest = {"at": now.isoformat(), "schema": version, "files": files}
+    manifest |= {"sender": settings.sender, "customs": settings.customs}
+    (part / MANIFEST).write_text(json.dumps(manifest, ensure_ascii=False, indent=1))
+    os.sync()
 
 
 def restore(settings: Settings, source: Path, now: datetime) -> bool:
