@@ -49,6 +49,14 @@ def chinese() -> None:
     use_language(Language.ZH)
 
 
+@pytest.fixture(autouse=True)
+def umask() -> Iterator[None]:
+    """A process of ours hides what it writes; a test that plays one does not hide the next test's."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
 @pytest.fixture(scope="session")
 def short_tmp() -> Iterator[Path]:
     """A folder with a short path: Unix sockets must fit."""
