@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -37,6 +38,9 @@ _OPERATION: Final = {Action.VERIFY: "V", Action.VOID: "Z"}
 _ACTION: Final = {letter: action for action, letter in _OPERATION.items()}
 _NS: Final = {"b": NAMESPACE}
 
+SCHEMA: Final = etree.XMLSchema(etree.parse(str(Path(__file__).parent / "bcm1.xsd")))
+"""The contract's schema, binding for every message: what breaks it is no receipt."""
+
 
 class NotReadable(ValueError):
     """Bytes from customs that are not what the contract says."""
@@ -57,6 +61,7 @@ class Answer:
 class ReceiptForm:
     """What a receipt says of one form."""
 
+    g_no: int
     serial: str
     rep_code: str
     rep_text: str
@@ -68,10 +73,14 @@ class Receipt:
     """A BCM201: what customs decided, form by form."""
 
     receipt_id: str
+    receiver: str
+    """USCC of the enterprise that it is addressed to."""
     number: str
     seq_no: str
     action: Action
     certificate: str
+    result: str
+    """ManageResult: 1 all passed, 2 all returned, 3 partly passed, 4 with a person."""
     managed_at: datetime
     forms: Sequence[ReceiptForm]
 
@@ -163,32 +172,40 @@ def parse_answer(body: bytes) -> Answer:
 
 
 def parse_receipt(body: bytes) -> Receipt:
-    """Read a receipt. Raises `NotReadable`; what it says is judged elsewhere."""
-    node = parse_xml(body).find(".//b:BlankCertReceipt", _NS)
-    if node is None:
-        raise NotReadable("BlankCertReceipt")
+    """Read a receipt that keeps the contract's schema. Raises `NotReadable`; whether it agrees with
+    itself and with its message is judged elsewhere.
+    """
+    root = parse_xml(body)
     try:
-        forms = [
-            ReceiptForm(
-                _text(line, "SerialNo", "[0-9A-Z]{6,12}"),
-                _text(line, "RepCode", "[0-9]{4}"),
-                _text(line, "RepMsg"),
-                _text(line, "FormState", "[0-3]"),
-            )
-            for line in node.iterfind("b:BlankCertReturn", _NS)
-        ]
-        managed = beijing_time(_text(node, "ManageTime"))
-        action = _ACTION[_text(node, "OperType")]
-    except (ValueError, KeyError) as error:
+        SCHEMA.assertValid(root)
+    except etree.DocumentInvalid as error:
+        raise NotReadable(f"schema: {error}") from None
+    node = root.find("b:DataInfo/b:BussinessData/b:BlankCertReceipt", _NS)
+    if node is None or root.findtext("b:EnvelopInfo/b:message_type", None, _NS) != "BCM201":
+        raise NotReadable("no BCM201")
+    try:
+        return Receipt(
+            receipt_id=_text(node, "ReceiptId"),
+            receiver=root.findtext("b:EnvelopInfo/b:receiver_id", "", _NS),
+            number=_text(node, "EtpsPreentNo"),
+            seq_no=_text(node, "SeqNo"),
+            action=_ACTION[_text(node, "OperType")],
+            certificate=_text(node, "CertNo"),
+            result=_text(node, "ManageResult"),
+            managed_at=beijing_time(_text(node, "ManageTime")),
+            forms=[_receipt_form(line) for line in node.iterfind("b:BlankCertReturn", _NS)],
+        )
+    except ValueError as error:  # a day that is none, a GNo of thousands of digits
         raise NotReadable(str(error)) from None
-    return Receipt(
-        receipt_id=_text(node, "ReceiptId"),
-        number=_text(node, "EtpsPreentNo", "[0-9A-Z]{1,32}"),
-        seq_no=_text(node, "SeqNo"),
-        action=action,
-        certificate=_text(node, "CertNo", "[0-9A-Z]{1,20}"),
-        managed_at=managed,
-        forms=forms,
+
+
+def _receipt_form(line: etree._Element) -> ReceiptForm:
+    return ReceiptForm(
+        int(_text(line, "GNo")),
+        _text(line, "SerialNo"),
+        _text(line, "RepCode"),
+        _text(line, "RepMsg"),
+        _text(line, "FormState"),
     )
 
 
@@ -200,8 +217,5 @@ def beijing_time(text: str) -> datetime:
     return moment
 
 
-def _text(node: etree._Element, name: str, pattern: str = "") -> str:
-    text = node.findtext(f"b:{name}", None, _NS)
-    if text is None or (pattern and not re.fullmatch(pattern, text.strip())):
-        raise NotReadable(name)
-    return text.strip()
+def _text(node: etree._Element, name: str) -> str:
+    return node.findtext(f"b:{name}", "", _NS)

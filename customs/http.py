@@ -38,7 +38,7 @@ from customs.gateway import (
     Taken,
     closes_line,
 )
-from models.errors import AnswerTooLarge, GatewayUnreachable
+from models.errors import AnswerTooLarge, GatewayUnreachable, ListRefused
 from models.states import LineReason
 from net.calls import Calls
 
@@ -66,6 +66,9 @@ _NOTHING_SENT: Final = (
     aiohttp.InvalidURL,
 )
 
+
+_NOT_GIVEN: Final = frozenset({400, 403, 404, 410, 422})
+"""Customs answers, and does not give this list: asking again does not help, asking for others does."""
 
 CURSOR_LENGTH: Final = 255
 """Characters of `next` at most (contract section 2)."""
@@ -120,14 +123,14 @@ class HttpGateway:
         with _as_the_contract_says("/forms"):
             forms = [
                 CustomsForm(
-                    f["serialNo"],
-                    f["formType"],
-                    f["state"],
-                    f["certNo"],
-                    _day(f["issuedOn"]),
-                    f["updatedAt"],
+                    _field(f, "serialNo"),
+                    _field(f, "formType"),
+                    _field(f, "state"),
+                    _field(f, "certNo"),
+                    _day(_field(f, "issuedOn")),
+                    _field(f, "updatedAt"),
                 )
-                for f in found["forms"]
+                for f in _records(found, "forms")
             ]
             return forms, None if found["next"] is None else _next(found["next"], after)
 
@@ -138,15 +141,15 @@ class HttpGateway:
         with _as_the_contract_says("/certificates"):
             certificates = [
                 CustomsCertificate(
-                    c["certNo"],
-                    c["certType"],
-                    c["ciqRegNo"],
-                    c["aplRegNo"],
-                    _day(c["approvedOn"]),
-                    c["pages"],
-                    c["status"],
+                    _field(c, "certNo"),
+                    _field(c, "certType"),
+                    _field(c, "ciqRegNo"),
+                    _field(c, "aplRegNo"),
+                    _day(_field(c, "approvedOn")),
+                    _field(c, "pages"),
+                    _field(c, "status"),
                 )
-                for c in found["certificates"]
+                for c in _records(found, "certificates")
             ]
             return certificates, None if found["next"] is None else _next(found["next"], after)
 
@@ -206,6 +209,8 @@ class HttpGateway:
             self._url + path, params=query, allow_redirects=False
         ) as response:
             body = await _body(response)
+            if response.status in _NOT_GIVEN:
+                raise ListRefused(detail=f"{path}: HTTP {response.status}")
             if response.status != 200:  # noqa: PLR2004 - a status code is its own name
                 raise GatewayUnreachable(detail=f"{path}: HTTP {response.status}")
             return json.loads(body)
@@ -295,7 +300,7 @@ def _as_the_contract_says(path: str) -> Iterator[None]:
     try:
         yield
     except _ODD as error:
-        raise GatewayUnreachable(detail=f"{path}: {_say(error)}") from error
+        raise ListRefused(detail=f"{path}: {_say(error)}") from error
 
 
 def _next(following: str, after: str, *, moves: bool = True) -> str:
@@ -349,8 +354,24 @@ async def _body(response: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
-def _day(text: str | None) -> date | None:
-    return date.fromisoformat(text[:10]) if text else None
+def _records(found: dict[str, Any], name: str) -> list[Any]:
+    records = found[name]
+    if not isinstance(records, list):
+        raise TypeError(f"{name} is no list")
+    return records
+
+
+def _field(record: Any, name: str) -> Any:
+    """A field as it came; a record that is none has none. `customs.records` examines them."""
+    return record.get(name) if isinstance(record, dict) else None
+
+
+def _day(value: Any) -> Any:
+    """A day; what is none stays as it came."""
+    try:
+        return date.fromisoformat(value[:10]) if value else None
+    except (ValueError, TypeError):
+        return value
 
 
 def _say(error: BaseException) -> str:

@@ -88,6 +88,8 @@ class Batch(Base):
     finished_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
     reported_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
     expires_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    cancelled_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    """A person took it back: what has not left never will, whatever the clock says."""
 
     __table_args__ = (
         Index(None, "sha256"),

@@ -6,13 +6,12 @@ that are alike cost one comparison. Only what differs is looked at closely.
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Final, Protocol
 
-from sqlalchemy import String, case, func, literal, select
+from sqlalchemy import String, case, func, literal, or_, select
 from sqlalchemy.orm import Session
 
 from models.base import Serial
@@ -124,14 +123,21 @@ class Found:
         )
 
 
-def expected_lines(session: Session, holder: str, after: str, upto: str | None) -> list[Line]:
-    """What customs should list of a holder's forms with `after` < serial <= `upto` (None: to the end)."""
+START: Final[Key] = ("", "")
+
+
+def expected_lines(session: Session, holder: str, after: Key, upto: Key | None) -> list[Line]:
+    """What customs should list of a holder's forms with `after` < (serial, type) <= `upto` (None: to the end)."""
     stocks = session.scalars(select(Stock.id).where(Stock.owner == holder)).all()
     query = select(func.aggregate_strings(_EXPECTED, "\n")).where(
-        Form.stock_id.in_(stocks), Form.serial > after
+        Form.stock_id.in_(stocks),
+        Form.serial >= after[0],
+        or_(Form.serial > after[0], Form.form_type > after[1]),
     )
     if upto is not None:
-        query = query.where(Form.serial <= upto)
+        query = query.where(
+            Form.serial <= upto[0], or_(Form.serial < upto[0], Form.form_type <= upto[1])
+        )
     together = session.scalar(query)  # one text of many lines costs a fifth of many rows
     return together.split("\n") if together else []
 
@@ -257,21 +263,3 @@ def _add(found: list[Found], new: Found) -> None:
     last.form_count += 1
     if new.since is not None and (last.since is None or new.since < last.since):
         last.since = new.since
-
-
-def window(listed: Sequence[Listed], after: str, more: bool) -> tuple[Sequence[Listed], str | None]:
-    """The part of a page that can be compared, and up to which serial: None, to the end.
-
-    A serial may exist in several types, and a page may end between them: its last serial is left to the
-    next page. Raises ValueError for a list that is not ascending: comparing it would invent
-    differences.
-    """
-    serials = [f.serial for f in listed]
-    if serials != sorted(serials) or (serials and serials[0] <= after):
-        raise ValueError("not ascending by serial")
-    if not more:
-        return listed, None
-    end = bisect_left(serials, serials[-1]) if serials else 0
-    if end == 0:
-        raise ValueError("a page without end")
-    return listed[:end], serials[end - 1]

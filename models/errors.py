@@ -342,6 +342,16 @@ class AnswerTooLarge(GatewayUnreachable):
     code = "answer_too_large"
 
 
+class ListRefused(GatewayUnreachable):
+    """Customs answers, but does not give this list, or gives what is none: others may be asked for."""
+
+    code = "list_refused"
+    text = Text(
+        "海关不给出这份清单，或给出的不合约定({detail})；其他企业的不受影响",
+        "customs does not give this list, or gives what is none ({detail}); those of others go on",
+    )
+
+
 class SchemaMissing(BlankformsError):
     code = "schema_missing"
     exit = Exit.CONFIGURATION

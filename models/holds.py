@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from models.base import NO_KEY_UPDATE
 from models.bulk import CHUNK, chunks, ids_table, rows_table
 from models.history import Event, LockedForm, locked_forms, write_events
-from models.states import FormState
+from models.states import FINAL_FORM_STATES, FormState
 from models.stock import Discrepancy, Form, Stock
 
 HOLD_LIMIT: Final = 64
@@ -31,11 +31,14 @@ def hold_forms(
     reason: str,
     *,
     issued_only: bool = False,
+    not_final: bool = False,
 ) -> list[int]:
-    """Hold those of the forms that are not held; gives their ids."""
+    """Hold those of the forms that are not held; gives their ids. `not_final`: none that is final."""
 
     def concerned(form: LockedForm) -> bool:
-        return form.hold is None and (form.state is FormState.ISSUED or not issued_only)
+        if form.hold is not None or (not_final and form.state in FINAL_FORM_STATES):
+            return False
+        return form.state is FormState.ISSUED or not issued_only
 
     return _note(session, form_ids, at, cause, reason, concerned, hold=_cut(reason))
 

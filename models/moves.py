@@ -41,8 +41,13 @@ def move_forms(
     target: FormState,
     at: datetime,
     cause: str,
+    *,
+    outside: bool = False,
 ) -> set[int]:
     """Move the forms that are in `start`; gives the ids moved.
+
+    `outside`: that they are final is known from customs' list, not from a receipt of ours; so it is
+    whenever an issued form becomes final.
 
     A form in another state is left alone: a repeat is normal. `target` issued gives the form back:
     its certificate is taken off, its block may be drawn from again, `hold` is set when given.
@@ -52,7 +57,7 @@ def move_forms(
         raise ValueError(f"no move from {start} to {target}")
     moved: set[int] = set()
     for chunk in chunks(sorted(moves, key=lambda m: m.form_id), CHUNK):
-        moved |= _move_chunk(session, chunk, start, target, at, cause)
+        moved |= _move_chunk(session, chunk, start, target, at, cause, outside)
     return moved
 
 
@@ -63,6 +68,7 @@ def _move_chunk(
     target: FormState,
     at: datetime,
     cause: str,
+    outside: bool,
 ) -> set[int]:
     here = {f.id: f for f in locked_forms(session, [m.form_id for m in moves]) if f.state is start}
     moving = [m for m in moves if m.form_id in here]
@@ -76,7 +82,7 @@ def _move_chunk(
     if target is FormState.ISSUED:
         holds = {m.form_id: m.hold for m in moving if m.hold}
         changes["certificate"] = null()
-    if target in FINAL_FORM_STATES and start is FormState.ISSUED:
+    if target in FINAL_FORM_STATES and (outside or start is FormState.ISSUED):
         changes["outside"] = True
     session.execute(
         update(Form)

@@ -26,3 +26,14 @@ def finish_batches(session: Session, batch_ids: Collection[int], at: datetime) -
     ids = list(finished)
     announce_ended(session, ids, at)
     return ids
+
+
+def report_anew(session: Session, batch_ids: Collection[int]) -> None:
+    """What became of these batches has changed after their end: their result is due again."""
+    if batch_ids:
+        session.execute(
+            update(Batch)
+            .where(Batch.id.in_(sorted(batch_ids)))
+            .values(reported_at=None)
+            .execution_options(synchronize_session=False)
+        )

@@ -16,7 +16,8 @@ from models.states import FormState, RepairState, RunState
 class Run(Base):
     """One reconciliation: one for each business date. Finished, its report is frozen.
 
-    `stage`, `holder` and `after` say how far it has come: they move in the transaction that stores the
+    `stage`, `holder`, `cursor` (customs' own, opaque) and the last form compared (`after`, `after_type`)
+    say how far it has come: they move in the transaction that stores the
     differences found so far, so a run that was killed goes on where it was. `lease_until` keeps
     a second process off.
     """
@@ -31,7 +32,9 @@ class Run(Base):
     lease: Mapped[str | None] = mapped_column(String(120))
     stage: Mapped[Code] = mapped_column(default="certificates")
     holder: Mapped[str] = mapped_column(String(18), default="")
+    cursor: Mapped[str] = mapped_column(String(255), default="")
     after: Mapped[str] = mapped_column(Serial, default="")
+    after_type: Mapped[str] = mapped_column(String(2), default="")
     ours: Mapped[int] = mapped_column(default=0)
     listed: Mapped[int] = mapped_column(default=0)
     moving: Mapped[int] = mapped_column(default=0)

@@ -246,6 +246,9 @@ AWAITING_RECEIPT: Final = frozenset(
 AT_CUSTOMS: Final = AWAITING_RECEIPT | {SubmissionState.PARKED}
 """Submissions whose forms count as submitted (invariant 8)."""
 
+GIVEN_UP: Final = frozenset({SubmissionState.CANCELLED, SubmissionState.REFUSED})
+"""Messages whose forms went back: customs had said, or we had concluded, that nothing was taken."""
+
 NOT_LEFT: Final = frozenset({SubmissionState.PREPARED, SubmissionState.SIGNED})
 """Submissions that can still be taken back: `signed` means certainly not at customs."""
 

@@ -74,7 +74,7 @@ class Form(Base):
 
     `certificate` is set while the form is held or used for it. `hold` keeps an issued form from
     being taken, with the reason; a lost form is held, and has the time of its loss. `outside` is a
-    final form that was verified or voided without us and adopted from customs' list. `event_count`
+    final form that no receipt of ours decided: adopted from customs' list, an order of ours or not. `event_count`
     and `chain` are the number and the hash of its last event (`models.chain`).
     """
 

@@ -28,16 +28,14 @@ from models.states import (
 )
 
 _DUE = "state IN ('prepared', 'signed', 'sending', 'in_doubt')"
-_ASK = "open AND verdict = 'ask'"
+_ASK = "ask_at IS NOT NULL"
 
 MAY_BE_DUE: Final[ColumnElement[bool]] = literal_column(f"submission.{_DUE}")
 """A message that something is still to be done about. In the very words of the partial index: SQLite
 uses one only for a query that repeats its condition, and compares the words, not the values."""
 
-MAY_BE_ASKED: Final[ColumnElement[bool]] = literal_column(
-    "receipt_line.open AND receipt_line.verdict = 'ask'"
-)
-"""A line of a receipt that customs has to be asked about; the words of its index again."""
+MAY_BE_ASKED: Final[ColumnElement[bool]] = literal_column("receipt_line.ask_at IS NOT NULL")
+"""A line of a receipt that customs' list has to settle; the words of its index again."""
 
 
 class Submission(Base):
@@ -126,6 +124,8 @@ class InboxMessage(Base):
     id: Mapped[Id]
     key: Mapped[str] = mapped_column(String(320), unique=True)
     source: Mapped[Code]
+    callback_id: Mapped[str | None] = mapped_column(String(255))
+    """`webhook-id` of the callback that brought it first; None when a poll did."""
     receipt_id: Mapped[str | None] = mapped_column(String(255))
     body: Mapped[bytes] = mapped_column(LargeBinary)
     received_at: Mapped[When]
@@ -136,6 +136,13 @@ class InboxMessage(Base):
 
     __table_args__ = (
         Index(None, "receipt_id"),
+        Index(None, "callback_id"),
+        Index(
+            "ix_inbox_quarantined",
+            "id",
+            sqlite_where=text("state = 'quarantined'"),
+            postgresql_where=text("state = 'quarantined'"),
+        ),
         Index(
             "ix_inbox_received",
             "id",
@@ -160,6 +167,10 @@ class ReceiptLine(Base):
     managed_at: Mapped[When]
     verdict: Mapped[Code]
     open: Mapped[bool] = mapped_column(default=False)
+    """The form waits for another decision."""
+    ask_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    """When customs' list is asked about the form; NULL: it is not."""
+    ask_count: Mapped[int] = mapped_column(default=0)
 
     __table_args__ = (
         Index(None, "form_id"),
@@ -167,7 +178,7 @@ class ReceiptLine(Base):
         Index(None, "inbox_id"),
         Index(
             "ix_receipt_line_ask",
-            "id",
+            "ask_at",
             sqlite_where=text(_ASK),
             postgresql_where=text(_ASK),
         ),

@@ -6,6 +6,8 @@ from models.base import Base
 from models.batches import Batch, BatchRow, Item, RememberedLayout, Upload
 from models.deployment import Deployment
 from models.notifications import Delivery, Endpoint, Notification
+from models.pauses import Pause
+from models.pulses import Pulse
 from models.reconciliation import Difference, PastUse, Repair, Run
 from models.stock import Block, Certificate, Discrepancy, Form, FormEvent, Stock
 from models.submissions import Attempt, Card, CustomsLink, InboxMessage, ReceiptLine, Submission
@@ -31,6 +33,8 @@ __all__ = [
     "Item",
     "Notification",
     "PastUse",
+    "Pause",
+    "Pulse",
     "ReceiptLine",
     "RememberedLayout",
     "Repair",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import StrEnum
 from typing import Final
 
-from models.states import Action
+from models.states import Action, ItemState
 
 
 class Verdict(StrEnum):
@@ -17,6 +18,8 @@ class Verdict(StrEnum):
     """Refused because of the form: back to issued, held, and a discrepancy for a person."""
     ASK = "ask"
     """Customs says the form is already where we want it: adopt only if for this certificate."""
+    CONTRADICTION = "contradiction"
+    """Says otherwise than what is final, or comes for a message that was given up: customs' list decides."""
     WAIT = "wait"
     UNKNOWN = "unknown"
 
@@ -46,3 +49,39 @@ def verdict(rep_code: str, form_state: str, action: Action) -> Verdict:
     if rep_code == "2102" and form_state == WANTED_STATE[action]:
         return Verdict.ASK
     return _VERDICTS.get(rep_code, Verdict.UNKNOWN)
+
+
+def result_fits(result: str, rep_codes: Collection[str]) -> bool:
+    """Whether ManageResult says the same as the lines (contract section 3)."""
+    match result:
+        case "1":
+            return all(code == _DONE for code in rep_codes)
+        case "2":
+            return bool(rep_codes) and not {_DONE, _WITH_A_PERSON} & set(rep_codes)
+        case "3":
+            return True
+        case "4":
+            return all(code == _WITH_A_PERSON for code in rep_codes)
+    return False
+
+
+def contradicts(decision: Verdict, item: ItemState, rep_code: str | None) -> bool:
+    """Whether a line says otherwise than what the item has come to.
+
+    An item that was given back was never decided: whatever customs says of it now comes too late. One
+    that waits can be contradicted by nothing.
+    """
+    match item:
+        case ItemState.HELD:
+            return False
+        case ItemState.DECIDED:
+            return decision in {Verdict.REFUSED, Verdict.REFUSED_HOLD}
+        case ItemState.REFUSED:
+            if decision is Verdict.REFUSED_HOLD:
+                return _VERDICTS.get(rep_code or "") is Verdict.REFUSED
+            return decision in {Verdict.DECIDED, Verdict.ASK}
+    return True
+
+
+_DONE: Final = "0000"
+_WITH_A_PERSON: Final = "4001"

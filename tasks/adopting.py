@@ -6,8 +6,11 @@ else is listed is left to a person. A second run finds the item decided and does
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
@@ -17,59 +20,138 @@ from sqlalchemy.orm import Session
 from config.names import Task
 from customs.gateway import CustomsForm
 from models.batches import Item
-from models.bulk import insert_rows
+from models.bulk import ids_table
+from models.comparison import Key
 from models.deployment import require_identity
-from models.errors import AnotherDeployment, GatewayUnreachable
-from models.serials import predecessor
-from models.states import AT_CUSTOMS, ItemState
+from models.differences import ISSUED_THERE, NOT_ISSUED_THERE
+from models.errors import AnotherDeployment, GatewayUnreachable, ListRefused
+from models.holds import lock_stocks_of, release_forms
+from models.progress import report_anew
+from models.states import AT_CUSTOMS, FormState, ItemState
 from models.stock import Discrepancy, Form, Stock
 from models.submissions import MAY_BE_ASKED, ReceiptLine, Submission
 from models.verdicts import WANTED_STATE, Verdict
 from tasks.app import app
+from tasks.attempts import wait_after
 from tasks.context import Context, current
-from tasks.decisions import DecidedItem, Outcome, discrepancy, load_sent, write_decisions
+from tasks.decisions import (
+    CONTRADICTED_HOLD,
+    DecidedItem,
+    Outcome,
+    Sent,
+    discrepancy,
+    load_sent,
+    write_decisions,
+)
+from tasks.lists import form_pages
 
 log = structlog.get_logger(__name__)
 
-LISTED_NEAR: Final = 50
-"""Forms asked for to find one: a serial may exist in several types, or sort after longer ones."""
-
-ASKED_TOGETHER: Final = 50
+ASKED_TOGETHER: Final = 500
+"""Lines that one walk through a holder's list may settle."""
 
 ADOPTED_CODE: Final = "adopted"
 """Stands where a receipt's RepCode would: no receipt said it, customs' list did."""
 
+_ADOPTED: Final = "已按海关清单采纳"
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A line of a receipt that customs' list has to settle."""
+
+    id: int
+    item_id: int
+    form_id: int
+    serial: str
+    form_type: str
+    owner: str
+    ask_count: int
+    verdict: str
+
+    @property
+    def form(self) -> Key:
+        """Where it stands in the list."""
+        return (self.serial, self.form_type)
+
 
 def adopt(context: Context) -> int:
-    """Settle 2102 with the wanted FormState: adopt it if for our certificate (contract section 3).
+    """Let customs' list settle what receipts leave open; gives how many lines were settled.
 
-    Asks customs' list for each such form, then decides the item like a receipt would; gives how
-    many were settled. Raises `GatewayUnreachable`; the lines stay open and are asked again.
+    2102 with the wanted FormState: adopted if for our certificate (contract section 3). A contradiction:
+    the form that is final with us stays so, another is adopted or released, by what the list says. A
+    holder whose list is not given waits, longer each time; the others go on.
     """
-    with context.database.read() as session:
-        require_identity(session, context.identity)
-        lines = session.execute(
-            select(ReceiptLine.id, ReceiptLine.item_id, Form.serial, Form.form_type, Stock.owner)
-            .join(Form, Form.id == ReceiptLine.form_id)
-            .join(Stock, Stock.id == Form.stock_id)
-            .where(MAY_BE_ASKED)
-            .order_by(ReceiptLine.id)
-            .limit(ASKED_TOGETHER)
-        ).all()
-    answers = {}
-    for line in lines:
-        before = predecessor(line.serial) or line.serial[:-1]
-        forms, _ = context.gateway.forms(line.owner, before, LISTED_NEAR)
-        answers[line.item_id] = next(
-            (f for f in forms if (f.serial, f.form_type) == (line.serial, line.form_type)), None
-        )
-    finished: list[int] = []
     with context.database.write() as session:
-        for item_id, listed in answers.items():
-            finished += _settle_asked(session, context, item_id, listed)
-    for batch_id in finished:
+        require_identity(session, context.identity)
+        lines = _claim_lines(session, context.now())
+    finished: set[int] = set()
+    settled = 0
+    for owner in sorted({line.owner for line in lines}):
+        of_owner = [line for line in lines if line.owner == owner]
+        try:
+            listed = _listed(context, owner, {line.form for line in of_owner})
+        except GatewayUnreachable as error:
+            log.warning("adopt_failed", holder=owner, detail=str(error.values.get("detail")))
+            continue
+        with context.database.write() as session:
+            finished |= _Settlement(session, context, of_owner).settle(listed)
+        settled += len(of_owner)
+    for batch_id in sorted(finished):
         context.ring(Task.REPORT, batch_id)
-    return len(answers)
+    return settled
+
+
+def _claim_lines(session: Session, now: datetime) -> list[_Asked]:
+    """The lines that are due, each put off until it may be asked about again."""
+    found = session.execute(
+        select(
+            ReceiptLine.id,
+            ReceiptLine.item_id,
+            Form.id,
+            Form.serial,
+            Form.form_type,
+            Stock.owner,
+            ReceiptLine.ask_count + 1,
+            ReceiptLine.verdict,
+        )
+        .join(Form, Form.id == ReceiptLine.form_id)
+        .join(Stock, Stock.id == Form.stock_id)
+        .where(MAY_BE_ASKED, ReceiptLine.ask_at <= now)
+        .order_by(ReceiptLine.ask_at, ReceiptLine.id)
+        .limit(ASKED_TOGETHER)
+    ).all()
+    lines = [_Asked(*row) for row in found]
+    by_wait: dict[timedelta, list[int]] = defaultdict(list)
+    for line in lines:
+        by_wait[wait_after(line.ask_count)].append(line.id)
+    for wait, ids in by_wait.items():
+        given = ids_table(session, ids)
+        session.execute(
+            update(ReceiptLine)
+            .where(ReceiptLine.id.in_(select(given.c.id)))
+            .values(ask_at=now + wait, ask_count=ReceiptLine.ask_count + 1)
+            .execution_options(synchronize_session=False)
+        )
+    return lines
+
+
+def _listed(context: Context, holder: str, forms: AbstractSet[Key]) -> dict[Key, CustomsForm]:
+    """These forms as customs lists them; one that is not listed is left out.
+
+    Cursors are customs' own, so its list is read from the beginning, up to the last of them.
+    """
+    found: dict[Key, CustomsForm] = {}
+    last = max(forms)
+    for page in form_pages(context, holder):
+        found |= {
+            (f.serial, f.form_type): f for f in page.forms if (f.serial, f.form_type) in forms
+        }
+        if unclear := forms & {a.form for a in page.aside}:
+            raise ListRefused(detail=f"/forms {holder}: {sorted(unclear)}")
+        if page.forms and (page.forms[-1].serial, page.forms[-1].form_type) >= last:
+            break
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +185,7 @@ def adopt_listed(context: Context, listed: Sequence[ListedFinal]) -> set[ListedF
             if one.certificate != sent.certificate:
                 continue
             item.state, item.changed, sent.touched = ItemState.DECIDED, True, True
-            item.rep_code, item.rep_text = ADOPTED_CODE, "已按海关清单采纳"
+            item.rep_code, item.rep_text, item.outside = ADOPTED_CODE, _ADOPTED, True
             adopted.add(one)
         finished = write_decisions(session, context, messages, Outcome())
     for batch_id in finished:
@@ -111,44 +193,124 @@ def adopt_listed(context: Context, listed: Sequence[ListedFinal]) -> set[ListedF
     return adopted
 
 
-def _settle_asked(
-    session: Session, context: Context, item_id: int, listed: CustomsForm | None
-) -> list[int]:
-    number = session.scalar(
-        select(Submission.number)
-        .join(Item, Item.submission_id == Submission.id)
-        .where(Item.id == item_id, Item.state == ItemState.HELD)
-    )
-    if number is None:
-        return []
-    sent = load_sent(session, {number})[number]
-    item = next(i for i in sent.items.values() if i.id == item_id)
-    if item.state is not ItemState.HELD:
-        return []  # a receipt decided it while customs was asked
-    if listed is None:
-        _leave_to_a_person(session, context, item)
-        return []
-    adopted = listed.certificate == sent.certificate and listed.state == WANTED_STATE[item.action]
-    item.state = ItemState.DECIDED if adopted else ItemState.REFUSED
-    item.rep_code, item.rep_text = "2102", "已按海关状态采纳" if adopted else "空白证单状态不符"
-    item.hold, item.changed, sent.touched = not adopted, True, True
-    outcome = Outcome()
-    if not adopted:
-        text = f"2102, customs: {listed}"
-        outcome.discrepancies.append(discrepancy(context, "customs_2102", None, item, text))
-    return write_decisions(session, context, {number: sent}, outcome)
+class _Settlement:
+    """Lines of one holder, settled together by what customs lists, in one transaction."""
+
+    def __init__(self, session: Session, context: Context, lines: Sequence[_Asked]) -> None:
+        self._session, self._context, self._lines = session, context, lines
+        given = ids_table(session, [line.item_id for line in lines])
+        self._numbers = dict(
+            session.execute(
+                select(Item.id, Submission.number)
+                .join(given, given.c.id == Item.id)
+                .join(Submission, Submission.id == Item.submission_id)
+            ).all()
+        )
+        self._sent = load_sent(session, set(self._numbers.values()))
+        form_ids = [line.form_id for line in lines]
+        lock_stocks_of(session, form_ids)
+        forms = ids_table(session, form_ids)
+        self._states = dict(
+            session.execute(select(Form.id, Form.state).join(forms, forms.c.id == Form.id)).all()
+        )
+        self._outcome = Outcome()
+        self._agreed: list[int] = []
+        """Forms about which customs' list has ended the contradiction."""
+        self._unlisted: list[int] = []
+        self._reopened: set[int] = set()
+
+    def settle(self, listed: Mapping[Key, CustomsForm]) -> set[int]:
+        """Settle all; gives the batches to report anew."""
+        for line in self._lines:
+            sent = self._sent.get(self._numbers.get(line.item_id, ""))
+            item = sent.items.get(line.serial) if sent else None
+            if sent is not None and item is not None and item.id == line.item_id:
+                self._one(line, sent, item, listed.get(line.form))
+        session = self._session
+        asked = ids_table(session, [line.id for line in self._lines])
+        session.execute(
+            update(ReceiptLine)
+            .where(ReceiptLine.id.in_(select(asked.c.id)))
+            .values(ask_at=None)
+            .execution_options(synchronize_session=False)
+        )
+        self._end_contradictions()
+        self._leave_to_a_person()
+        finished = set(write_decisions(session, self._context, self._sent, self._outcome))
+        report_anew(session, self._reopened)
+        return finished | self._reopened
+
+    def _one(self, line: _Asked, sent: Sent, item: DecidedItem, listed: CustomsForm | None) -> None:
+        ours = listed is not None and (listed.certificate, listed.state) == (
+            sent.certificate,
+            WANTED_STATE[item.action],
+        )
+        if item.state is ItemState.HELD:
+            if listed is None:
+                self._unlisted.append(item.id)
+                unlisted = discrepancy(
+                    self._context, "customs_2102", None, item, "2102, not in customs' list"
+                )
+                self._outcome.discrepancies.append(unlisted)
+            else:
+                self._decide(sent, item, listed, adopted=ours)
+        elif line.verdict != Verdict.CONTRADICTION:
+            return  # a receipt decided it while customs was asked
+        elif item.state is ItemState.DECIDED:
+            if ours:
+                self._agreed.append(item.form_id)
+        elif ours and self._states[item.form_id] is FormState.ISSUED:
+            self._adopt_after_all(sent, item)
+        elif listed is not None and listed.state in _UNUSED_THERE:
+            self._agreed.append(item.form_id)
+        # else: on hold, and a person's matter
+
+    def _decide(self, sent: Sent, item: DecidedItem, listed: CustomsForm, *, adopted: bool) -> None:
+        """2102: the form is where we want it, for our certificate, or the order is refused."""
+        item.state = ItemState.DECIDED if adopted else ItemState.REFUSED
+        item.rep_code, item.rep_text = "2102", _ADOPTED if adopted else "空白证单状态不符"
+        item.hold, item.outside, item.changed, sent.touched = not adopted, adopted, True, True
+        if not adopted:
+            text = f"2102, customs: {listed}"
+            found = discrepancy(self._context, "customs_2102", None, item, text)
+            self._outcome.discrepancies.append(found)
+
+    def _adopt_after_all(self, sent: Sent, item: DecidedItem) -> None:
+        """Customs did what we had given up."""
+        self._agreed.append(item.form_id)
+        item.state, item.rep_code, item.rep_text = ItemState.DECIDED, ADOPTED_CODE, _ADOPTED
+        item.given_back, item.outside, item.changed, sent.touched = True, True, True, True
+        self._reopened.add(sent.batch_id)
+
+    def _end_contradictions(self) -> None:
+        """The holds for a contradiction end, and no others; what they raised is closed."""
+        session, now = self._session, self._context.now()
+        given = select(ids_table(session, self._agreed).c.id)
+        held = select(Form.id).where(Form.id.in_(given), Form.hold == CONTRADICTED_HOLD)
+        release_forms(session, session.scalars(held).all(), now, "海关清单已确认")
+        session.execute(
+            update(Discrepancy)
+            .where(
+                Discrepancy.form_id.in_(given),
+                Discrepancy.kind == "contradiction",
+                Discrepancy.closed_at.is_(None),
+            )
+            .values(closed_at=now, closed_by="customs", closed_reason="list")
+            .execution_options(synchronize_session=False)
+        )
+
+    def _leave_to_a_person(self) -> None:
+        """Customs says the forms are done and does not list them: nothing is concluded."""
+        given = select(ids_table(self._session, self._unlisted).c.id)
+        self._session.execute(
+            update(ReceiptLine)
+            .where(ReceiptLine.item_id.in_(given), ReceiptLine.open)
+            .values(verdict=Verdict.UNKNOWN.value)
+            .execution_options(synchronize_session=False)
+        )
 
 
-def _leave_to_a_person(session: Session, context: Context, item: DecidedItem) -> None:
-    """Customs says the form is done and does not list it: nothing is concluded."""
-    session.execute(
-        update(ReceiptLine)
-        .where(ReceiptLine.item_id == item.id, ReceiptLine.open)
-        .values(verdict=Verdict.UNKNOWN.value)
-        .execution_options(synchronize_session=False)
-    )
-    found = discrepancy(context, "customs_2102", None, item, "2102, not in customs' list")
-    insert_rows(session, Discrepancy, [found])
+_UNUSED_THERE: Final = frozenset({NOT_ISSUED_THERE, ISSUED_THERE})
 
 
 @app.task(name=Task.ADOPT.value)
@@ -156,7 +318,5 @@ def adopt_task() -> None:
     """Customs says a form is where we want it already."""
     try:
         adopt(current())
-    except GatewayUnreachable as error:
-        log.warning("adopt_failed", detail=str(error.values.get("detail")))
     except AnotherDeployment as refusal:
         log.warning("adopt_waits", code=refusal.code, detail=str(refusal))

@@ -20,10 +20,12 @@ from models.base import NO_KEY_UPDATE, BigId
 from models.batch_news import Refusal, RefusedForm, announce_refused
 from models.batches import Item
 from models.bulk import ids_table, insert_rows, rows_table
+from models.holds import hold_forms
 from models.moves import FormMove, move_forms
 from models.progress import finish_batches
 from models.states import (
     FINAL_STATE,
+    GIVEN_UP,
     SUBMITTED_STATE,
     Action,
     FormState,
@@ -37,6 +39,13 @@ from tasks.context import Context
 
 log = structlog.get_logger(__name__)
 
+OF_CUSTOMS: Final = "customs_"
+"""How the kind of a discrepancy begins that a code of customs has raised."""
+
+CONTRADICTED: Final = "customs_contradicts"
+CONTRADICTED_HOLD: Final = "海关回执前后矛盾，待海关清单确认"
+"""Cause and text of a hold that lasts until customs' list has been asked."""
+
 TEXT_LIMIT: Final = 150
 """Characters of a text of customs that are kept with an item."""
 
@@ -48,6 +57,7 @@ class DecidedItem:
     id: int
     form_id: int
     serial: str
+    g_no: int | None
     action: Action
     state: ItemState
     rep_code: str | None
@@ -55,18 +65,25 @@ class DecidedItem:
     changed: bool = False
     hold: bool = False
     inbox_id: int | None = None
+    given_back: bool = False
+    """Its form went back to issued before customs decided it after all."""
+    outside: bool = False
+    """Decided by customs' list, not by a receipt of ours."""
 
 
 @dataclass(slots=True)
 class Sent:
     """A submission with its items by serial."""
 
+    number: str
     id: int
     batch_id: int
     certificate: str
     action: Action
     state: SubmissionState
     send_count: int
+    sender: str | None = None
+    seq_no: str | None = None
     items: dict[str, DecidedItem] = field(default_factory=dict)
     touched: bool = False
 
@@ -80,6 +97,8 @@ class Outcome:
     """Inbox id -> submission number."""
     lines: list[dict[str, Any]] = field(default_factory=list)
     discrepancies: list[dict[str, Any]] = field(default_factory=list)
+    contradicted: list[int] = field(default_factory=list)
+    """Forms that, where they are not final, are on hold until customs' list has been asked."""
 
 
 def load_sent(session: Session, numbers: set[str]) -> dict[str, Sent]:
@@ -96,24 +115,30 @@ def load_sent(session: Session, numbers: set[str]) -> dict[str, Sent]:
             Submission.action,
             Submission.state,
             Submission.send_count,
+            Submission.sender,
+            Submission.seq_no,
         )
         .join(given, given.c.number == Submission.number)
         .order_by(Submission.id)
         .with_for_update(**NO_KEY_UPDATE, of=Submission)
     ).all()
     sent = {
-        r.number: Sent(r.id, r.batch_id, r.certificate, r.action, r.state, r.send_count)
+        r.number: Sent(
+            *(r.number, r.id, r.batch_id, r.certificate, r.action, r.state, r.send_count),
+            sender=r.sender,
+            seq_no=r.seq_no,
+        )
         for r in found
     }
     by_id = {s.id: s for s in sent.values()}
     ids = ids_table(session, list(by_id))
     for r in session.execute(
         select(
-            Item.id, Item.form_id, Item.serial, Item.action, Item.state, Item.rep_code,
+            Item.id, Item.form_id, Item.serial, Item.g_no, Item.action, Item.state, Item.rep_code,
             Item.submission_id,
         ).join(ids, ids.c.id == Item.submission_id)
     ):  # fmt: skip
-        item = DecidedItem(r.id, r.form_id, r.serial, r.action, r.state, r.rep_code)
+        item = DecidedItem(r.id, r.form_id, r.serial, r.g_no, r.action, r.state, r.rep_code)
         by_id[r.submission_id].items[r.serial] = item
     return sent
 
@@ -145,11 +170,16 @@ def write_decisions(
     _move_items(session, touched, now)
     if outcome.lines:
         insert_rows(session, ReceiptLine, outcome.lines)
+    changed = [i for s in touched for i in s.items.values() if i.changed]
+    close_answered(session, [i.form_id for i in changed], now)
+    if outcome.contradicted:
+        why = CONTRADICTED_HOLD
+        hold_forms(session, outcome.contradicted, now, CONTRADICTED, why, not_final=True)
     if outcome.discrepancies:
         insert_rows(session, Discrepancy, outcome.discrepancies)
-    changed = [i for s in touched for i in s.items.values() if i.changed]
     _store_items(session, changed, now)
     _close_submissions(session, touched, now)
+    _keep_seq_no(session, touched)
     for state, ids in (
         (InboxState.APPLIED, list(outcome.applied)),
         (InboxState.QUARANTINED, list(outcome.quarantined)),
@@ -159,6 +189,23 @@ def write_decisions(
         log.warning("receipt_quarantined", inbox_id=inbox_id, reason=reason)
     announce_refused(session, _refusals(touched), now)
     return finish_batches(session, {s.batch_id for s in touched}, now)
+
+
+def close_answered(session: Session, form_ids: Sequence[int], now: datetime) -> None:
+    """What customs had left open about these forms is answered: they are final now, or refused."""
+    if not form_ids:
+        return
+    given = ids_table(session, form_ids)
+    session.execute(
+        update(Discrepancy)
+        .where(
+            Discrepancy.form_id.in_(select(given.c.id)),
+            Discrepancy.kind.startswith(OF_CUSTOMS),
+            Discrepancy.closed_at.is_(None),
+        )
+        .values(closed_at=now, closed_by="receipt", closed_reason="decided")
+        .execution_options(synchronize_session=False)
+    )
 
 
 def _refusals(touched: Sequence[Sent]) -> Iterator[Refusal]:
@@ -188,20 +235,24 @@ def _come_back(session: Session, sent: Sequence[Sent], now: datetime) -> None:
 
 def _move_items(session: Session, touched: Sequence[Sent], now: datetime) -> None:
     """Move the forms of all items that changed, one statement for each kind of move."""
-    by_move: dict[tuple[FormState, FormState], list[FormMove]] = defaultdict(list)
+    by_move: dict[tuple[FormState, FormState, bool], list[FormMove]] = defaultdict(list)
     for sent in touched:
-        start = SUBMITTED_STATE[sent.action]
         for item in sent.items.values():
             if not item.changed:
                 continue
+            start = FormState.ISSUED if item.given_back else SUBMITTED_STATE[sent.action]
             decided = item.state is ItemState.DECIDED
             target = FINAL_STATE[sent.action] if decided else FormState.ISSUED
             reason = None if decided else f"{item.rep_code} {item.rep_text}"
+            if item.outside:
+                reason = item.rep_text
             hold = f"customs {item.rep_code}" if item.hold else None
             about = (sent.certificate, sent.batch_id, sent.id, item.inbox_id)
-            by_move[start, target].append(FormMove(item.form_id, *about, reason=reason, hold=hold))
-    for (start, target), moves in by_move.items():
-        move_forms(session, moves, start, target, now, "receipt")
+            move = FormMove(item.form_id, *about, reason=reason, hold=hold)
+            by_move[start, target, item.outside].append(move)
+    for (start, target, outside), moves in by_move.items():
+        cause = "adopted" if outside else "receipt"
+        move_forms(session, moves, start, target, now, cause, outside=outside)
 
 
 def _store_items(session: Session, items: Sequence[DecidedItem], now: datetime) -> None:
@@ -221,16 +272,15 @@ def _store_items(session: Session, items: Sequence[DecidedItem], now: datetime) 
     session.execute(
         update(ReceiptLine)
         .where(ReceiptLine.item_id == given.c.id, ReceiptLine.open)
-        .values(open=False)
+        .values(open=False, ask_at=None)
         .execution_options(synchronize_session=False)
     )
 
 
 def _close_submissions(session: Session, touched: Sequence[Sent], now: datetime) -> None:
-    decided = [
-        s.id for s in touched if all(i.state is not ItemState.HELD for i in s.items.values())
-    ]
-    taken = [s.id for s in touched if s.id not in set(decided)]
+    known = [s for s in touched if s.state not in GIVEN_UP]
+    decided = [s.id for s in known if all(i.state is not ItemState.HELD for i in s.items.values())]
+    taken = [s.id for s in known if s.id not in set(decided)]
     for ids, values in (
         (decided, {"state": SubmissionState.DECIDED, "decided_at": now}),
         (taken, {"state": SubmissionState.TAKEN}),
@@ -246,6 +296,19 @@ def _close_submissions(session: Session, touched: Sequence[Sent], now: datetime)
                 .values(next_attempt_at=None, lease_until=None, **values)
                 .execution_options(synchronize_session=False)
             )
+
+
+def _keep_seq_no(session: Session, touched: Sequence[Sent]) -> None:
+    """Where the answer was lost, the first receipt tells customs' own number of the message."""
+    told = [(s.id, s.seq_no) for s in touched if s.seq_no is not None]
+    if told:
+        given = rows_table(session, {"id": BigId, "seq_no": String()}, told)
+        session.execute(
+            update(Submission)
+            .where(Submission.id == given.c.id, Submission.seq_no.is_(None))
+            .values(seq_no=given.c.seq_no)
+            .execution_options(synchronize_session=False)
+        )
 
 
 def _settle_inbox(

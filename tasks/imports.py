@@ -19,7 +19,7 @@ from customs.gateway import CustomsForm
 from models.base import NO_KEY_UPDATE, Serial, UTCDateTime
 from models.bulk import chunks, insert_new, insert_rows, rows_table
 from models.chain import GENESIS, EventFacts, event_hash
-from models.errors import CellsRefused
+from models.errors import CellsRefused, ListRefused
 from models.low_stock import count_soon
 from models.plan import CERTIFICATE_APPROVED
 from models.problems import Problem
@@ -36,11 +36,10 @@ from sheets.imports import (
 )
 from sheets.questions import NO_ANSWERS, Answers
 from tasks.context import Context
+from tasks.lists import certificate_pages, form_pages, raise_refused
 
 _SHOWN: Final = 10
 FORMS_TOGETHER: Final = 5000
-CUSTOMS_PAGE: Final = 5000
-CERTIFICATE_PAGE: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,17 +306,19 @@ def sync_known_certificates(context: Context) -> Imported:
 def sync_stock(context: Context, holders: Sequence[str]) -> Imported:
     """Take forms that customs lists as issued to these holders and we do not know.
 
-    Raises `GatewayUnreachable`; what was taken until then stays. States are not changed here:
-    differences are the nightly reconciliation's.
+    Raises `GatewayUnreachable`; what was taken until then stays. A list that customs does not give is
+    raised for a person, and the other holders go on. States are not changed here: differences are the
+    nightly reconciliation's.
     """
     new = known = 0
     for holder in holders:
-        after: str | None = ""
-        while after is not None:
-            forms, after = context.gateway.forms(holder, after, CUSTOMS_PAGE)
-            issued = [f for f in forms if CUSTOMS_FORM_STATE.get(f.state) == "issued"]
-            done = add_ranges(context, _ranges_of(holder, issued), "customs")
-            new, known = new + done.new, known + done.known
+        try:
+            for page in form_pages(context, holder):
+                issued = [f for f in page.forms if CUSTOMS_FORM_STATE[f.state] == "issued"]
+                done = add_ranges(context, _ranges_of(holder, issued), "customs")
+                new, known = new + done.new, known + done.known
+        except ListRefused as error:
+            raise_refused(context, holder, error)
     return Imported(new, known)
 
 
@@ -332,20 +333,24 @@ def _ranges_of(holder: str, forms: Sequence[CustomsForm]) -> Iterator[IssuedRang
 
 
 def sync_certificates(context: Context, enterprises: Sequence[str]) -> Imported:
-    """Bring the certificates of these enterprises up to date; each counts once. Raises `GatewayUnreachable`."""
+    """Bring the certificates of these enterprises up to date; each counts once.
+
+    Raises `GatewayUnreachable`; a list that customs does not give is raised for a person, and the others
+    go on.
+    """
     new = 0
     seen: set[str] = set()
     for enterprise in enterprises:
-        after: str | None = ""
-        while after is not None:
-            listed, after = context.gateway.certificates(enterprise, after, CERTIFICATE_PAGE)
-            records = [
-                CertificateRecord(
-                    c.number, c.type, c.exporter, c.agent, c.approved_on, c.pages, c.status
-                )
-                for c in listed
-            ]
-            done = store_certificates(context, records)
-            new += done.new
-            seen |= {r.number for r in records}
+        try:
+            for listed in certificate_pages(context, enterprise):
+                records = [
+                    CertificateRecord(
+                        c.number, c.type, c.exporter, c.agent, c.approved_on, c.pages, c.status
+                    )
+                    for c in listed
+                ]
+                new += store_certificates(context, records).new
+                seen |= {r.number for r in records}
+        except ListRefused as error:
+            raise_refused(context, enterprise, error)
     return Imported(new, len(seen) - new)

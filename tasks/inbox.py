@@ -14,19 +14,20 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
-from sqlalchemy import func, select
+from sqlalchemy import String, func, select
 from sqlalchemy.orm import Session
 
 from config.crash import Point, crash_point
 from config.names import Task
 from customs.gateway import ReceiptPage
-from models.bulk import insert_new_keys
+from models.bulk import insert_new_keys, insert_rows, rows_table
 from models.deployment import require_identity
 from models.errors import AnotherDeployment, AnswerTooLarge, GatewayUnreachable
 from models.links import customs_link
 from models.states import (
     InboxState,
 )
+from models.stock import Discrepancy
 from models.submissions import InboxMessage
 from tasks.app import app
 from tasks.context import Context, current
@@ -42,6 +43,9 @@ INBOX_LOCK: Final = 4270202202
 PAGES_A_RING: Final = 20
 _TEXT_LIMIT: Final = 150
 
+CALLBACK_ID_LENGTH: Final = 255
+"""Characters of `webhook-id` that are kept."""
+
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
@@ -53,30 +57,35 @@ class Arrival:
     body: bytes
     state: InboxState = InboxState.RECEIVED
     reason: str | None = None
+    callback_id: str | None = None
 
 
-def receipt_arrival(receipt_id: str, xml: bytes, source: str) -> Arrival:
-    """A receipt, by whichever way. The same id with other content is another thing (a conflict)."""
+def receipt_arrival(
+    receipt_id: str, xml: bytes, source: str, callback_id: str | None = None
+) -> Arrival:
+    """A receipt, by whichever way. The same id with other content is another thing (an alarm)."""
     digest = hashlib.sha256(xml).hexdigest()
     receipt_id = receipt_id.replace("\0", "").encode(errors="replace").decode()
-    return Arrival(f"receipt:{receipt_id[:240]}:{digest}", source, receipt_id[:255], xml)
+    key = f"receipt:{receipt_id[:240]}:{digest}"
+    return Arrival(key, source, receipt_id[:255], xml, callback_id=callback_id)
 
 
 def callback_arrival(callback_id: str, body: bytes) -> Arrival:
     """What a verified callback brought. Whatever is not a receipt is kept (contract section 4)."""
-    key = f"callback:{callback_id}"
+    callback_id = callback_id[:CALLBACK_ID_LENGTH]
+    key = f"callback:{callback_id[:240]}:{hashlib.sha256(body).hexdigest()}"
     try:
         told = json.loads(body)
         if told["type"] != "receipt.created":
             reason = ascii(told["type"])[:_TEXT_LIMIT]
-            return Arrival(key, "callback", None, body, InboxState.KEPT, reason)
+            return Arrival(key, "callback", None, body, InboxState.KEPT, reason, callback_id)
         data = told["data"]
         if not data["receiptId"].isprintable():
             raise ValueError("receiptId")
-        return receipt_arrival(data["receiptId"], data["xml"].encode(), "callback")
+        return receipt_arrival(data["receiptId"], data["xml"].encode(), "callback", callback_id)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = f"unreadable: {type(error).__name__}"
-        return Arrival(key, "callback", None, body, InboxState.QUARANTINED, reason)
+        return Arrival(key, "callback", None, body, InboxState.QUARANTINED, reason, callback_id)
 
 
 def store(session: Session, arrivals: Sequence[Arrival], now: datetime) -> list[str]:
@@ -97,10 +106,50 @@ def store(session: Session, arrivals: Sequence[Arrival], now: datetime) -> list[
             "received_at": now,
             "state": a.state,
             "reason": a.reason,
+            "callback_id": a.callback_id,
         }
         for a in {a.key: a for a in arrivals}.values()
     ]
-    return insert_new_keys(session, InboxMessage, rows, "key")
+    new = insert_new_keys(session, InboxMessage, rows, "key")
+    callbacks = [a for a in arrivals if a.callback_id is not None and a.key in set(new)]
+    if callbacks:
+        _raise_odd(session, callbacks, now)
+    return new
+
+
+def _raise_odd(session: Session, callbacks: Sequence[Arrival], now: datetime) -> None:
+    """Another body under a known callback id is kept beside the first, and told (contract section 4); so is
+    one that cannot be read.
+    """
+    given = rows_table(
+        session,
+        {"key": String(), "callback_id": String()},
+        [(a.key, a.callback_id) for a in callbacks],
+    )
+    first = select(func.min(InboxMessage.id)).where(InboxMessage.callback_id == given.c.callback_id)
+    found = session.execute(
+        select(
+            InboxMessage.id,
+            InboxMessage.callback_id,
+            InboxMessage.state,
+            InboxMessage.reason,
+            InboxMessage.id > first.correlate(given).scalar_subquery(),
+        ).join(given, given.c.key == InboxMessage.key)
+    ).all()
+    odd = [("callback", i, f"webhook-id {c}") for i, c, _, _, later in found if later]
+    odd += [
+        ("receipt", i, reason or "")
+        for i, _, state, reason, _ in found
+        if state is InboxState.QUARANTINED
+    ]
+    insert_rows(
+        session,
+        Discrepancy,
+        [
+            {"kind": kind, "inbox_id": i, "detail": detail[:400], "raised_at": now}
+            for kind, i, detail in odd
+        ],
+    )
 
 
 def poll(context: Context) -> int:

@@ -29,6 +29,7 @@ from models.low_stock import stocks_to_count
 from models.notifications import Delivery, deliveries_due
 from models.reconciliation import Run
 from models.states import (
+    AT_CUSTOMS,
     BatchState,
     InboxState,
     ItemState,
@@ -62,6 +63,12 @@ def _sending_lost(now: datetime) -> Select[int]:
     sending = Submission.state == SubmissionState.SENDING
     lost = and_(MAY_BE_DUE, sending, Submission.lease_until <= now)
     return select(Submission.id).where(lost)
+
+
+def _may_be_given_back() -> Exists:
+    """Something that has not left; what has goes on to its end, however late."""
+    left = exists().where(Submission.id == Item.submission_id, Submission.state.in_(AT_CUSTOMS))
+    return exists().where(Item.batch_id == Batch.id, Item.state == ItemState.HELD, ~left)
 
 
 def _holds_anything() -> Exists:
@@ -107,7 +114,10 @@ PER_BATCH: Final = (
     Stage(
         Task.EXPIRE,
         lambda now: select(Batch.id).where(
-            OPEN_BATCH, Batch.state == BatchState.WORKING, Batch.expires_at <= now
+            OPEN_BATCH,
+            Batch.state == BatchState.WORKING,
+            or_(Batch.expires_at <= now, Batch.cancelled_at.is_not(None)),
+            _may_be_given_back(),
         ),
         Batch.expires_at,
     ),
@@ -145,8 +155,8 @@ AT_ALL: Final = (
     ),
     Stage(
         Task.ADOPT,
-        lambda _now: select(ReceiptLine.id).where(MAY_BE_ASKED),
-        ReceiptLine.managed_at,
+        lambda now: select(ReceiptLine.id).where(MAY_BE_ASKED, ReceiptLine.ask_at <= now),
+        ReceiptLine.ask_at,
     ),
     Stage(
         Task.DELIVER,

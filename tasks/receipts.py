@@ -1,7 +1,7 @@
 """Stage 5b, receipts: one applier moves states, whichever way a receipt came.
 
-What fits nothing we sent is quarantined and raises a discrepancy; a final state is never changed by
-what comes after. Applying the same inbox row again finds it applied.
+What fits nothing we sent, or does not agree with itself, is quarantined and raises a discrepancy. A final
+state is never changed by what comes after: what contradicts it is kept, and customs' list is asked. Applying the same inbox row again finds it applied.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import func, select, true, update
+from sqlalchemy import String, func, select, true, update
 from sqlalchemy.exc import DataError, DBAPIError, StatementError
 from sqlalchemy.orm import Session
 
@@ -19,14 +19,22 @@ from config.crash import Point, crash_point
 from config.names import Task
 from customs import bcm1
 from models.base import NO_KEY_UPDATE
-from models.bulk import chunks, ids_table
-from models.states import AWAITING_RECEIPT, InboxState, ItemState, SubmissionState
+from models.bulk import chunks, ids_table, rows_table
+from models.states import AWAITING_RECEIPT, GIVEN_UP, InboxState, ItemState, SubmissionState
 from models.stock import Discrepancy
 from models.submissions import InboxMessage
-from models.verdicts import WANTED_STATE, Verdict, verdict
+from models.verdicts import WANTED_STATE, Verdict, contradicts, result_fits, verdict
 from tasks.app import app
 from tasks.context import Context, current
-from tasks.decisions import TEXT_LIMIT, Outcome, Sent, discrepancy, load_sent, write_decisions
+from tasks.decisions import (
+    OF_CUSTOMS,
+    TEXT_LIMIT,
+    Outcome,
+    Sent,
+    discrepancy,
+    load_sent,
+    write_decisions,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -79,8 +87,8 @@ def _apply(context: Context, only: int | None = None, not_accepted: str = "") ->
             return 0
         outcome = Outcome()
         if not_accepted:
-            outcome.quarantined = {m.id: not_accepted for m in messages}
-        readable = [] if not_accepted else list(_read(messages, outcome))
+            _quarantine(context, outcome, messages[0].id, not_accepted)
+        readable = [] if not_accepted else list(_read(context, session, messages, outcome))
         sent = load_sent(session, {receipt.number for _, receipt in readable})
         for inbox_id, receipt in readable:
             _judge(context, inbox_id, receipt, sent.get(receipt.number), outcome)
@@ -88,24 +96,50 @@ def _apply(context: Context, only: int | None = None, not_accepted: str = "") ->
         crash_point(Point.APPLY_BEFORE_COMMIT)
     for batch_id in finished:
         context.ring(Task.REPORT, batch_id)
-    if any(line["verdict"] == Verdict.ASK for line in outcome.lines):
+    if any(line["ask_at"] is not None for line in outcome.lines):
         context.ring(Task.ADOPT)
     if only is not None or len(messages) == RECEIPTS_TOGETHER:
         context.ring(Task.APPLY)
     return len(messages)
 
 
-def _read(messages: Sequence[Any], outcome: Outcome) -> Iterator[tuple[int, bcm1.Receipt]]:
+def _quarantine(
+    context: Context, outcome: Outcome, inbox_id: int, reason: str, about: str = ""
+) -> None:
+    """Set one receipt aside, whole, and raise it for a person."""
+    outcome.quarantined[inbox_id] = reason[:TEXT_LIMIT]
+    detail = f"{reason[:TEXT_LIMIT]}: {about}" if about else reason
+    outcome.discrepancies.append(discrepancy(context, "receipt", inbox_id, None, detail))
+
+
+def _read(
+    context: Context, session: Session, messages: Sequence[Any], outcome: Outcome
+) -> Iterator[tuple[int, bcm1.Receipt]]:
+    first = _first_of_their_id(session, {m.receipt_id for m in messages if m.receipt_id})
     for message in messages:
         try:
             receipt = bcm1.parse_receipt(message.body)
         except bcm1.NotReadable as error:
-            outcome.quarantined[message.id] = f"unreadable: {error}"[:TEXT_LIMIT]
+            _quarantine(context, outcome, message.id, f"unreadable: {error}")
             continue
         if receipt.receipt_id != message.receipt_id:
-            outcome.quarantined[message.id] = "receipt_id differs from the receipt's own"
-            continue
-        yield message.id, receipt
+            differs = "receipt_id differs from the receipt's own"
+            _quarantine(context, outcome, message.id, differs)
+        elif first[receipt.receipt_id] != message.id:
+            _quarantine(context, outcome, message.id, "receipt_id known with other content")
+        else:
+            yield message.id, receipt
+
+
+def _first_of_their_id(session: Session, receipt_ids: set[str]) -> dict[str, int]:
+    """The inbox row that brought each receipt id first: the same id with other content is an alarm."""
+    given = rows_table(session, {"id": String()}, [(i,) for i in sorted(receipt_ids)])
+    found = session.execute(
+        select(given.c.id, func.min(InboxMessage.id))
+        .join(InboxMessage, InboxMessage.receipt_id == given.c.id)
+        .group_by(given.c.id)
+    )
+    return {receipt_id: inbox_id for receipt_id, inbox_id in found}  # noqa: C416 - rows are no pairs for the types
 
 
 def _judge(
@@ -116,17 +150,27 @@ def _judge(
     outcome: Outcome,
 ) -> None:
     """Let one receipt change the items in memory, or say why it may not."""
-    strange = _strange(receipt, sent)[:TEXT_LIMIT]
+    strange = _strange(context, receipt, sent)
     if strange or sent is None:
-        outcome.quarantined[inbox_id] = strange
-        detail = f"{strange}: {receipt.number} {receipt.certificate}"
-        outcome.discrepancies.append(discrepancy(context, "receipt", inbox_id, None, detail))
+        _quarantine(context, outcome, inbox_id, strange, f"{receipt.number} {receipt.certificate}")
         return
-    sent.touched = True
+    sent.touched |= sent.state not in GIVEN_UP
+    sent.seq_no = sent.seq_no or receipt.seq_no
     outcome.applied[inbox_id] = receipt.number
     for line in receipt.forms:
         item = sent.items[line.serial]
         decision = verdict(line.rep_code, line.form_state, item.action)
+        said = f"{line.rep_code} {line.rep_text}, FormState {line.form_state}"
+        contradiction = contradicts(decision, item.state, item.rep_code)
+        if contradiction:
+            text = f"{item.state} {item.rep_code or ''}: {said}"
+            outcome.contradicted.append(item.form_id)
+            outcome.discrepancies.append(
+                discrepancy(context, "contradiction", inbox_id, item, text)
+            )
+        open_line = item.state is ItemState.HELD and decision in _STAYS_OPEN
+        asked = decision is Verdict.ASK and item.state is ItemState.HELD
+        asked |= contradiction and decision not in _NOT_FINAL
         outcome.lines.append(
             {
                 "inbox_id": inbox_id,
@@ -136,16 +180,16 @@ def _judge(
                 "rep_text": line.rep_text[:TEXT_LIMIT],
                 "form_state": line.form_state,
                 "managed_at": receipt.managed_at,
-                "verdict": decision.value,
-                "open": decision in _STAYS_OPEN and item.state is ItemState.HELD,
+                "verdict": (Verdict.CONTRADICTION if contradiction else decision).value,
+                "open": open_line,
+                "ask_at": context.now() if asked else None,
             }
         )
         if item.state is not ItemState.HELD or decision is Verdict.WAIT:
             continue
         if decision in _TO_A_PERSON:
-            text = f"{line.rep_code} {line.rep_text}, FormState {line.form_state}"
-            kind = f"customs_{line.rep_code}"
-            outcome.discrepancies.append(discrepancy(context, kind, inbox_id, item, text))
+            kind = f"{OF_CUSTOMS}{line.rep_code}"
+            outcome.discrepancies.append(discrepancy(context, kind, inbox_id, item, said))
         if decision in _FINAL:
             item.state = _FINAL[decision]
             item.rep_code, item.rep_text = line.rep_code, line.rep_text[:TEXT_LIMIT]
@@ -160,6 +204,9 @@ _FINAL: Final = {
     Verdict.REFUSED_HOLD: ItemState.REFUSED,
 }
 _STAYS_OPEN: Final = frozenset({Verdict.ASK, Verdict.WAIT, Verdict.UNKNOWN})
+_NOT_FINAL: Final = frozenset({Verdict.WAIT, Verdict.UNKNOWN})
+"""Customs has not decided yet: its list says nothing before it has."""
+
 _TO_A_PERSON: Final = frozenset({Verdict.REFUSED_HOLD, Verdict.UNKNOWN})
 
 
@@ -181,28 +228,33 @@ def receive_again(session: Session, ids: Sequence[int], now: datetime) -> None:
         )
 
 
-def _strange(receipt: bcm1.Receipt, sent: Sent | None) -> str:
-    """Why a receipt cannot be believed; "" when it can."""
+def _strange(context: Context, receipt: bcm1.Receipt, sent: Sent | None) -> str:
+    """Why a receipt cannot be believed, whole; "" when it agrees with itself and its message (contract section 3)."""
     if sent is None:
         return "unmatched"
     came_back = sent.state is SubmissionState.SIGNED and sent.send_count > 0
-    expected = sent.state in AWAITING_RECEIPT or sent.state is SubmissionState.DECIDED
-    if not (expected or came_back):
+    ended = sent.state is SubmissionState.DECIDED or sent.state in GIVEN_UP
+    if not (sent.state in AWAITING_RECEIPT or ended or came_back):
         return f"not awaited: {sent.state}"
+    if receipt.receiver != (sent.sender or context.settings.sender):
+        return f"addressed to {receipt.receiver}"
+    if receipt.seq_no != (sent.seq_no or receipt.seq_no):
+        return f"SeqNo {receipt.seq_no}, not {sent.seq_no}"
     if (receipt.certificate, receipt.action) != (sent.certificate, sent.action):
         return "other certificate or operation"
+    if not result_fits(receipt.result, [line.rep_code for line in receipt.forms]):
+        return f"ManageResult {receipt.result} is not what its lines say"
     if len({line.serial for line in receipt.forms}) != len(receipt.forms):
         return "a serial twice in one receipt"
     for line in receipt.forms:
         item = sent.items.get(line.serial)
         if item is None:
             return f"serial {line.serial} was not sent"
+        if item.g_no != line.g_no:
+            return f"serial {line.serial} was sent as GNo {item.g_no}, not {line.g_no}"
         decision = verdict(line.rep_code, line.form_state, item.action)
         if decision is Verdict.DECIDED and line.form_state != WANTED_STATE[item.action]:
             return f"{line.serial}: {line.rep_code} with FormState {line.form_state}"
-        final = _FINAL.get(decision)
-        if item.state is not ItemState.HELD and final not in (None, item.state):
-            return f"contradiction: {line.serial} is {item.state}, receipt says {line.rep_code}"
     return ""
 
 

@@ -21,8 +21,10 @@ from sqlalchemy.orm import Session
 
 from config.crash import Point, crash_point
 from config.names import Task
-from customs.gateway import NotFound, Taken
+from customs.gateway import CustomsForm, NotFound, Taken
+from customs.records import SetAside
 from models.comparison import (
+    START,
     Found,
     Judgement,
     Key,
@@ -32,7 +34,6 @@ from models.comparison import (
     judge,
     listed_lines,
     our_forms,
-    window,
 )
 from models.deployment import require_identity
 from models.errors import (
@@ -40,6 +41,7 @@ from models.errors import (
     BadArgument,
     CustomsUndecided,
     GatewayUnreachable,
+    ListRefused,
     RunNotFound,
 )
 from models.language import t
@@ -60,8 +62,9 @@ from models.usage import day_in_numbers
 from tasks.app import app
 from tasks.audit import take_anchor
 from tasks.context import Context, current
-from tasks.imports import CUSTOMS_PAGE, known_owners, sync_certificates
+from tasks.imports import known_owners, sync_certificates
 from tasks.journal import Entry
+from tasks.lists import aside_in_words, form_page, raise_refused, raise_set_aside
 from tasks.run_place import Place, RunLost, claim_run, move, put_off
 
 log = structlog.get_logger(__name__)
@@ -155,7 +158,7 @@ def _certificates(context: Context, place: Place) -> Place:
     """Bring the certificates of the next enterprise up to date."""
     following = _next_holder(context, place.holder)
     if following is None:
-        to = replace(place, stage="forms", holder="", after="")
+        to = replace(place, stage="forms", holder="", cursor="", after=START)
     else:
         sync_certificates(context, [following])
         to = replace(place, holder=following)
@@ -171,13 +174,17 @@ def _forms(context: Context, place: Place) -> Place:
             return move(session, context, place, _to_next_holder(context, place))
     pages = _Pages(context.now())
     to = place
-    for _ in range(PAGES_TOGETHER):
-        upto = _compare(context, to, pages)
-        if upto is None:
-            to = _to_next_holder(context, place)
-            break
-        to = replace(to, after=upto)
+    try:
+        for _ in range(PAGES_TOGETHER):
+            to = _compare(context, to, pages)
+            if not to.cursor:
+                to = _to_next_holder(context, place)
+                break
+    except ListRefused as error:
+        raise_refused(context, place.holder, error)
+        to = _to_next_holder(context, place)
     crash_point(Point.PAGE_COMPARED)
+    raise_set_aside(context, aside_in_words("/forms", place.holder, pages.aside))
     judgement = _judge(context, place.holder, pages)
     with context.database.write() as session:
         return move(
@@ -232,7 +239,8 @@ def _await_decisions(context: Context) -> None:
 
 def _to_next_holder(context: Context, place: Place) -> Place:
     holder = _next_holder(context, place.holder)
-    return replace(place, holder=holder or "", after="", stage="forms" if holder else "open")
+    stage = "forms" if holder else "open"
+    return replace(place, holder=holder or "", cursor="", after=START, stage=stage)
 
 
 @dataclass(slots=True)
@@ -242,27 +250,49 @@ class _Pages:
     asked_at: datetime
     different: set[Key] = field(default_factory=set)
     theirs: dict[Key, Listed] = field(default_factory=dict)
+    aside: list[SetAside] = field(default_factory=list)
     ours: int = 0
     listed: int = 0
 
 
-def _compare(context: Context, place: Place, pages: _Pages) -> str | None:
-    """Compare one page; gives up to which serial, None at the end. Raises `GatewayUnreachable`."""
-    page, following = context.gateway.forms(place.holder, place.after, CUSTOMS_PAGE)
-    try:
-        listed, upto = window(page, place.after, following is not None)
-    except ValueError as error:
-        raise GatewayUnreachable(detail=f"/forms: {error}") from error
+def _compare(context: Context, place: Place, pages: _Pages) -> Place:
+    """Compare one page; gives where the next one begins, without a cursor at the end.
+
+    Of a record that was set aside nothing is concluded: not about its form, and, when it cannot be told
+    which that is, not about any form that the page does not list. Raises `ListRefused`,
+    `GatewayUnreachable`.
+    """
+    forms: list[CustomsForm] = []
+    aside: list[SetAside] = []
+    cursor: str | None = place.cursor
+    last = place.after
+    while cursor is not None:
+        page = form_page(context, place.holder, cursor)
+        forms += page.forms
+        aside += page.aside
+        cursor = page.cursor
+        last = page.ends_at or last
+        if page.ends_at or not (page.forms or page.aside):
+            break  # else it ends with a record that cannot be read, which the next page follows
+    # a run from before cursors were kept reads its list from the beginning again
+    listed = [f for f in forms if (f.serial, f.form_type) > place.after]
+    if place.cursor and len(listed) < len(forms):
+        raise ListRefused(detail="/forms: not ascending by serial and type")
+    last = max(last, place.after)
     with context.database.read() as session:
-        ours = expected_lines(session, place.holder, place.after, upto)
+        ours = expected_lines(session, place.holder, place.after, last if cursor else None)
     different = differing(ours, listed_lines(listed))
+    different -= {a.form for a in aside if a.form is not None}
+    if any(a.form is None for a in aside):
+        different &= {(f.serial, f.form_type) for f in listed}
     if different:
         pages.different |= different
         serials = {serial for serial, _ in different}
         pages.theirs |= {(f.serial, f.form_type): f for f in listed if f.serial in serials}
+    pages.aside += aside
     pages.ours += len(ours)
-    pages.listed += len(listed)
-    return upto
+    pages.listed += len(forms) + len(aside)
+    return replace(place, cursor=cursor or "", after=last)
 
 
 def _judge(context: Context, holder: str, pages: _Pages) -> Judgement:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from models.base import NO_KEY_UPDATE
 from models.bulk import chunks, insert_new, insert_rows
-from models.comparison import Listed
+from models.comparison import Key, Listed
 from models.leases import LEASE, first_free
 from models.reconciliation import Difference, PastUse, Run
 from models.runs import BEIJING, business_date
@@ -36,7 +36,10 @@ class Place:
     day: date
     stage: str
     holder: str
-    after: str
+    cursor: str
+    """Where customs' list goes on; its own, opaque."""
+    after: Key
+    """The last form compared."""
 
 
 class RunLost(Exception):
@@ -57,7 +60,8 @@ def claim_run(context: Context, run_id: int | None) -> Place | None:
             return None
         run.state = RunState.COMPARING
         run.started_at = run.started_at or now
-        return Place(run.id, run.lease, run.business_date, run.stage, run.holder, run.after)
+        after = (run.after, run.after_type)
+        return Place(run.id, run.lease, run.business_date, run.stage, run.holder, run.cursor, after)
 
 
 def put_off(context: Context, place: Place) -> None:
@@ -87,12 +91,16 @@ def move(
             Run.lease == place.lease,
             Run.stage == place.stage,
             Run.holder == place.holder,
-            Run.after == place.after,
+            Run.cursor == place.cursor,
+            Run.after == place.after[0],
+            Run.after_type == place.after[1],
         )
         .values(
             stage=to.stage,
             holder=to.holder,
-            after=to.after,
+            cursor=to.cursor,
+            after=to.after[0],
+            after_type=to.after[1],
             lease_until=context.now() + LEASE,
             **counted,
         )

@@ -50,6 +50,33 @@ def agent_certificate(number: int) -> CertificateRecord:
     return CertificateRecord(name, "B", EXPORTER, SENDER, None, 20, "approved")
 
 
+def receipt_xml(
+    receipt_id, number, seq_no, lines, *, action="V", certificate=AGENT_HANDLED, receiver=SENDER,
+    result=None, first=1,
+):  # fmt: skip
+    """A BCM201 of these (serial, RepCode, FormState) that keeps the schema; what it says may be odd."""
+    codes = {code for _, code, _ in lines}
+    if result is None:
+        result = "1" if codes == {"0000"} else "4" if codes == {"4001"} else "3"
+    returned = "".join(
+        f"<BlankCertReturn><GNo>{n}</GNo><SerialNo>{serial}</SerialNo><RepCode>{code}</RepCode>"
+        f"<RepMsg>x</RepMsg><FormState>{state}</FormState></BlankCertReturn>"
+        for n, (serial, code, state) in enumerate(lines, start=first)
+    )
+    moment = "2026-11-26 10:00:00"
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?><Package xmlns="urn:blank-cert:bcm:1" ver="1.0">'
+        f"<EnvelopInfo><version>1.0</version><message_id>{receipt_id}</message_id>"
+        f"<file_name>{receipt_id}.xml</file_name><message_type>BCM201</message_type>"
+        f"<sender_id>CUSTOMS</sender_id><receiver_id>{receiver}</receiver_id>"
+        f"<send_time>{moment}</send_time></EnvelopInfo><DataInfo><BussinessData><BlankCertReceipt>"
+        f"<ReceiptId>{receipt_id}</ReceiptId><EtpsPreentNo>{number}</EtpsPreentNo>"
+        f"<SeqNo>{seq_no}</SeqNo><OperType>{action}</OperType><CertNo>{certificate}</CertNo>"
+        f"<ManageResult>{result}</ManageResult><ManageTime>{moment}</ManageTime>{returned}"
+        "</BlankCertReceipt></BussinessData></DataInfo></Package>"
+    ).encode()
+
+
 def bring_in(world, ranges=SAMPLE_RANGES, certificates=SAMPLE_CERTIFICATES):
     """Stock and certificates, known to us and to customs."""
     add_ranges(world.context, ranges, "sheet")

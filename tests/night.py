@@ -10,8 +10,17 @@ from models.differences import DifferenceClass
 from models.runs import business_date
 from models.stock import Block
 from sheets.imports import CertificateRecord
+from tasks import inbox, receipts
 from tasks.imports import store_certificates
-from tests.factories import EXPORTER, SENDER, bring_in, certificate_number, confirm, upload
+from tests.factories import (
+    EXPORTER,
+    SENDER,
+    bring_in,
+    certificate_number,
+    confirm,
+    receipt_xml,
+    upload,
+)
 
 LAGGING, CONTRADICTED, UNANSWERED, RESERVED = (certificate_number("B", n) for n in (1, 2, 3, 4))
 PRINTED = certificate_number("B", 5)
@@ -56,6 +65,10 @@ def plant(world) -> None:
         for c in certificates
     )
     _orders(world)
+    stranger = receipt_xml("R-stranger", "STRANGER1", "2" * 18, [("211014005", "0000", "2")])
+    with world.context.database.write() as session:
+        inbox.store(session, [inbox.receipt_arrival("R-stranger", stranger, "poll")], world.clock())
+    receipts.apply(world.context)
     ledger.settle_by_hand("211014030", "B", "2", BY_HAND)
     ledger.settle_by_hand("211014031", "B", "3", BY_HAND)
     with ledger.transaction() as db:

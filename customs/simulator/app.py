@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hmac
 import json
 import socket
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, Final, cast
 
-from flask import Flask, Request, Response, request
+from flask import Flask, Request, Response, abort, request
 from gunicorn.app.base import BaseApplication
 
 from customs.bcm1 import BEIJING
@@ -58,9 +59,11 @@ def create_app(customs: SimulatedCustoms) -> Flask:
     @app.get("/forms")
     def forms() -> Response:
         limit = min(max(request.args.get("limit", 1000, type=int), 1), 5000)
+        serial, form_type = _place(request.args.get("after", ""))
         rows = customs.ledger.read(
-            "SELECT * FROM form WHERE holder = ? AND serial > ? ORDER BY serial LIMIT ?",
-            (request.args.get("holder", ""), request.args.get("after", ""), limit),
+            "SELECT * FROM form WHERE holder = ? AND (serial, form_type) > (?, ?)"
+            " ORDER BY serial, form_type LIMIT ?",
+            (request.args.get("holder", ""), serial, form_type, limit),
         )
         listed = [
             {
@@ -73,7 +76,9 @@ def create_app(customs: SimulatedCustoms) -> Flask:
             }
             for r in rows
         ]
-        return _json({"forms": listed, "next": rows[-1]["serial"] if len(rows) == limit else None})
+        last = rows[-1] if len(rows) == limit else None
+        following = _cursor(last["serial"], last["form_type"]) if last else None
+        return _json({"forms": listed, "next": following})
 
     @app.get("/certificates")
     def certificates() -> Response:
@@ -81,10 +86,11 @@ def create_app(customs: SimulatedCustoms) -> Flask:
         enterprise = request.args.get("enterprise", "")
         rows = customs.ledger.read(
             "SELECT * FROM certificate WHERE ? IN (exporter, agent) AND number > ?"
+            " AND status IN ('approved', 'revoked')"  # no other is listed (contract section 2)
             " AND COALESCE(approved_on, '') BETWEEN ? AND ? ORDER BY number LIMIT ?",
             (
                 enterprise,
-                request.args.get("after", ""),
+                _place(request.args.get("after", ""))[0],
                 request.args.get("approvedFrom", ""),
                 request.args.get("approvedTo") or "9999",
                 limit,
@@ -102,11 +108,28 @@ def create_app(customs: SimulatedCustoms) -> Flask:
             }
             for r in rows
         ]
-        return _json(
-            {"certificates": listed, "next": rows[-1]["number"] if len(rows) == limit else None}
-        )
+        following = _cursor(rows[-1]["number"], "") if len(rows) == limit else None
+        return _json({"certificates": listed, "next": following})
 
     return app
+
+
+def _cursor(*place: str) -> str:
+    """Where a list goes on; opaque to whoever asks (contract section 2)."""
+    return base64.urlsafe_b64encode("|".join(place).encode()).decode()
+
+
+def _place(cursor: str) -> tuple[str, str]:
+    """What a cursor of ours means; 400 for one that is none."""
+    if not cursor:
+        return "", ""
+    try:
+        first, separator, second = base64.urlsafe_b64decode(cursor).decode().partition("|")
+    except ValueError:
+        separator = ""
+    if not separator:
+        abort(400)
+    return first, second
 
 
 def _moment(seconds: float | None) -> str | None:

@@ -320,9 +320,8 @@ def _receipt(
 ) -> str:
     moment = datetime.fromtimestamp(at, BEIJING).strftime(TIME_FORMAT)
     codes = {code for _, code, _ in lines}
-    result = (
-        "4" if "4001" in codes else "1" if codes == {"0000"} else "3" if "0000" in codes else "2"
-    )
+    mixed = "3" if codes & {"0000", "4001"} else "2"
+    result = {frozenset({"0000"}): "1", frozenset({"4001"}): "4"}.get(frozenset(codes), mixed)
     returned = "".join(
         f"<BlankCertReturn><GNo>{n}</GNo><SerialNo>{serial}</SerialNo><RepCode>{code}</RepCode>"
         f"<RepMsg>{rules.TEXTS.get(code, '退回')}</RepMsg><FormState>{state}</FormState>"

@@ -12,7 +12,6 @@ from base64 import b64decode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
 from cryptography import x509
@@ -43,7 +42,6 @@ TEXTS: Final = {
 _NS: Final = {"b": bcm1.NAMESPACE, "ds": DS}
 _RSA_SHA256: Final = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256"
 _SHA256: Final = "http://www.w3.org/2001/04/xmlenc#sha256"
-_SCHEMA: Final = etree.XMLSchema(etree.parse(str(Path(__file__).parent / "bcm1.xsd")))
 
 
 class Rejected(Exception):
@@ -77,8 +75,8 @@ def read_order(body: bytes, trusted: Sequence[bytes]) -> Order:
         root = bcm1.parse_xml(body)
     except bcm1.NotReadable as error:
         raise Rejected("0001", str(error)[:200]) from None
-    if not _SCHEMA.validate(root):
-        raise Rejected("0002", str(_SCHEMA.error_log)[:200])
+    if not bcm1.SCHEMA.validate(root):
+        raise Rejected("0002", str(bcm1.SCHEMA.error_log)[:200])
     message = root.find(".//b:BlankCertMessage", _NS)
     if message is None:
         raise Rejected("0002", "not a BCM101")

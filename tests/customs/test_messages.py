@@ -39,7 +39,7 @@ from tests.factories import EXPORTER, SENDER
 
 XSD = DATA / "contract" / "bcm1.xsd"
 RSA = PROFILES["rsa-sha256"]
-OWN_XSD = Path(bcm1.__file__).parent / "simulator" / "bcm1.xsd"
+OWN_XSD = Path(bcm1.__file__).parent / "bcm1.xsd"
 
 
 def message(action=Action.VERIFY, reason=None, text=None):

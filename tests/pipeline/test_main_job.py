@@ -17,7 +17,7 @@ from models.errors import (
 )
 from models.outcomes import batch_counts, row_results
 from models.states import BatchState, FormState, InboxState, PagesMode, RowOutcome, SubmissionState
-from models.stock import Form, FormEvent
+from models.stock import Discrepancy, Form, FormEvent
 from models.submissions import Attempt, InboxMessage, Submission
 from tasks import allocation, asking, inbox, intake, planning, receipts, sending, submission
 from tests.conftest import DATA
@@ -524,7 +524,9 @@ class TestReceipts:
         assert form(world, "211014001").state is FormState.VERIFIED
         with world.context.database.read() as session:
             states = sorted(session.scalars(select(InboxMessage.state)))
-        assert states == ["applied", "quarantined"]
+            raised = session.scalars(select(Discrepancy).where(Discrepancy.kind == "contradiction"))
+            assert [d.closed_reason for d in raised] == ["list"], "customs' list agrees with us"
+        assert states == ["applied", "applied"]
         world.assert_sound()
 
     @pytest.mark.parametrize(

@@ -6,8 +6,7 @@ from datetime import date
 
 import pytest
 
-from customs.gateway import CustomsForm
-from models.comparison import differing, window
+from models.comparison import differing
 from models.differences import TREATMENTS, DifferenceClass, classify
 from models.forecast import forecast, working_day_after
 from models.states import FormState
@@ -63,26 +62,6 @@ def test_every_pair_of_books_has_its_class(state, certificate, there, certificat
 def test_every_class_has_a_default_action_and_somebody_who_acts():
     assert TREATMENTS.keys() == set(DifferenceClass)
     assert [k for k, v in TREATMENTS.items() if v.two_persons] == [C.CONTRADICTION]
-
-
-def listed(*serials):
-    return [CustomsForm(s, "B", "1", None, None) for s in serials]
-
-
-def test_the_last_serial_of_a_full_page_is_left_to_the_next_page():
-    page = [*listed("1", "2"), CustomsForm("3", "A", "1", None, None)]
-    here, upto = window(page, "", more=True)
-    assert ([f.serial for f in here], upto) == (["1", "2"], "2")
-    assert window(page, "", more=False)[1] is None
-
-
-@pytest.mark.parametrize(
-    ("serials", "after", "more"),
-    [(("2", "1"), "", False), (("1",), "1", False), (("3",), "", True)],
-)
-def test_a_list_that_would_invent_differences_is_refused(serials, after, more):
-    with pytest.raises(ValueError, match=r"ascending|without end"):
-        window(listed(*serials), after, more)
 
 
 def test_lines_that_are_alike_are_not_looked_at():
