@@ -1,4 +1,4 @@
-"""customs show, moved, confirm; adopt-customs; line show, open: whose database this is, and whether messages leave."""
+"""customs show, moved, confirm; adopt-customs; line show, open, pause, resume: whose database this is, and whether messages leave."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ from typing import Annotated
 
 import typer
 
-from cli.runtime import JSON_HELP, YES, agreed, opened, print_json, tell
+from cli.persons import LARGEST_NUMBER, By, by_whom, said
+from cli.runtime import JSON_HELP, YES, agreed, opened, print_json, shown_time, tell
 from config.settings import origin_of
 from models import deployment
+from models.errors import BadArgument, NotFound
 from models.language import t
 from models.links import line_of
+from models.numbers import clean, is_enterprise_code
+from models.pauses import PauseScope
 from tasks import deployment as acts
-from tasks.line import open_again
+from tasks.line import open_again, pause, paused, resume
 
 Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 
@@ -37,6 +41,8 @@ def register(app: typer.Typer) -> None:
     line.command("open", help=t("原因已排除，恢复发送", "the cause is mended: send again"))(
         line_open
     )
+    line.command("pause", help=t("暂停：未发出的不再发", "stop what has not left"))(line_pause)
+    line.command("resume", help=t("恢复", "let it go on"))(line_resume)
     app.add_typer(line, name="line")
 
 
@@ -115,10 +121,89 @@ def line_show(json: Json = False) -> None:
         with context.database.read() as session:
             line = line_of(session, context.now())
         zone = context.settings.zone
+        stopped = paused(context)
     if json:
-        print_json(line.shown())
+        print_json(line.shown() | {"paused": stopped})
         return
     tell(t("线路: ", "line: ") + line.said(zone))
+    for one in stopped:
+        what = _scope_text(PauseScope(one["scope"]), one["value"])
+        when = shown_time(one["at"], zone)
+        tell(t(f"已暂停: {what}  {when} {one['by']} {one['reason']}",
+               f"paused: {what}  {when} {one['by']} {one['reason']}"))  # fmt: skip
+
+
+Principal = Annotated[
+    str | None, typer.Option("--principal", help=t("只停某出口商(USCC)", "of one exporter (USCC)"))
+]
+OfBatch = Annotated[
+    int | None,
+    typer.Option("--batch", min=1, max=LARGEST_NUMBER, help=t("只停某批次", "of one batch")),
+]
+
+
+def line_pause(
+    reason: Annotated[str, typer.Option("--reason", help=t("原因", "why"))],
+    principal: Principal = None,
+    batch: OfBatch = None,
+    by: By = None,
+    json: Json = False,
+) -> None:
+    """Everything, or what is of one exporter or one batch; what is on its way goes on to its end."""
+    scope, value = _scope(principal, batch)
+    with opened() as context:
+        new = pause(context, scope, value, by_whom(by), said(reason))
+        stopped = paused(context)
+    if json:
+        print_json({"paused": stopped})
+        return
+    what = _scope_text(scope, value)
+    tell(
+        t(f"已暂停: {what}", f"paused: {what}")
+        if new
+        else t(f"此前已暂停: {what}", f"paused already: {what}")
+    )
+
+
+def line_resume(
+    principal: Principal = None, batch: OfBatch = None, by: By = None, json: Json = False
+) -> None:
+    """What was paused goes on; other pauses stay."""
+    scope, value = _scope(principal, batch)
+    with opened() as context:
+        was_paused = resume(context, scope, value, by_whom(by))
+        stopped = paused(context)
+    what = _scope_text(scope, value)
+    if not was_paused:
+        raise NotFound(what=what)
+    if json:
+        print_json({"paused": stopped})
+        return
+    tell(t(f"已恢复: {what}", f"resumed: {what}"))
+
+
+def _scope(principal: str | None, batch: int | None) -> tuple[PauseScope, str]:
+    if principal is not None and batch is not None:
+        raise BadArgument(
+            detail=t("--principal 与 --batch 只能给一个", "give one of --principal, --batch")
+        )
+    if batch is not None:
+        return PauseScope.BATCH, str(batch)
+    if principal is None:
+        return PauseScope.ALL, ""
+    code = clean(principal).upper()
+    if not is_enterprise_code(code):
+        raise BadArgument(detail=t(f"不是统一社会信用代码: {principal}", f"no USCC: {principal}"))
+    return PauseScope.PRINCIPAL, code
+
+
+def _scope_text(scope: PauseScope, value: str) -> str:
+    texts = {
+        PauseScope.ALL: t("全部", "everything"),
+        PauseScope.PRINCIPAL: t(f"出口商 {value}", f"exporter {value}"),
+        PauseScope.BATCH: t(f"批次 {value}", f"batch {value}"),
+    }
+    return texts[scope]
 
 
 def line_open(json: Json = False) -> None:

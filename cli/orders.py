@@ -22,6 +22,8 @@ from cli.sheet_options import (
 )
 from models.errors import (
     BadArgument,
+    BatchGoesOn,
+    DatabaseUnreachable,
     Exit,
     FileUnreadable,
     NeedsYes,
@@ -338,8 +340,11 @@ def _confirm_and_follow(
             show_plan(context, batch_id, None, json=False)
         raise
     tell(t(f"批次 {batch_id} 已提交处理", f"batch {batch_id} is queued"))
-    if wait:
-        watch(context, batch_id)
-    refused = print_batch(context, batch_id, json=json)
+    try:
+        if wait:
+            watch(context, batch_id)
+        refused = print_batch(context, batch_id, json=json)
+    except DatabaseUnreachable as lost:
+        raise BatchGoesOn(batch=batch_id, detail=lost.values.get("detail")) from lost
     if refused:
         raise typer.Exit(Exit.PROBLEMS)

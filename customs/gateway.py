@@ -180,7 +180,7 @@ class CustomsGateway(Protocol):
         start_before: float,
         closings: int | None = None,
     ) -> None:
-        """Send once. Not begun by `start_before` (monotonic clock, seconds): `NotTaken`.
+        """Send once. Not begun by `start_before` (`net.clock.elapsed`, seconds): `NotTaken`.
 
         Neither is what has not begun when an answer closes the line (`closes_line`) since `closings`
         was taken, None meaning now.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -41,6 +40,7 @@ from customs.gateway import (
 from models.errors import AnswerTooLarge, GatewayUnreachable, ListRefused
 from models.states import LineReason
 from net.calls import Calls
+from net.clock import elapsed
 
 CONNECT_SECONDS: Final = 10.0
 """Longer than that to connect means that nobody is there; nothing was sent yet."""
@@ -173,7 +173,7 @@ class HttpGateway:
         async with self._slots:
             if closings != self._closings:
                 return NotTaken("the line was closed", begun=False)
-            if time.monotonic() >= start_before:
+            if elapsed() >= start_before:
                 return NotTaken("no time left in the lease", begun=False)
             try:
                 async with self._session.post(

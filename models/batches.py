@@ -35,7 +35,9 @@ ENDED_BATCH: Final[ColumnElement[bool]] = literal_column(f"batch.{_ENDED}")
 """In the words of the partial indexes: see `models.submissions.MAY_BE_DUE`."""
 
 GIVEN_BACK_BY_TIME: Final = "expired"
-"""`Item.rep_code` of a serial that was given back because its reservation had expired."""
+CERTIFICATE_CHANGED: Final = "changed"
+"""`Item.rep_code` of a serial that was given back because its reservation had expired, or because its
+certificate was revoked, or given to others, before the message left."""
 
 
 class Upload(Base):

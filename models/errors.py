@@ -326,6 +326,39 @@ class NotReconciled(BlankformsError):
     )
 
 
+class BatchGoesOn(BlankformsError):
+    """The yes is kept and the database was lost before the serials were taken."""
+
+    code = "batch_goes_on"
+    exit = Exit.UNREACHABLE
+    text = Text(
+        "批次 {batch} 已确认，数据库恢复后自动继续，请勿重复下单({detail})；进度: blankforms batch show {batch}",
+        "batch {batch} is confirmed and goes on by itself when the database is back: do not order again ({detail}); see "
+        '"blankforms batch show {batch}"',
+    )
+
+
+class ConfirmationUnknown(BlankformsError):
+    """The database was lost while the yes was being kept."""
+
+    code = "confirmation_unknown"
+    exit = Exit.UNREACHABLE
+    text = Text(
+        "确认批次 {batch} 时数据库中断({detail})，不知是否已确认；请先看 blankforms batch show {batch}: "
+        "仍是已预检的可再次确认，否则它会自动继续，请勿重复下单",
+        "the database was lost while batch {batch} was being confirmed ({detail}); first look at "
+        '"blankforms batch show {batch}": still checked, confirm it again; else it goes on by itself, do not order again',
+    )
+
+
+class LinePaused(BlankformsError):
+    code = "line_paused"
+    text = Text(
+        "线路已由人工暂停({detail})；恢复: blankforms line resume",
+        'a person has paused the line ({detail}); to go on: "blankforms line resume"',
+    )
+
+
 class GatewayUnreachable(BlankformsError):
     code = "gateway_unreachable"
     exit = Exit.UNREACHABLE

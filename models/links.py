@@ -18,7 +18,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from models.base import NO_KEY_UPDATE
-from models.errors import CustomsAskedToWait, DatabaseRestored
+from models.errors import CustomsAskedToWait, DatabaseRestored, LinePaused
+from models.pauses import Pause, PauseScope
 from models.states import LineReason, LineState, SubmissionState, label
 from models.submissions import MAY_BE_DUE, CustomsLink, Submission
 
@@ -68,6 +69,9 @@ class Line:
 
 def line_of(session: Session, now: datetime) -> Line:
     """The line as it is now. Reads only."""
+    stopped = session.scalar(select(Pause).where(Pause.scope == PauseScope.ALL.value))
+    if stopped is not None:
+        return Line(LineState.CLOSED, LineReason.PAUSED, f"{stopped.by}: {stopped.reason}")
     link = session.get(CustomsLink, LINK)
     if link is None:
         return Line(LineState.OPEN)
@@ -132,7 +136,8 @@ def open_line(session: Session, now: datetime, zone: ZoneInfo) -> Line:
 
     After refusals for the card one probe leaves first; one whose answer was lost is not waited for any
     more. Done to an open line it changes nothing. Raises
-    `CustomsAskedToWait` (customs' own pause is kept) and `DatabaseRestored`.
+    `CustomsAskedToWait` (customs' own pause is kept), `DatabaseRestored`, and `LinePaused`: what a person
+    stopped is resumed.
     """
     line = line_of(session, now)
     if line.state is LineState.CLOSED:
@@ -141,6 +146,8 @@ def open_line(session: Session, now: datetime, zone: ZoneInfo) -> Line:
             raise CustomsAskedToWait(reason=line.detail, until=until)
         if line.reason is LineReason.RESTORED:
             raise DatabaseRestored
+        if line.reason is LineReason.PAUSED:
+            raise LinePaused(detail=line.detail)
         customs_link(session, now).closed_until = None
     link = customs_link(session, now)
     if _state_of_probe(session, link) is SubmissionState.IN_DOUBT:

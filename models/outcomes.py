@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from models.batches import GIVEN_BACK_BY_TIME, Batch, BatchRow, Item
+from models.batches import CERTIFICATE_CHANGED, GIVEN_BACK_BY_TIME, Batch, BatchRow, Item
 from models.bulk import CHUNK
 from models.problems import Problem, load_problem
 from models.serials import show_serials
@@ -167,6 +167,12 @@ def _outcome(batch_state: BatchState, status: RowStatus, items: Sequence[_ItemFa
     return RowOutcome.NOT_PROCESSED if ItemState.RELEASED in states else RowOutcome.DONE
 
 
+_GIVEN_BACK: Final = {
+    GIVEN_BACK_BY_TIME: "reservation_expired",
+    CERTIFICATE_CHANGED: "certificate_changed",
+}
+
+
 def _later_problems(items: Sequence[_ItemFacts]) -> list[Problem]:
     """Why serials of a right row came back: refusals with their codes, or a cancel."""
     refused: dict[tuple[str, str], list[str]] = defaultdict(list)
@@ -183,8 +189,7 @@ def _later_problems(items: Sequence[_ItemFacts]) -> list[Problem]:
     ]
     given_back = {i.rep_code for i in items if i.state is ItemState.RELEASED}
     problems += [
-        Problem("reservation_expired" if code == GIVEN_BACK_BY_TIME else "cancelled")
-        for code in sorted(given_back, key=str)
+        Problem(_GIVEN_BACK.get(code or "", "cancelled")) for code in sorted(given_back, key=str)
     ]
     return problems
 

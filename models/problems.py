@@ -212,6 +212,10 @@ PROBLEM_TEXTS: Final[dict[str, Text]] = {
     # what customs, a cancel or a time-out said of a row afterwards
     "refused_by_customs": Text("海关退回: {code} {text}", "refused by customs: {code} {text}"),
     "cancelled": Text("已取消，未提交海关", "cancelled, never submitted"),
+    "certificate_changed": Text(
+        "证书在提交前被撤销或变更了企业，未提交海关；请核对证书后重新提交",
+        "the certificate was revoked, or given to other enterprises, before it was sent; look at it, then submit again",
+    ),
     "reservation_expired": Text(
         "预占过期，未提交海关；仍需办理请重新提交",
         "the reservation expired before it was sent to customs; submit the row again",

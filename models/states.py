@@ -129,6 +129,7 @@ class LineReason(StrEnum):
     CARD = "card_not_accepted"
     RESTORED = "database_restored"
     JOURNAL = "journal_unwritable"
+    PAUSED = "paused"
 
 
 class LineState(StrEnum):
@@ -336,6 +337,7 @@ LABELS: Final[dict[type[StrEnum], dict[StrEnum, Text]]] = {
             "海关不认网关令牌(CUSTOMS_TOKEN)", "customs does not know CUSTOMS_TOKEN"
         ),
         LineReason.CARD: Text("海关不接受签名卡", "customs does not accept the card"),
+        LineReason.PAUSED: Text("人工暂停", "paused by a person"),
         LineReason.JOURNAL: Text("发送日志无法写入", "the send journal cannot be written"),
         LineReason.RESTORED: Text(
             "数据库比发送日志旧", "the database is older than the send journal"

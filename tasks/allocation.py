@@ -7,13 +7,12 @@ batch no longer confirmed and does nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
 import structlog
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import and_, exists, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -22,11 +21,14 @@ from config.names import Task
 from models.base import NO_KEY_UPDATE
 from models.batch_news import announce_ended
 from models.batches import GIVEN_BACK_BY_TIME, Batch, BatchRow, Item
-from models.bulk import CHUNK, ids_table
+from models.bulk import CHUNK, chunks
 from models.errors import (
+    BatchGoesOn,
     BatchNotFound,
     BatchNotOpen,
     BlankformsError,
+    ConfirmationUnknown,
+    DatabaseUnreachable,
     FileSubmittedBefore,
     NothingToSubmit,
     PlanMoved,
@@ -50,6 +52,7 @@ from models.stock import Certificate, Form, Stock
 from models.submissions import Submission
 from sheets.questions import load_question
 from tasks.app import app
+from tasks.attempts import give_back_items, set_submissions
 from tasks.context import Context, current
 
 log = structlog.get_logger(__name__)
@@ -74,8 +77,21 @@ def confirm(context: Context, batch_id: int, said: Confirmation) -> None:
     """Record the yes and reserve at once. Of two confirmations at once, one wins.
 
     Raises `FileSubmittedBefore`, `BatchNotOpen`, and what `reserve` raises; then nothing is
-    reserved and the batch is checked as before.
+    reserved and the batch is checked as before. `BatchGoesOn` when the database was lost after the yes was
+    kept: the sweep carries it out. `ConfirmationUnknown` when it was lost while the yes was being kept.
     """
+    try:
+        _confirm(context, batch_id, said)
+    except DatabaseUnreachable as lost:
+        raise ConfirmationUnknown(batch=batch_id, detail=lost.values.get("detail")) from lost
+    crash_point(Point.CONFIRMED)
+    try:
+        reserve(context, batch_id)
+    except DatabaseUnreachable as lost:
+        raise BatchGoesOn(batch=batch_id, detail=lost.values.get("detail")) from lost
+
+
+def _confirm(context: Context, batch_id: int, said: Confirmation) -> None:
     try:
         with context.database.write() as session:
             context.journal.require_current(session)
@@ -98,8 +114,6 @@ def confirm(context: Context, batch_id: int, said: Confirmation) -> None:
             before = submitted_before(session, session.get_one(Batch, batch_id))
         number = before.id if before else "?"
         raise FileSubmittedBefore(batch=number, when="") from error
-    crash_point(Point.CONFIRMED)
-    reserve(context, batch_id)
 
 
 def submitted_before(session: Session, batch: Batch) -> Batch | None:
@@ -141,26 +155,46 @@ def reserve(context: Context, batch_id: int) -> None:
     Raises `PlanMoved`, `RowsRefused` or `NothingToSubmit`; the batch is then back in checked, with
     the new plan. Raises `DatabaseRestored`; the batch stays confirmed, and due.
     """
+    try:
+        refusal = _reserve(context, batch_id)
+    except (
+        PlanMoved
+    ) as moved:  # a form was moved in spite of the stock's lock; the rollback freed all
+        refusal = moved
+        with context.database.write() as session:
+            batch = session.get_one(Batch, batch_id, with_for_update=NO_KEY_UPDATE)
+            if batch.state is BatchState.CONFIRMED:
+                batch.plan = make_plan(session, batch)
+                _back_to_checked(context, batch)
+    if refusal is not None:
+        raise refusal
+    crash_point(Point.RESERVED_BEFORE_RING)
+    context.ring(Task.PREPARE, batch_id)
+
+
+def _reserve(context: Context, batch_id: int) -> BlankformsError | None:
+    """Reserve in one transaction; gives why not, when the batch is back in checked."""
     with context.database.write() as session:
         context.journal.require_current(session)
         batch = session.get(Batch, batch_id, with_for_update=NO_KEY_UPDATE)
         if batch is None or batch.state is not BatchState.CONFIRMED:
             log.info("batch_not_due", batch_id=batch_id, task="reserve")
-            return
+            return None
         _lock_stocks(session, batch_id)
         batch.plan = make_plan(session, batch)
         refusal = _refusal(session, batch)
         if refusal is None:
             _take(session, context, batch)
         else:
-            batch.state = BatchState.CHECKED
-            batch.confirmed_content = None
-            batch.checked_at = context.now()
+            _back_to_checked(context, batch)
         crash_point(Point.RESERVE_BEFORE_COMMIT)
-    if refusal is not None:
-        raise refusal
-    crash_point(Point.RESERVED_BEFORE_RING)
-    context.ring(Task.PREPARE, batch_id)
+    return refusal
+
+
+def _back_to_checked(context: Context, batch: Batch) -> None:
+    batch.state = BatchState.CHECKED
+    batch.confirmed_content = None
+    batch.checked_at = context.now()
 
 
 def _lock_stocks(session: Session, batch_id: int) -> None:
@@ -229,7 +263,7 @@ def _take(session: Session, context: Context, batch: Batch) -> None:
         now = context.now()
         moved = move_forms(session, moves, FormState.ISSUED, FormState.RESERVED, now, "reserve")
         if len(moved) != len(moves):
-            raise PlanMoved  # cannot be under the stock's lock; the rollback frees all
+            raise PlanMoved
         blocks |= {i.block_id for i in items if not i.named}
     advance_blocks(session, blocks)
     batch.state = BatchState.WORKING
@@ -259,20 +293,14 @@ def cancel(context: Context, batch_id: int) -> Cancelled:
         at_customs = session.scalar(
             select(func.count()).where(Item.batch_id == batch_id, Item.state == ItemState.HELD)
         )
-        ever_left = session.scalar(
-            select(func.count()).where(
-                Submission.batch_id == batch_id, Submission.state != SubmissionState.CANCELLED
-            )
-        )
         if at_customs:
-            batch.expires_at = batch.confirmed_at  # what comes back as not taken is not sent again
+            batch.cancelled_at = context.now()  # what comes back as not taken is not sent again
         else:
             batch.state = BatchState.CANCELLED
             batch.finished_at = context.now()
             session.flush()
             announce_ended(session, [batch_id], context.now())
-        if not ever_left:
-            batch.confirmed_content = None
+        _may_be_ordered_again(session, batch)
     context.ring(Task.REPORT, batch_id)
     return Cancelled(released, at_customs or 0)
 
@@ -286,14 +314,24 @@ def expire(context: Context, batch_id: int) -> None:
         batch = session.get(Batch, batch_id, with_for_update=NO_KEY_UPDATE)
         if batch is None or batch.state is not BatchState.WORKING or batch.expires_at is None:
             return
-        if batch.expires_at > context.now():
+        if batch.cancelled_at is None and batch.expires_at > context.now():
             return
-        cancelled = batch.confirmed_at is not None and batch.expires_at <= batch.confirmed_at
-        cause = "cancel" if cancelled else _EXPIRED
+        cause = _EXPIRED if batch.cancelled_at is None else "cancel"
         released = _release(session, context, batch_id, cause)
+        _may_be_ordered_again(session, batch)
         finish_batches(session, [batch_id], context.now())
     if released:
         log.warning("reservation_ended", batch_id=batch_id, cause=cause, forms=released)
+
+
+def _may_be_ordered_again(session: Session, batch: Batch) -> None:
+    """A batch of which nothing has left was never submitted: the same may be ordered anew."""
+    left = exists().where(
+        Submission.batch_id == batch.id, Submission.state != SubmissionState.CANCELLED
+    )
+    held = exists().where(Item.batch_id == batch.id, Item.state == ItemState.HELD)
+    if not session.scalar(select(left | held)):
+        batch.confirmed_content = None
 
 
 def _release(session: Session, context: Context, batch_id: int, cause: str) -> int:
@@ -304,14 +342,9 @@ def _release(session: Session, context: Context, batch_id: int, cause: str) -> i
         .order_by(Submission.id)
         .with_for_update(**NO_KEY_UPDATE)
     ).all()
-    for start in range(0, len(not_left), CHUNK):
-        given = ids_table(session, not_left[start : start + CHUNK])
-        session.execute(
-            update(Submission)
-            .where(Submission.id.in_(select(given.c.id)))
-            .values(state=SubmissionState.CANCELLED, next_attempt_at=None)
-            .execution_options(synchronize_session=False)
-        )
+    code = GIVEN_BACK_BY_TIME if cause == _EXPIRED else cause
+    for some in chunks(not_left):
+        set_submissions(session, some, state=SubmissionState.CANCELLED, next_attempt_at=None)
     released = 0
     takeable = or_(
         Item.submission_id.is_(None),
@@ -322,37 +355,13 @@ def _release(session: Session, context: Context, batch_id: int, cause: str) -> i
         ),
     )
     while items := session.execute(
-        select(Item.id, Item.form_id, Item.certificate)
+        select(Item.id, Item.form_id, Item.certificate, Item.batch_id)
         .where(Item.batch_id == batch_id, Item.state == ItemState.HELD, takeable)
         .order_by(Item.form_id)
         .limit(CHUNK)
     ).all():
-        _give_back(session, context, batch_id, items, cause)
-        released += len(items)
+        released += give_back_items(session, context, items, code, cause)
     return released
-
-
-def _give_back(
-    session: Session,
-    context: Context,
-    batch_id: int,
-    items: Sequence[tuple[int, int | None, str]],
-    cause: str,
-) -> None:
-    given = ids_table(session, [item_id for item_id, _, _ in items])
-    now = context.now()
-    session.execute(
-        update(Item)
-        .where(Item.id.in_(select(given.c.id)))
-        .values(
-            state=ItemState.RELEASED,
-            rep_code=GIVEN_BACK_BY_TIME if cause == _EXPIRED else cause,
-            decided_at=now,
-        )
-        .execution_options(synchronize_session=False)
-    )
-    moves = [FormMove(f, c, batch_id, reason=cause) for _, f, c in items if f is not None]
-    move_forms(session, moves, FormState.RESERVED, FormState.ISSUED, now, cause)
 
 
 @app.task(name=Task.RESERVE.value)

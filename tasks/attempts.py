@@ -177,6 +177,48 @@ def _announce(
     announce_refused(session, refusals, now)
 
 
+def give_back_unsent(
+    session: Session, context: Context, submissions: Sequence[int], code: str, cause: str
+) -> int:
+    """Cancel messages that have certainly not left, and give their forms back; gives how many forms.
+
+    Why is said by `code` in the items, and by `cause` in the forms' history.
+    """
+    set_submissions(session, submissions, state=SubmissionState.CANCELLED, next_attempt_at=None)
+    given = ids_table(session, submissions)
+    items = session.execute(
+        select(Item.id, Item.form_id, Item.certificate, Item.batch_id)
+        .join(given, given.c.id == Item.submission_id)
+        .where(Item.state == ItemState.HELD)
+    ).all()
+    return give_back_items(session, context, items, code, cause)
+
+
+def give_back_items(
+    session: Session,
+    context: Context,
+    items: Sequence[Any],
+    code: str,
+    cause: str,
+) -> int:
+    """Items (id, form_id, certificate, batch_id) of which nothing has left: their forms are free again."""
+    now = context.now()
+    given = ids_table(session, [i.id for i in items])
+    session.execute(
+        update(Item)
+        .where(Item.id.in_(select(given.c.id)))
+        .values(state=ItemState.RELEASED, rep_code=code, decided_at=now)
+        .execution_options(synchronize_session=False)
+    )
+    moves = [
+        FormMove(i.form_id, i.certificate, i.batch_id, reason=cause)
+        for i in items
+        if i.form_id is not None
+    ]
+    move_forms(session, moves, FormState.RESERVED, FormState.ISSUED, now, cause)
+    return len(items)
+
+
 def move_forms_of(
     session: Session, context: Context, submissions: dict[int, Action], cause: str, *, back: bool
 ) -> None:

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from sqlalchemy import select
+
 from config.names import Task
+from models import pauses
+from models.batches import Batch
+from models.errors import BatchNotFound
 from models.links import Line, open_line
+from models.pauses import PauseScope
 from tasks.context import Context
+
+log = structlog.get_logger(__name__)
 
 
 def open_again(context: Context) -> Line:
@@ -18,3 +30,35 @@ def open_again(context: Context) -> Line:
     context.ring(Task.SIGN)
     context.ring(Task.SEND)
     return line
+
+
+def pause(context: Context, scope: PauseScope, value: str, by: str, reason: str) -> bool:
+    """Stop what has not left; what is on its way goes on to its end. Gives whether it went on until now.
+
+    Raises `BatchNotFound`.
+    """
+    with context.database.write() as session:
+        if scope is PauseScope.BATCH:
+            number = int(value)
+            if session.scalar(select(Batch.id).where(Batch.id == number)) is None:
+                raise BatchNotFound(batch=number)
+        stopped = pauses.pause(session, scope, value, by, reason, context.now())
+    log.warning("paused", scope=scope.value, value=value, by=by)
+    return stopped
+
+
+def resume(context: Context, scope: PauseScope, value: str, by: str) -> bool:
+    """Let it go on; gives whether it was paused."""
+    with context.database.write() as session:
+        was_paused = pauses.resume(session, scope, value)
+    if was_paused:
+        log.warning("resumed", scope=scope.value, value=value, by=by)
+        context.ring(Task.SIGN)
+        context.ring(Task.SEND)
+    return was_paused
+
+
+def paused(context: Context) -> Sequence[dict[str, Any]]:
+    """Everything that a person has stopped, as JSON says it."""
+    with context.database.read() as session:
+        return [p.shown() for p in pauses.pauses(session)]

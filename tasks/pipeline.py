@@ -27,6 +27,7 @@ from config.names import Task
 from models.batches import ENDED_BATCH, OPEN_BATCH, Batch, Item
 from models.low_stock import stocks_to_count
 from models.notifications import Delivery, deliveries_due
+from models.pauses import not_paused
 from models.reconciliation import Run
 from models.states import (
     AT_CUSTOMS,
@@ -57,6 +58,10 @@ RINGS_TOGETHER: Final = 1000
 def _submission_due(now: datetime, *states: SubmissionState) -> Select[int]:
     due = and_(MAY_BE_DUE, Submission.state.in_(states), Submission.next_attempt_at <= now)
     return select(Submission.id).where(due)
+
+
+def _may_leave(now: datetime, state: SubmissionState) -> Select[int]:
+    return _submission_due(now, state).where(not_paused())
 
 
 def _sending_lost(now: datetime) -> Select[int]:
@@ -127,7 +132,7 @@ PER_BATCH: Final = (
 AT_ALL: Final = (
     Stage(
         Task.SIGN,
-        lambda now: _submission_due(now, SubmissionState.PREPARED),
+        lambda now: _may_leave(now, SubmissionState.PREPARED),
         Submission.next_attempt_at,
     ),
     Stage(
@@ -139,7 +144,7 @@ AT_ALL: Final = (
     ),
     Stage(
         Task.SEND,
-        lambda now: _submission_due(now, SubmissionState.SIGNED),
+        lambda now: _may_leave(now, SubmissionState.SIGNED),
         Submission.next_attempt_at,
     ),
     Stage(

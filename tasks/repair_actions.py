@@ -21,7 +21,7 @@ from models.batches import Batch, BatchRow, Item
 from models.bulk import chunks, insert_rows, rows_table
 from models.differences import DifferenceClass, final_state
 from models.errors import BlankformsError
-from models.holds import hold_forms
+from models.holds import hold_forms, lock_stocks_of
 from models.moves import FormMove, move_forms
 from models.overdue import pages_missing
 from models.reconciliation import Difference, Repair
@@ -175,7 +175,9 @@ def _outside(context: Context, differences: Sequence[Difference]) -> dict[int, O
     """Adopt what was done at the portal; a form that a batch has reserved is the batch's matter."""
     moved: set[int] = set()
     with context.database.write() as session:
-        forms = forms_of(session, differences)
+        concerned = forms_of(session, differences)
+        lock_stocks_of(session, [f.id for of_one in concerned.values() for f in of_one])
+        forms = forms_of(session, differences)  # as they are under the lock that reservations take
         by_target: dict[FormState, list[FormMove]] = defaultdict(list)
         for d in differences:
             by_target[final_state(d.customs_state)] += [

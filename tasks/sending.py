@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
 import structlog
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, and_, select, update
 from sqlalchemy.orm import Session
 
 from config.crash import Point, crash_point
@@ -34,11 +34,13 @@ from customs.gateway import (
     Taken,
 )
 from models.base import NO_KEY_UPDATE
-from models.batches import Batch
+from models.batches import CERTIFICATE_CHANGED, Batch
 from models.bulk import ids_table
 from models.deployment import require_identity
 from models.errors import AnotherDeployment
 from models.links import close_for_card, close_link, customs_link, room_on_line
+from models.pauses import not_paused
+from models.plan import CERTIFICATE_APPROVED
 from models.progress import finish_batches
 from models.states import (
     Action,
@@ -46,12 +48,15 @@ from models.states import (
     LineReason,
     SubmissionState,
 )
+from models.stock import Certificate
 from models.submissions import MAY_BE_DUE, Submission
+from net.clock import elapsed
 from tasks.app import app
 from tasks.attempts import (
     RETRY_FIRST,
     begin_attempts,
     finish_attempts,
+    give_back_unsent,
     move_forms_of,
     record_parked,
     record_taken,
@@ -109,7 +114,7 @@ def send(context: Context) -> int:
     while True:
         going_on = open_line and time.monotonic() < end and not context.stopping()
         if going_on and len(flying) <= window // 2:
-            start_before = time.monotonic() + (
+            start_before = elapsed() + (
                 context.settings.lease_seconds - context.settings.send_deadline_seconds
             )
             closings = context.gateway.closings()
@@ -143,7 +148,7 @@ def _claim(context: Context, limit: int) -> list[_Claimed]:
         if _unwritable(session, context) or _restored(session, context):
             return []
         room = room_on_line(session, link, now)
-        claimed = _due(session, now, limit if room is None else room)
+        claimed = _due(session, context, now, limit if room is None else room)
         if not claimed:
             return []
         if room is not None:
@@ -168,8 +173,11 @@ def _claim(context: Context, limit: int) -> list[_Claimed]:
     return claimed
 
 
-def _due(session: Session, now: datetime, limit: int) -> list[_Claimed]:
-    """The next messages to send, locked; those that another sender has locked are left to it."""
+def _due(session: Session, context: Context, now: datetime, limit: int) -> list[_Claimed]:
+    """The next messages to send, locked; those that another sender has locked are left to it.
+
+    One whose certificate was revoked, or given to others, since it was planned is given back instead.
+    """
     rows = session.execute(
         select(
             Submission.id,
@@ -180,18 +188,29 @@ def _due(session: Session, now: datetime, limit: int) -> list[_Claimed]:
             Submission.payload,
             Submission.payload_sha256,
             Submission.send_count,
+            _as_planned().label("as_planned"),
         )
         .join(Batch, Batch.id == Submission.batch_id)
+        .join(Certificate, Certificate.number == Submission.certificate)
         .where(
             MAY_BE_DUE,
             Submission.state == SubmissionState.SIGNED,
             Submission.next_attempt_at <= now,
             Batch.expires_at > now,  # expired or cancelled: to be given back, not sent
+            Batch.cancelled_at.is_(None),
+            not_paused(),
         )
         .order_by(Submission.id)
         .limit(limit)
         .with_for_update(**NO_KEY_UPDATE, skip_locked=True, of=Submission)
     ).all()
+    changed = {r.id: r.batch_id for r in rows if not r.as_planned}
+    if changed:
+        log.warning("certificate_changed", submissions=sorted(changed))
+        give_back_unsent(
+            session, context, list(changed), CERTIFICATE_CHANGED, "certificate_changed"
+        )
+        finish_batches(session, set(changed.values()), now)  # the sweep reports them
     return [
         _Claimed(
             r.id,
@@ -202,7 +221,17 @@ def _due(session: Session, now: datetime, limit: int) -> list[_Claimed]:
             r.send_count + 1,
         )
         for r in rows
+        if r.as_planned
     ]
+
+
+def _as_planned() -> ColumnElement[bool]:
+    """The certificate is as it was when the message about it was made."""
+    return and_(
+        Certificate.status == CERTIFICATE_APPROVED,
+        Certificate.exporter == Submission.exporter,
+        Certificate.agent == Submission.agent,
+    )
 
 
 def _note(context: Context, claimed: Sequence[_Claimed]) -> None:

@@ -45,6 +45,7 @@ from models.card_errors import SigningError
 from models.deployment import require_identity
 from models.errors import AnotherDeployment, DatabaseRestored
 from models.links import room_to_sign
+from models.pauses import not_paused
 from models.states import Action, BatchState, ItemState, SubmissionState
 from models.stock import Certificate, Form, Stock
 from models.submissions import MAY_BE_DUE, Card, Submission
@@ -349,6 +350,7 @@ def _waiting_messages(
             Submission.state == SubmissionState.PREPARED,
             Submission.next_attempt_at <= context.now(),
             or_(Submission.sender.is_(None), Submission.sender == context.settings.sender),
+            not_paused(),
         )
         .order_by(Submission.id)
         .limit(SIGNED_TOGETHER if room is None else room)
