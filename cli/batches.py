@@ -6,14 +6,11 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
-from zoneinfo import ZoneInfo
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from sqlalchemy.orm import Session
 from xlsxwriter.exceptions import XlsxFileError
 
 from cli.runtime import (
@@ -40,12 +37,12 @@ from models.states import (
     BatchState,
     CardState,
     FormState,
-    LineState,
     RowOutcome,
     RowStatus,
     label,
 )
 from tasks import allocation
+from tasks.ability import hindrances
 from tasks.context import Context
 from tasks.reporting import write_result_sheet
 
@@ -157,7 +154,7 @@ def print_batch(context: Context, batch_id: int, *, json: bool) -> int:
             document["line"] = line_of(session, context.now()).shown()
             print_json_with_rows(document, (_row(r) for r in rows))
         else:
-            _print(session, batch, counts, outcomes, rows, context.settings.zone)
+            _print(context, batch, counts, outcomes, rows)
     return outcomes[RowOutcome.REFUSED]
 
 
@@ -200,12 +197,11 @@ def _row(row: RowResult) -> dict[str, Any]:
 
 
 def _print(
-    session: Session,
+    context: Context,
     batch: Batch,
     counts: BatchCounts,
     outcomes: Counter[RowOutcome],
     rows: Iterator[RowResult],
-    zone: ZoneInfo,
 ) -> None:
     console = out()
     title = t("批次", "batch")
@@ -230,17 +226,14 @@ def _print(
     if total > _SHOWN:
         err().print(t(f"共 {total} 行失败", f"{total} rows refused"))
     if batch.state is BatchState.WORKING:
-        for said in what_stops_it(session, zone):
+        for said in what_stops_it(context):
             tell(said)
 
 
-def what_stops_it(session: Session, zone: ZoneInfo) -> list[str]:
-    """Why a batch that is under way may stand still: the card, the line to customs."""
-    said = [str(trouble) for card in seen_cards(session) if (trouble := trouble_of(card))]
-    line = line_of(session, datetime.now(UTC))
-    if line.state is not LineState.OPEN:
-        said.append(t("到海关的线路: ", "line to customs: ") + line.said(zone))
-    return said
+def what_stops_it(context: Context) -> list[str]:
+    """Why a batch that is under way may stand still; empty when an order can be carried out now."""
+    found = hindrances(context.settings, context.database)
+    return [str(h.error) for h in found]
 
 
 def watch(context: Context, batch_id: int) -> None:
@@ -249,8 +242,11 @@ def watch(context: Context, batch_id: int) -> None:
     Says why it may stand still. Raises `BatchNotFound`, and what is wrong with a card that will not sign
     before a person acts.
     """
-    moved_at, before, warned = time.monotonic(), None, False
+    moved_at, before, looked_at = time.monotonic(), None, 0.0
     told: set[str] = set()
+    stopped = what_stops_it(context)
+    tell(t("现在可以办理", "orders can be carried out now") if not stopped else
+         t("现在不能办理到底，排除后自动继续:", "orders cannot be carried out to their end now; they go on when this is mended:"))  # fmt: skip
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -268,7 +264,6 @@ def watch(context: Context, batch_id: int) -> None:
                     raise BatchNotFound(batch=batch_id)
                 counts = batch_counts(session, batch_id)
                 cards = seen_cards(session)
-                stopped = what_stops_it(session, context.settings.zone)
             open_forms = _open(counts)
             progress.update(
                 bar,
@@ -283,20 +278,15 @@ def watch(context: Context, batch_id: int) -> None:
                 trouble = trouble_of(card)
                 if card.state in _FOR_A_PERSON and card.seen_at >= since and trouble:
                     raise trouble
+            now = (counts.forms, counts.refused_forms)
+            if now != before:
+                moved_at, before = time.monotonic(), now
+            elif time.monotonic() - max(moved_at, looked_at) > STILL_SECONDS:
+                stopped, looked_at = what_stops_it(context), time.monotonic()
             for said in stopped:
                 if said not in told:
                     told.add(said)
                     progress.console.print(said, markup=False)
-            now = (counts.forms, counts.refused_forms)
-            if now != before:
-                moved_at, before = time.monotonic(), now
-            elif not warned and time.monotonic() - moved_at > STILL_SECONDS:
-                warned = True
-                hint = t(
-                    "没有进展：请确认 blankforms up 正在运行，或用 blankforms doctor 检查",
-                    'nothing moves: is "blankforms up" running? try "blankforms doctor"',
-                )
-                progress.console.print(hint, markup=False)
             time.sleep(LOOK_SECONDS)
 
 

@@ -18,6 +18,7 @@ from cli import (
     night,
     notify,
     orders,
+    quarantine,
     stock,
     system,
 )
@@ -54,6 +55,6 @@ def blankforms(
 
 
 _ORDERS = (stock, imports, orders, layouts, batches, lists)
-_UPKEEP = (night, discrepancies, journal, notify, customs, system)
+_UPKEEP = (night, discrepancies, quarantine, journal, notify, customs, system)
 for module in (*_ORDERS, *_UPKEEP):
     module.register(app)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from cryptography import x509
@@ -22,12 +22,9 @@ from models.invariants import (
     broken_invariants,
 )
 from models.language import Text, t
-from models.links import line_of
 from models.notifications import Endpoint
 from models.states import (
-    CardState,
     DeliveryState,
-    LineReason,
     LineState,
     SubmissionState,
     label,
@@ -35,7 +32,8 @@ from models.states import (
 from models.vitals import Vitals, look
 from net.secrets import key_mark
 from tasks import pipeline
-from tasks.app import app, require_broker
+from tasks.ability import Area, Hindrance, hindrances
+from tasks.app import app
 from tasks.context import Context
 
 GOOD: Final = "ok"
@@ -45,7 +43,6 @@ BAD: Final = "✗"
 EXPIRY_WARNING: Final = timedelta(days=60)
 """A card takes weeks to renew."""
 
-CLOCK_TOLERANCE: Final = timedelta(seconds=30)
 OLD: Final = timedelta(minutes=15)
 """A due row older than that says that nobody works."""
 
@@ -70,35 +67,61 @@ class Finding:
 
 def examine(context: Context, *, deep: bool) -> Iterator[Finding]:
     """Look at everything. Each part is looked at even when another is broken."""
-    yield _database(context)
-    yield _broker()
+    found = hindrances(context.settings, context.database, context.now())
+    yield from _able(context, found)
     yield _gateway(context)
-    yield _line(context)
     yield _card(context)
-    yield from _card_seen(context)
-    yield _clock(context)
+    yield from _cards_seen(context)
     yield from _work(context)
     if deep:
         yield from _invariants(context)
 
 
-def _database(context: Context) -> Finding:
-    name = Text("数据库", "database")
-    with context.database.read() as session:  # that it opened at all was checked before
-        dialect = session.get_bind().dialect.name
-    return Finding(name, GOOD, dialect)
+_AREAS: Final = {
+    Area.DATABASE: Text("数据库", "database"),
+    Area.BROKER: Text("消息队列", "broker"),
+    Area.PROCESSES: Text("进程", "processes"),
+    Area.CARD: Text("签名卡", "card"),
+    Area.LINE: Text("到海关的线路", "line"),
+    Area.JOURNAL: Text("发送日志", "journal"),
+    Area.CLOCK: Text("时间", "time"),
+}
 
 
-def _broker() -> Finding:
-    name = Text("消息队列", "broker")
+def _able(context: Context, found: Sequence[Hindrance]) -> Iterator[Finding]:
+    """Whether an order can be carried out to its end now, part by part (`tasks.ability`)."""
+    for area, name in _AREAS.items():
+        of_area = [h for h in found if h.area is area]
+        for hindrance in of_area:
+            detail = f"{hindrance.code}: {hindrance.error}"
+            about = f" {hindrance.about}".rstrip()
+            of_it = Text(name.zh + about, name.en + about)
+            yield Finding(of_it, BAD, detail, hindrance.error.exit)
+        if not of_area and area is not Area.CARD:  # the cards that can be used are shown one by one
+            yield Finding(name, GOOD, _well(context, area))
+
+
+def _well(context: Context, area: Area) -> str:
+    """What is to be said of a part where nothing hinders."""
+    match area:
+        case Area.DATABASE:
+            return context.database.engine.dialect.name
+        case Area.BROKER:
+            return _lengths()
+        case Area.LINE:
+            return label(LineState.OPEN)
+        case Area.CLOCK:
+            return f"{datetime.now(context.settings.zone):%Y-%m-%d %H:%M:%S %Z}"
+    return ""
+
+
+def _lengths() -> str:
     try:
-        require_broker()
         with app.connection_for_read() as connection:
-            channel = connection.channel()
-            counts = [f"{queue.value} {_length(channel, queue)}" for queue in Queue]
-    except (BlankformsError, OSError) as error:
-        return Finding(name, BAD, str(error), Exit.UNREACHABLE)
-    return Finding(name, GOOD, ", ".join(counts))
+            channel: Any = connection.channel()
+            return ", ".join(f"{queue.value} {_length(channel, queue)}" for queue in Queue)
+    except OSError as error:  # it was there a moment ago
+        return str(error)
 
 
 def _length(channel: Any, queue: Queue) -> int:
@@ -113,19 +136,6 @@ def _gateway(context: Context) -> Finding:
     except BlankformsError as error:
         return Finding(name, BAD, simulated + str(error), Exit.UNREACHABLE)
     return Finding(name, WARN if simulated else GOOD, simulated + context.settings.gateway_url)
-
-
-def _line(context: Context) -> Finding:
-    """Whether messages leave, and what a person can do when they do not."""
-    with context.database.read() as session:
-        line = line_of(session, context.now())
-    verdict = {LineState.OPEN: GOOD, LineState.PROBING: WARN, LineState.CLOSED: BAD}[line.state]
-    detail = line.said(context.settings.zone)
-    if line.reason in {LineReason.CARD, LineReason.TOKEN}:
-        detail += t(
-            "；排除原因后运行 blankforms line open", '; mend the cause, then "blankforms line open"'
-        )
-    return Finding(Text("到海关的线路", "line"), verdict, detail, Exit.UNREACHABLE)
 
 
 def _card(context: Context) -> Finding:
@@ -153,32 +163,17 @@ def _card(context: Context) -> Finding:
     return Finding(name, WARN if left < EXPIRY_WARNING else GOOD, detail)
 
 
-def _card_seen(context: Context) -> Iterator[Finding]:
-    """What the submitter, who logs in, saw of it last."""
+def _cards_seen(context: Context) -> Iterator[Finding]:
+    """What the submitter, who logs in, saw of those that can be used."""
     with context.database.read() as session:
         for card in seen_cards(session):
+            if trouble_of(card):
+                continue  # said above
             name = Text(f"签名卡 {card.label}", f"card {card.label}")
             seen = f"{card.seen_at.astimezone(context.settings.zone):%Y-%m-%d %H:%M:%S}"
-            if trouble := trouble_of(card):
-                verdict = WARN if card.state is CardState.ABSENT else BAD
-                yield Finding(name, verdict, f"{seen} {trouble.code}: {trouble}", trouble.exit)
-                continue
             left = card.not_after - context.now() if card.not_after else EXPIRY_WARNING
             verdict = WARN if left < EXPIRY_WARNING else GOOD
             yield Finding(name, verdict, f"{seen} {label(card.state)} {card.certificate_serial}")
-
-
-def _clock(context: Context) -> Finding:
-    name = Text("时间", "time")
-    with context.database.read() as session:
-        if session.get_bind().dialect.name != "postgresql":
-            return Finding(
-                name, GOOD, f"{datetime.now(context.settings.zone):%Y-%m-%d %H:%M:%S %Z}"
-            )
-        theirs = session.scalar(select(func.clock_timestamp()))
-    apart = abs(theirs - datetime.now(UTC)) if theirs else timedelta(0)
-    detail = t(f"与数据库相差 {apart}", f"{apart} from the database")
-    return Finding(name, WARN if apart > CLOCK_TOLERANCE else GOOD, detail)
 
 
 def _work(context: Context) -> Iterator[Finding]:
@@ -208,11 +203,12 @@ _OPEN: Final = frozenset(
 def _for_a_person(vitals: Vitals) -> Finding:
     quarantined, different = vitals.quarantined, vitals.discrepancies
     parked = vitals.submissions.get(SubmissionState.PARKED, 0)
+    unclear = vitals.unclear
     detail = t(
-        f"待认领回执 {quarantined}，差异 {different}，待人工处理 {parked}",
-        f"{quarantined} quarantined receipts, {different} discrepancies, {parked} parked",
+        f"待认领回执 {quarantined}，差异 {different}，待人工处理 {parked}，超过一小时问不清 {unclear}",
+        f"{quarantined} quarantined receipts, {different} discrepancies, {parked} parked, {unclear} unclear for an hour",
     )
-    anything = quarantined or different or parked
+    anything = quarantined or different or parked or unclear
     return Finding(Text("待人处理", "for a person"), WARN if anything else GOOD, detail)
 
 

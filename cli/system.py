@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -53,13 +54,26 @@ def doctor(
     deep: Annotated[
         bool, typer.Option("--deep", help=t("核对全部不变量", "check invariants"))
     ] = False,
+    wait: Annotated[
+        int,
+        typer.Option(
+            "--wait",
+            min=0,
+            max=3600,
+            help=t("最多等待几秒直到一切就绪", "seconds to wait until all is well"),
+        ),
+    ] = 0,
     json: Json = False,
 ) -> None:
-    """Everything that must work for a batch to get through."""
+    """Everything that must work for a batch to get through; whether an order can be carried out now."""
     from cli.doctor import BAD, examine
 
+    end = time.monotonic() + wait
     with opened() as context:
         findings = list(examine(context, deep=deep))
+        while time.monotonic() < end and any(f.verdict == BAD for f in findings):
+            time.sleep(min(1.0, max(0.0, end - time.monotonic())))
+            findings = list(examine(context, deep=deep))
     if json:
         print_json({"checks": [f.shown() for f in findings]})
     else:
@@ -67,9 +81,9 @@ def doctor(
             (t("项目", "check"), t("结果", "result"), t("说明", "detail")),
             ((str(f.name), f.verdict, f.detail) for f in findings),
         )
-    bad = [f for f in findings if f.verdict == BAD]
-    if bad:
-        raise typer.Exit(bad[0].exit)
+    bad = [f.exit for f in findings if f.verdict == BAD]
+    if bad:  # what nothing else can be mended before, configuration and card, has the highest
+        raise typer.Exit(max(bad))
 
 
 def db_upgrade() -> None:

@@ -35,3 +35,6 @@ class Task(StrEnum):
     COUNT_STOCK = "upkeep.count_stock"
     RECONCILE = "reconciliation.reconcile"
     SWEEP = "upkeep.sweep"
+    WORKER_PULSE = "pulse.worker"
+    SUBMITTER_PULSE = "pulse.submitter"
+    SENDER_PULSE = "pulse.sender"

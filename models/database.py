@@ -19,19 +19,21 @@ from sqlalchemy.exc import (
     DatabaseError,
     DBAPIError,
     InterfaceError,
-    InternalError,
     OperationalError,
 )
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.orm import Session, sessionmaker
 
-from models.errors import DatabaseUnreachable
+from models.errors import DatabaseUnreachable, DatabaseUnwritable
 
 SQLITE_BUSY_SECONDS: Final = 60
 """How long a writer waits for another: the reservation of a very large sheet takes that long."""
 
 READ_ONLY: Final = "25006"
 """PostgreSQL's code for a write where none is possible: the connection came to a standby."""
+
+DISK_FULL: Final = "53100"
+"""PostgreSQL's code for a disk without room."""
 
 NO_RIGHTS: Final = "42501"
 """PostgreSQL's code for a role that may not do this."""
@@ -74,14 +76,20 @@ def _understandable_errors() -> Iterator[None]:
         yield
     except NoConnectionFree as error:
         raise DatabaseUnreachable(detail="no connection is free") from error
-    except InternalError as error:
-        if getattr(error.orig, "sqlstate", None) != READ_ONLY:
-            raise
-        raise DatabaseUnreachable(detail="read-only (a standby?)") from error
     except DBAPIError as error:
+        said = str(error.orig).strip().partition("\n")[0]
+        if _can_only_read(error, said):
+            raise DatabaseUnwritable(detail=said) from error
         if not _is_the_databases_fault(error):
             raise
-        raise DatabaseUnreachable(detail=str(error.orig).strip().splitlines()[0]) from error
+        raise DatabaseUnreachable(detail=said) from error
+
+
+def _can_only_read(error: DBAPIError, said: str) -> bool:
+    if getattr(error.orig, "sqlstate", None) in {READ_ONLY, DISK_FULL}:
+        return True
+    sqlite_says = said.startswith(("attempt to write a readonly", "database or disk is full"))
+    return isinstance(error.orig, sqlite3.Error) and sqlite_says
 
 
 def _is_the_databases_fault(error: DBAPIError) -> bool:

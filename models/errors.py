@@ -238,6 +238,79 @@ class BrokerUnreachable(BlankformsError):
     )
 
 
+class BrokerReadOnly(BrokerUnreachable):
+    code = "broker_read_only"
+    text = Text(
+        "消息队列只读({detail})：连到了从库，或主从已切换；请把 BROKER_URL 指向主库",
+        "the broker is read-only ({detail}): a replica, or it has changed places; let BROKER_URL name the primary",
+    )
+
+
+class BrokerFull(BrokerUnreachable):
+    code = "broker_out_of_memory"
+    text = Text(
+        "消息队列内存或磁盘已满，不接受写入({detail})；请加大 maxmemory 或清理其他库，无需清空本系统的",
+        "the broker takes nothing more ({detail}): give it more memory or disk, or clear what is others'; ours need not be emptied",
+    )
+
+
+class BrokerRefused(BrokerUnreachable):
+    code = "broker_refused"
+    exit = Exit.CONFIGURATION
+    text = Text(
+        "消息队列拒绝登录({detail})；请核对 BROKER_URL 里的口令后重启各进程",
+        "the broker refuses our password ({detail}); correct BROKER_URL, then restart the processes",
+    )
+
+
+class ProcessQuiet(BlankformsError):
+    code = "process_quiet"
+    exit = Exit.UNREACHABLE
+    text = Text(
+        "这些进程没有动静: {names}；单机请运行 blankforms up，服务请看 systemctl status 'blankforms-*'",
+        "no sign of these processes: {names}; run \"blankforms up\", or look at systemctl status 'blankforms-*'",
+    )
+
+
+class JournalUnwritable(BlankformsError):
+    code = "journal_unwritable"
+    exit = Exit.UNREACHABLE
+    text = Text(
+        "发送日志无法写入({detail})，不再发送；请检查数据目录的磁盘和权限",
+        "the send journal cannot be written ({detail}), nothing is sent; look at disk and rights of the data folder",
+    )
+
+
+class DiskFull(BlankformsError):
+    code = "disk_full"
+    exit = Exit.UNREACHABLE
+    text = Text(
+        "数据目录所在磁盘只剩 {detail}；请清理，磁盘满后将停止发送",
+        "only {detail} left on the disk of the data folder; make room: when it is full nothing is sent",
+    )
+
+
+class ClockApart(BlankformsError):
+    code = "clock_apart"
+    exit = Exit.UNREACHABLE
+    text = Text(
+        "本机时间与数据库或其他进程的记录相差 {detail}；请校准时间(NTP)",
+        "this machine's clock is {detail} from the database's, or from what other processes noted; set it (NTP)",
+    )
+
+
+class LineClosed(BlankformsError):
+    """Messages do not leave; `code` is why."""
+
+    exit = Exit.UNREACHABLE
+    text = Text("到海关的线路: {said}", "line to customs: {said}")
+
+    def __init__(self, code: str, **values: object) -> None:
+        super().__init__(**values)
+        self.args = (code, values)
+        self.code = code  # type: ignore[misc]  # one class for every reason
+
+
 class AlreadyRunning(BlankformsError):
     code = "already_running"
     text = Text(
@@ -270,6 +343,16 @@ class DatabaseUnreachable(BlankformsError):
     text = Text(
         "数据库无法使用({detail})；请检查 DATABASE_URL，或运行 blankforms db upgrade",
         'the database cannot be used ({detail}); check DATABASE_URL or run "blankforms db upgrade"',
+    )
+
+
+class DatabaseUnwritable(DatabaseUnreachable):
+    """It answers, and nothing can be written."""
+
+    code = "database_unwritable"
+    text = Text(
+        "数据库能读不能写({detail})；请看是否磁盘已满、连到了备库或没有写权限；数据未丢失，恢复后自动继续",
+        "the database can be read and not written ({detail}): a full disk, a standby, no rights? nothing is lost, all goes on when it can be written",
     )
 
 

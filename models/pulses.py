@@ -1,4 +1,4 @@
-"""Who works: each queue's last act, noted by the process that takes from it."""
+"""Who works: the last act of each kind of process, noted by itself."""
 
 from __future__ import annotations
 
@@ -13,25 +13,28 @@ from models.base import Base, When
 
 
 class Pulse(Base):
-    """The last sign that a queue is taken from, by a process that has its database."""
+    """The last sign of a kind of process: it takes rings, and writes to its database."""
 
     __tablename__ = "pulse"
 
-    queue: Mapped[str] = mapped_column(String(20), primary_key=True)
+    process: Mapped[str] = mapped_column(String(20), primary_key=True)
     at: Mapped[When]
+    code: Mapped[str] = mapped_column(String(40), default="")
+    """What it found wrong where it runs; empty when nothing is."""
+    detail: Mapped[str] = mapped_column(String(255), default="")
 
 
-def note_pulse(session: Session, queue: str, now: datetime) -> None:
-    """Note that a queue is worked on."""
+def note_pulse(
+    session: Session, process: str, now: datetime, code: str = "", detail: str = ""
+) -> None:
+    """Note that a process works, and what it found wrong where it runs."""
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(Pulse).values(queue=queue, at=now)
-    session.execute(
-        statement.on_conflict_do_update(
-            index_elements=["queue"], set_={"at": statement.excluded.at}
-        )
-    )
+    row = {"process": process, "at": now, "code": code, "detail": detail[:255]}
+    statement = dialect.insert(Pulse).values(row)
+    new = {name: statement.excluded[name] for name in ("at", "code", "detail")}
+    session.execute(statement.on_conflict_do_update(index_elements=["process"], set_=new))
 
 
-def pulses(session: Session) -> Mapping[str, datetime]:
-    """When each queue was last worked on; one that never was is left out."""
-    return {p.queue: p.at for p in session.scalars(select(Pulse))}
+def pulses(session: Session) -> Mapping[str, Pulse]:
+    """The last sign of each process; one that never gave any is left out."""
+    return {p.process: p for p in session.scalars(select(Pulse))}

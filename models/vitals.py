@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import func, select
@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from models.batches import Batch
 from models.card import seen_cards
+from models.deployment import Deployment
 from models.links import Line, line_of
 from models.notifications import Delivery, Endpoint
 from models.reconciliation import Run
@@ -25,10 +26,20 @@ from models.states import (
     SubmissionState,
 )
 from models.stock import Discrepancy, Form
-from models.submissions import Attempt, InboxMessage, Submission
+from models.submissions import (
+    MAY_BE_ASKED,
+    MAY_BE_DUE,
+    Attempt,
+    InboxMessage,
+    ReceiptLine,
+    Submission,
+)
 
 ATTEMPTS_LOOKED_AT: Final = 1000
 """The latest calls to customs say how it answers now."""
+
+UNCLEAR_AFTER: Final = timedelta(hours=1)
+"""A question that has no clear answer for so long is shown to a person."""
 
 UNANSWERED: Final = frozenset({"in_doubt", "not_taken", "conflict"})
 """Outcomes of a call that are customs' or the line's failure, not an answer."""
@@ -55,6 +66,10 @@ class Vitals:
     """Label -> state, days to the end of its certificate."""
     last_run_finished: datetime | None = None
     last_run_differences: dict[str, int] = field(default_factory=dict)
+    known_at: datetime | None = None
+    """When this deployment began."""
+    unclear: int = 0
+    """Messages and forms of which customs has not said for an hour what it did."""
 
 
 def look(session: Session, now: datetime) -> Vitals:
@@ -63,7 +78,10 @@ def look(session: Session, now: datetime) -> Vitals:
     run = session.scalars(
         select(Run).where(Run.state == RunState.FINISHED).order_by(Run.id.desc()).limit(1)
     ).first()
+    began = session.get(Deployment, 1)
     return Vitals(
+        known_at=began.known_at if began else None,
+        unclear=_unclear(session, now),
         forms=dict(session.execute(select(Form.state, func.count()).group_by(Form.state)).all()),
         submissions=dict(
             session.execute(select(Submission.state, func.count()).group_by(Submission.state)).all()
@@ -91,6 +109,25 @@ def look(session: Session, now: datetime) -> Vitals:
         last_run_finished=run.finished_at if run else None,
         last_run_differences={k: v["differences"] for k, v in run.counts.items()} if run else {},
     )
+
+
+def _unclear(session: Session, now: datetime) -> int:
+    """What was asked about for an hour without an answer that is clear."""
+    since = now - UNCLEAR_AFTER
+    first = select(func.min(Attempt.started_at)).where(Attempt.submission_id == Submission.id)
+    messages = select(func.count()).where(
+        MAY_BE_DUE,
+        Submission.state == SubmissionState.IN_DOUBT,
+        first.scalar_subquery() < since,
+    )
+    asked = InboxMessage.received_at < since
+    lines = (
+        select(func.count())
+        .select_from(ReceiptLine)
+        .join(InboxMessage, InboxMessage.id == ReceiptLine.inbox_id)
+        .where(MAY_BE_ASKED, asked)
+    )
+    return (session.scalar(messages) or 0) + (session.scalar(lines) or 0)
 
 
 def _count(session: Session, condition: object) -> int:

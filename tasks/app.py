@@ -13,17 +13,27 @@ import structlog
 from celery import Celery
 from kombu import Queue as KombuQueue
 from kombu.exceptions import OperationalError
+from redis.exceptions import AuthenticationError, OutOfMemoryError, ReadOnlyError, RedisError
 
 from config.names import Queue, Task
 from config.settings import Settings
-from models.errors import BrokerUnreachable
+from models.errors import BrokerFull, BrokerReadOnly, BrokerRefused, BrokerUnreachable
 
 log = structlog.get_logger(__name__)
+
+_FAILURES: Final = (OperationalError, OSError, RedisError)
+"""However the broker fails: away, as kombu says it, or there and refusing, as its client does."""
+
+PROBE_KEY: Final = "probe"
+PROBE_SECONDS: Final = 60
+"""What is written to see that something can be, and how long it stays."""
 
 QUEUES: Final = {
     Task.SIGN: Queue.SIGNING,
     Task.SEND: Queue.SENDING,
     Task.ASK: Queue.SENDING,
+    Task.SUBMITTER_PULSE: Queue.SIGNING,
+    Task.SENDER_PULSE: Queue.SENDING,
 }
 """Tasks with a process of their own; all others go to the general workers."""
 
@@ -40,6 +50,7 @@ MODULES: Final = (
     "tasks.reconciliation",
     "tasks.notifications",
     "tasks.upkeep",
+    "tasks.pulse",
 )
 
 app = Celery("blankforms", include=MODULES, set_as_current=True)
@@ -98,17 +109,37 @@ def ring(task: Task, *ids: int) -> None:
     """Say that `task` may be due for these ids. Failing to say so is logged; the sweep says it."""
     try:
         _publish(task, ids)
-    except (OperationalError, OSError) as error:
+    except _FAILURES as error:
         log.info("ring_failed", task=task.value, ids=ids, error=str(error))
 
 
 def require_broker() -> None:
-    """Make sure that somebody hears rings. Raises `BrokerUnreachable`."""
+    """Make sure that rings are heard: something is written to the broker, as a ring is.
+
+    Raises `BrokerUnreachable`, or as what it is: `BrokerReadOnly`, `BrokerFull`, `BrokerRefused`.
+    """
     try:
         with app.connection_for_write() as connection:
             connection.ensure_connection(max_retries=1, timeout=4)
-    except (OperationalError, OSError) as error:
-        raise BrokerUnreachable(detail=str(error)) from error
+            channel: Any = connection.channel()
+            channel.client.set(PROBE_KEY, "1", ex=PROBE_SECONDS)
+    except _FAILURES as error:
+        raise _broker_error(error) from error
+
+
+def _broker_error(error: BaseException) -> BrokerUnreachable:
+    """What is wrong with the broker, by what the client says or has wrapped."""
+    told: BaseException | None = error
+    while told is not None:
+        text = str(told)
+        if isinstance(told, ReadOnlyError) or text.startswith("READONLY"):
+            return BrokerReadOnly(detail=text)
+        if isinstance(told, OutOfMemoryError) or text.startswith(("OOM", "MISCONF")):
+            return BrokerFull(detail=text)
+        if isinstance(told, AuthenticationError) or text.startswith(("NOAUTH", "WRONGPASS")):
+            return BrokerRefused(detail=text)
+        told = told.__cause__ or told.__context__
+    return BrokerUnreachable(detail=str(error))
 
 
 def _publish(task: Task, ids: tuple[Any, ...]) -> None:

@@ -69,7 +69,7 @@ from tasks.run_place import Place, RunLost, claim_run, move, put_off
 
 log = structlog.get_logger(__name__)
 
-RUN_SECONDS: Final = 60.0
+RUN_SECONDS: Final = 20.0
 """A ring's work ends after that and goes on with the next ring: the worker has other things to do."""
 
 PAGES_TOGETHER: Final = 5

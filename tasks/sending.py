@@ -76,8 +76,9 @@ for the database, few enough that a killed sender leaves little in doubt."""
 RESTORED_LOOK: Final = timedelta(minutes=1)
 """How long the line is closed before the journal is looked at again."""
 
-RUN_SECONDS: Final = 60.0
-"""A ring's work ends after that and goes on with the next ring, so that questions get their turn."""
+RUN_SECONDS: Final = 20.0
+"""A ring's work ends after that and goes on with the next ring, so that questions get their turn, and
+that somebody works is seen (`tasks.ability.QUIET`)."""
 
 T = TypeVar("T")
 

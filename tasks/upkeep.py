@@ -21,6 +21,7 @@ from models.batches import Batch, BatchRow, Item
 from models.links import customs_link
 from models.low_stock import stocks_to_count, watch_stock
 from models.notifications import Delivery
+from models.pulses import note_pulse
 from models.runs import plan_next_run
 from models.states import BatchState, DeliveryState, SubmissionState
 from models.stock import Stock
@@ -28,6 +29,7 @@ from models.submissions import MAY_BE_DUE, CustomsLink, Submission
 from tasks import pipeline
 from tasks.app import app
 from tasks.context import Context, current
+from tasks.pulse import PULSES, SCHEDULER
 
 log = structlog.get_logger(__name__)
 
@@ -44,13 +46,16 @@ _UNCONFIRMED: Final = (
 
 
 def sweep(context: Context) -> list[tuple[Task, tuple[int, ...]]]:
-    """Ring for everything that is due now; gives the rings."""
+    """Ring for everything that is due now, and to see who works; gives the rings for what is due."""
     with context.database.write() as session:
         customs_link(session, context.now())  # polling is due from the first sweep on
         plan_next_run(session, context.now(), context.settings.reconcile_hour)
         _bring_near(session, context.settings, context.now())
+        note_pulse(session, SCHEDULER, context.now())
     with context.database.read() as session:
         rings = list(pipeline.due(session, context.now()))
+    for task in PULSES:
+        context.ring(task)
     for task, ids in rings:
         context.ring(task, *ids)
     return rings

@@ -9,7 +9,6 @@ from typing import Final
 
 import structlog
 from flask import Flask, Response, jsonify, request
-from sqlalchemy import text
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from config.crash import Point, crash_point
@@ -18,10 +17,10 @@ from config.settings import Settings
 from models.database import Database
 from models.errors import BlankformsError
 from net.webhooks import SignatureRefused, verify
-from tasks.app import require_broker
+from tasks.ability import Area, hindrances
 from tasks.context import Bell
 from tasks.inbox import Arrival, callback_arrival, store
-from webhook.metrics import exposition
+from webhook.metrics import count_refused_callback, exposition
 from webhook.together import SeldomBell, Together
 
 log = structlog.get_logger(__name__)
@@ -67,6 +66,7 @@ def create_app(settings: Settings, database: Database, ring: Bell) -> Flask:
                 time.time(),
             )
         except SignatureRefused as refused:
+            count_refused_callback()
             log.warning("callback_refused", reason=str(refused))
             return _json('{"error": "unauthorized"}', 401)
         new = together.store(callback_arrival(message_id, body))
@@ -79,22 +79,17 @@ def create_app(settings: Settings, database: Database, ring: Bell) -> Flask:
 
     @app.get("/readyz")
     def ready() -> tuple[Response, int]:
-        state = {"database": "ok", "broker": "ok"}
-        try:
-            with database.read() as session:
-                session.execute(text("SELECT 1"))
-        except BlankformsError as error:
-            state["database"] = error.code
-        try:
-            require_broker()
-        except BlankformsError as error:
-            state["broker"] = error.code
-        return jsonify(state), 200 if set(state.values()) == {"ok"} else 503
+        """Whether an order can be carried out to its end now; not by callbacks alone (`tasks.ability`)."""
+        found = hindrances(settings, database)
+        of_parts = {a.value: "ok" for a in (Area.DATABASE, Area.BROKER)}
+        of_parts |= {h.area.value: h.code for h in reversed(found) if h.area.value in of_parts}
+        answer = {"able": not found, **of_parts, "hindrances": [h.shown() for h in found]}
+        return jsonify(answer), 503 if found else 200
 
     @app.get("/metrics")
     def metrics() -> Response:
         """For Prometheus: one exporter for all processes, because the tables know it all."""
-        text, content_type = exposition(database, datetime.now(UTC))
+        text, content_type = exposition(settings, database, datetime.now(UTC))
         return Response(text, content_type=content_type)
 
     @app.errorhandler(RequestEntityTooLarge)

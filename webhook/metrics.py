@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
+from importlib.metadata import version
 from typing import Any
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
+from config.settings import Settings
 from models.database import Database
+from models.errors import DatabaseUnreachable
 from models.states import (
     BatchState,
     CardState,
@@ -22,18 +35,58 @@ from models.states import (
     SubmissionState,
 )
 from models.vitals import Vitals, look
+from tasks.ability import CODES, Hindrance, hindrances
 from tasks.pipeline import AT_ALL, PER_BATCH, oldest_due
 
+_refused = [0]
 
-def exposition(database: Database, now: datetime) -> tuple[bytes, str]:
-    """The metrics of this moment and their content type. Raises `DatabaseUnreachable`."""
-    with database.read() as session:
-        vitals = look(session, now)
-        ages = oldest_due(session, now)
-    stages = {stage.task.value: 0.0 for stage in (*PER_BATCH, *AT_ALL)}
+
+def count_refused_callback() -> None:
+    """A callback that nobody of customs signed."""
+    _refused[0] += 1
+
+
+def refused_callbacks() -> int:
+    """How many this process has refused since it began."""
+    return _refused[0]
+
+
+def exposition(settings: Settings, database: Database, now: datetime) -> tuple[bytes, str]:
+    """The metrics of this moment and their content type.
+
+    Without a database they say that an order cannot be carried out, and why.
+    """
     registry = CollectorRegistry()
+    registry.register(ProcessCollector(registry=None))
+    registry.register(_Ability(hindrances(settings, database, now)))
+    try:
+        with database.read() as session:
+            vitals = look(session, now)
+            ages = oldest_due(session, now)
+    except DatabaseUnreachable:
+        return generate_latest(registry), CONTENT_TYPE_LATEST
+    stages = {stage.task.value: 0.0 for stage in (*PER_BATCH, *AT_ALL)}
     registry.register(_Snapshot(vitals, stages | {t.value: age for t, age in ages.items()}, now))
     return generate_latest(registry), CONTENT_TYPE_LATEST
+
+
+class _Ability(Collector):
+    def __init__(self, found: Sequence[Hindrance]) -> None:
+        self._found = found
+
+    def collect(self) -> Iterator[Metric]:
+        codes = {h.code for h in self._found}
+        yield _one("able", "1 when an order can be carried out to its end now", float(not codes))
+        known = {code: float(code in codes) for code in (*CODES, *codes)}
+        yield _labelled("hindrance", "1 at what keeps orders from being carried out", "code", known)
+        yield InfoMetricFamily(
+            "blankforms_build", "This program", {"version": version("blankforms")}
+        )
+        refused = CounterMetricFamily(
+            "blankforms_callbacks_refused", "Callbacks refused by this process since its start"
+        )
+        refused.add_metric([], refused_callbacks())
+        yield refused
 
 
 class _Snapshot(Collector):
@@ -58,6 +111,7 @@ class _Snapshot(Collector):
         )
         yield _one("inbox_quarantined", "Receipts that fit nothing we sent", v.quarantined)
         yield _one("discrepancies_open", "Things for a person to look at", v.discrepancies)
+        yield _one("unclear", "Asked about for an hour, and not answered clearly", v.unclear)
         yield _one("endpoints_failing", "Endpoints that do not answer", v.endpoints_failing)
         yield _one(
             "gateway_seconds", "Mean duration of the latest sendings", round(v.gateway_seconds, 6)
@@ -80,15 +134,19 @@ class _Snapshot(Collector):
 
     def _cards(self) -> Iterator[GaugeMetricFamily]:
         ready = {c: float(s is CardState.READY) for c, (s, _) in self._vitals.cards.items()}
-        days = {c: round(d, 2) for c, (_, d) in self._vitals.cards.items() if d is not None}
+        left = {c: round(d * 86400) for c, (_, d) in self._vitals.cards.items() if d is not None}
         yield _labelled("card_ready", "1 when the card signed last time", "card", ready)
-        yield _labelled("card_days_left", "Days to the end of its certificate", "card", days)
+        yield _labelled(
+            "card_expiry_seconds", "Seconds to the end of its certificate", "card", left
+        )
 
     def _night(self) -> Iterator[GaugeMetricFamily]:
         v = self._vitals
-        if v.last_run_finished is not None:
-            age = (self._now - v.last_run_finished).total_seconds()
-            yield _one("reconciliation_age_seconds", "Since the last finished run", age)
+        since = v.last_run_finished or v.known_at
+        age = (self._now - since).total_seconds() if since else 0.0
+        yield _one(
+            "reconciliation_age_seconds", "Since the last finished run, or since the start", age
+        )
         yield _labelled(
             "reconciliation_differences",
             "Differences of the last finished run",

@@ -118,15 +118,13 @@ def metrics(world):
     with world.context.database.write() as session:
         note_card(session, "card", None, world.clock(), world.clock()).not_after = world.clock()
         close_for_card(session, world.clock(), "1002", [])
-    text, _ = exposition(world.context.database, datetime.now(UTC))
+    text, _ = exposition(world.context.settings, world.context.database, datetime.now(UTC))
     found = {}
     for family in text_string_to_metric_families(text.decode()):
-        found[family.name] = {label for sample in family.samples for label in sample.labels}
-    # these two are said once a night has been reconciled
-    return found | {
-        "blankforms_reconciliation_age_seconds": set(),
-        "blankforms_reconciliation_differences": {"class"},
-    }
+        for sample in family.samples:
+            if sample.name.startswith("blankforms_"):
+                found.setdefault(sample.name, set()).update(sample.labels)
+    return found | {"blankforms_reconciliation_differences": {"class"}}  # after a first night
 
 
 def used_in(expression):

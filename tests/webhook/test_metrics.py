@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from datetime import timedelta
+from importlib.metadata import version
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -11,6 +13,7 @@ from models.errors import DatabaseUnreachable
 from tasks import submission
 from tasks.pipeline import oldest_due
 from tests import factories
+from tests.contract.test_deploy import TOOLS
 from tests.factories import bring_in, confirm, upload
 from webhook.app import create_app
 
@@ -40,7 +43,7 @@ def test_forms_messages_cards_and_ages_are_counted(world):
     assert metrics["blankforms_submissions", "in_doubt"] == 0
     assert metrics["blankforms_gateway_failure_ratio",] == 1
     assert metrics["blankforms_card_ready", "key-file"] == 1
-    assert metrics["blankforms_card_days_left", "key-file"] > 3000
+    assert metrics["blankforms_card_expiry_seconds", "key-file"] > 3000 * 86400
     assert metrics["blankforms_oldest_due_seconds", "submission.sign"] == 0
 
 
@@ -55,10 +58,35 @@ def test_what_nobody_works_on_grows_old(world):
     assert Task.SEND not in ages
 
 
-def test_a_database_that_is_away_is_no_traceback(world):
+def test_a_database_that_is_away_is_said_and_is_no_traceback(world):
     class Away:
         def read(self):
             raise DatabaseUnreachable(detail="away")
 
     app = create_app(world.context.settings, Away(), lambda *_: None)
-    assert app.test_client().get("/metrics").status_code == 503
+    answer = app.test_client().get("/metrics")
+    assert answer.status_code == 200
+    assert "blankforms_able 0.0" in answer.text
+    assert 'blankforms_hindrance{code="database_unreachable"} 1.0' in answer.text
+
+
+def test_what_the_page_says_of_a_refused_callback_and_of_the_program(world):
+    client = create_app(
+        world.context.settings, world.context.database, lambda *_: None
+    ).test_client()
+    before = read(world)["blankforms_callbacks_refused_total",]
+    assert client.post("/callbacks/customs", data=b"{}").status_code == 401
+    metrics = read(world)
+    assert metrics["blankforms_callbacks_refused_total",] == before + 1
+    assert metrics["blankforms_build_info", version("blankforms")] == 1
+    assert metrics["blankforms_reconciliation_age_seconds",] >= 0
+    assert metrics["process_resident_memory_bytes",] > 0
+
+
+def test_promtool_finds_the_metrics_clean(world):
+    client = create_app(
+        world.context.settings, world.context.database, lambda *_: None
+    ).test_client()
+    done = subprocess.run([TOOLS / "promtool", "check", "metrics"], input=client.get("/metrics").data,
+                          capture_output=True, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -45,9 +45,11 @@ def upgrade() -> None:
     )
     op.create_table(
         "pulse",
-        sa.Column("queue", sa.String(20), nullable=False),
+        sa.Column("process", sa.String(20), nullable=False),
         sa.Column("at", UTCDateTime(), nullable=False),
-        sa.PrimaryKeyConstraint("queue", name=op.f("pk_pulse")),
+        sa.Column("code", sa.String(40), nullable=False),
+        sa.Column("detail", sa.String(255), nullable=False),
+        sa.PrimaryKeyConstraint("process", name=op.f("pk_pulse")),
     )
 
 
