@@ -66,11 +66,13 @@ def _choose_language(arguments: list[str]) -> Language:
 
 
 def _fail(code: str, text: str, exit_code: Exit, arguments: list[str]) -> None:
-    if "--json" in arguments:
-        from cli.runtime import print_json
+    from cli.runtime import print_json, printable
 
+    if "--json" in arguments:
         print_json({"error": {"code": code, "message": text}})
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(
+        f"{printable(text)}\n"
+    )  # a name of a file, a text of customs: shown, not obeyed
     sys.exit(int(exit_code))
 
 

@@ -57,6 +57,7 @@ TAMPER_WORDS: Final = {
     Tamper.REORDERED: Text("次序被调换", "reordered"),
     Tamper.CUT: Text("末尾被截去", "cut off at the end"),
     Tamper.ANCHOR: Text("与锚文件不符(历史被截去或整段改写)", "differs from the anchor"),
+    Tamper.FORM: Text("与其历史不符(状态、证书或停用被改)", "not as its history left it"),
     Tamper.ANCHOR_FILE: Text("锚文件缺失或被改", "anchor missing or changed"),
 }
 

@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 
+from models.verdicts import HOLDING_CODES
+
 GENESIS: Final = ""
 """The hash before a form's first event."""
 
@@ -72,6 +74,8 @@ class Tamper(StrEnum):
     """Without a flaw in itself, but an anchor remembers something else: cut or rewritten whole."""
     ANCHOR_FILE = "anchor_file"
     """The anchor itself is missing or was changed."""
+    FORM = "form"
+    """The form is not as its history left it: its state, certificate or hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,3 +150,31 @@ def _genuine(
         if event.hash == chain or any(event_hash(event.hash, f.facts) == f.hash for f in following):
             return event
     return same[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a form stands: what its row says, or what its history comes to."""
+
+    state: str
+    certificate: str | None
+    held: bool
+
+
+def standing(events: Sequence[EventFacts]) -> Standing:
+    """What a history comes to; the events are in their order."""
+    state, certificate, held = "", None, False
+    for event in events:
+        moved = event.from_state != event.to_state
+        if moved and event.from_state == _ISSUED:
+            certificate = event.certificate
+        if moved and event.to_state == _ISSUED:
+            certificate = None
+            held = held or (event.cause == "receipt" and (event.reason or "")[:4] in HOLDING_CODES)
+        if not moved:
+            held = event.cause != "release"
+        state = event.to_state
+    return Standing(state, certificate, held)
+
+
+_ISSUED: Final = "issued"

@@ -7,7 +7,7 @@ An exception carries data; its text is made when it is shown, in the language of
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from models.language import Text
 
@@ -38,6 +38,18 @@ class BlankformsError(Exception):
 
     def __str__(self) -> str:
         return self.text.fill(**self.values)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled by code and values, so that it crosses from a pool child as what it is."""
+        return _again, (type(self), self.code, self.values)
+
+
+def _again(kind: type[BlankformsError], code: str, values: dict[str, object]) -> BlankformsError:
+    error = kind.__new__(kind)
+    BlankformsError.__init__(error, **values)
+    if code != kind.code:
+        error.code = code  # type: ignore[misc]  # of `LineClosed`
+    return error
 
 
 class FileError(BlankformsError):
@@ -278,6 +290,16 @@ class JournalUnwritable(BlankformsError):
     text = Text(
         "发送日志无法写入({detail})，不再发送；请检查数据目录的磁盘和权限",
         "the send journal cannot be written ({detail}), nothing is sent; look at disk and rights of the data folder",
+    )
+
+
+class JournalMissing(JournalUnwritable):
+    """Messages were sent, and the file that notes them before they leave is gone."""
+
+    code = "journal_missing"
+    text = Text(
+        "发送日志不见了({detail})，不再发送；请找回该文件，确实找不回的先对账，再 blankforms journal accept --by 姓名",
+        'the send journal is gone ({detail}), nothing is sent; bring the file back, or reconcile, then "blankforms journal accept --by NAME"',
     )
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from models.states import FORM_MOVES
+from models.verdicts import HOLDING_CODES
 
 _AT_CUSTOMS: Final = "('sending', 'in_doubt', 'taken', 'parked')"
 _SHOWN: Final = 20
@@ -45,6 +46,13 @@ INVARIANTS: Final = (
         "SELECT f.id FROM form f LEFT JOIN item i ON i.form_id = f.id"
         " AND i.state IN ('held', 'decided') WHERE NOT f.outside"
         " AND COALESCE(f.certificate, '') <> COALESCE(i.certificate, '')",
+    ),
+    Invariant(
+        "3b",
+        "a form done outside us has the certificate that its history says",
+        "SELECT f.id FROM form f WHERE f.outside AND COALESCE(f.certificate, '') <>"
+        " COALESCE((SELECT e.certificate FROM form_event e WHERE e.form_id = f.id"
+        " AND e.from_state <> e.to_state ORDER BY e.id DESC LIMIT 1), '')",
     ),
     Invariant(
         "4a",
@@ -128,6 +136,15 @@ INVARIANTS: Final = (
         "a form remembers how many events it has",
         "SELECT f.id FROM form f WHERE f.event_count"
         " <> (SELECT COUNT(*) FROM form_event e WHERE e.form_id = f.id)",
+    ),
+    Invariant(
+        "9f",
+        "a form is held exactly when its history says so",
+        "SELECT f.id FROM form f WHERE (f.hold IS NOT NULL) <> COALESCE((SELECT"
+        " e.cause <> 'release' FROM form_event e WHERE e.form_id = f.id AND"
+        " (e.from_state = e.to_state OR (e.to_state = 'issued' AND e.cause = 'receipt' AND"
+        f" SUBSTR(e.reason, 1, 4) IN {tuple(sorted(HOLDING_CODES))}))"
+        " ORDER BY e.id DESC LIMIT 1), FALSE)",
     ),
     Invariant(
         "9e",

@@ -129,6 +129,7 @@ class LineReason(StrEnum):
     CARD = "card_not_accepted"
     RESTORED = "database_restored"
     JOURNAL = "journal_unwritable"
+    JOURNAL_MISSING = "journal_missing"
     PAUSED = "paused"
 
 
@@ -337,6 +338,7 @@ LABELS: Final[dict[type[StrEnum], dict[StrEnum, Text]]] = {
             "海关不认网关令牌(CUSTOMS_TOKEN)", "customs does not know CUSTOMS_TOKEN"
         ),
         LineReason.CARD: Text("海关不接受签名卡", "customs does not accept the card"),
+        LineReason.JOURNAL_MISSING: Text("发送日志不见了", "the send journal is gone"),
         LineReason.PAUSED: Text("人工暂停", "paused by a person"),
         LineReason.JOURNAL: Text("发送日志无法写入", "the send journal cannot be written"),
         LineReason.RESTORED: Text(

@@ -44,6 +44,10 @@ count does not take the same lowest serial and is refused again; 2104 and 2106 a
 certificate and leave the form free."""
 
 
+HOLDING_CODES: Final = frozenset(c for c, v in _VERDICTS.items() if v is Verdict.REFUSED_HOLD)
+"""Codes after which the form is on hold."""
+
+
 def verdict(rep_code: str, form_state: str, action: Action) -> Verdict:
     """What to do with one receipt line; a code that is not known is never success."""
     if rep_code == "2102" and form_state == WANTED_STATE[action]:

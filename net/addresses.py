@@ -12,7 +12,12 @@ from typing import Final
 
 Network = IPv4Network | IPv6Network
 
-_NAT64: Final = (ip_network("64:ff9b::/96"), ip_network("64:ff9b:1::/48"))
+_NAT64: Final = ip_network("64:ff9b::/96")
+_LOCAL_NAT64: Final = ip_network("64:ff9b:1::/48")
+"""Within it an operator chooses the length of the prefix (RFC 8215), and the IPv4 address stands at one of
+four places (RFC 6052): bytes 6-7 and 9-10, 7 and 9-11, 9-12, or the last four."""
+
+_EMBEDDED: Final = ((6, 7, 9, 10), (7, 9, 10, 11), (9, 10, 11, 12), (12, 13, 14, 15))
 _COMPATIBLE: Final = ip_network("::/96")
 _SPECIAL: Final = tuple(
     map(ip_network, ("192.0.0.0/24", "192.88.99.0/24", "fec0::/10", "3fff::/20"))
@@ -31,33 +36,42 @@ def is_within(address: str, allowed: Sequence[Network]) -> bool:
         real = _unwrapped(ip_address(address.partition("%")[0]))
     except ValueError:
         return False
-    return any(real in network for network in allowed)
+    return all(any(one in network for network in allowed) for one in real)
 
 
 def is_allowed(address: str, allowed: Sequence[Network]) -> bool:
     """Whether a notification may be sent to this numeric address.
 
     Public addresses may; any other (private, loopback, link-local, carrier, multicast, reserved) only
-    when a network of `allowed` has it. An IPv4 address inside an IPv6 one counts as itself.
+    when a network of `allowed` has it. An IPv4 address inside an IPv6 one counts as itself; where it may
+    stand at several places, each that is there must be allowed.
     """
     try:
         real = _unwrapped(ip_address(address.partition("%")[0]))
     except ValueError:
         return False
-    if is_within(address, allowed):
+    return all(_may_be_told(one, allowed) for one in real)
+
+
+def _may_be_told(address: IPv4Address | IPv6Address, allowed: Sequence[Network]) -> bool:
+    if any(address in network for network in allowed):
         return True
-    if any(real in network for network in _SPECIAL):
+    if any(address in network for network in _SPECIAL):
         return False
-    return real.is_global and not real.is_multicast and not real.is_reserved
+    return address.is_global and not address.is_multicast and not address.is_reserved
 
 
-def _unwrapped(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+def _unwrapped(address: IPv4Address | IPv6Address) -> list[IPv4Address | IPv6Address]:
+    """The address that is meant; several where it cannot be told which."""
     if isinstance(address, IPv4Address):
-        return address
+        return [address]
+    if address in _LOCAL_NAT64:
+        inside = [IPv4Address(bytes(address.packed[i] for i in at)) for at in _EMBEDDED]
+        return [one for one in inside if int(one)] or [address]
     inner = address.ipv4_mapped or address.sixtofour
     if inner is None and address.teredo is not None:
         inner = address.teredo[1]
-    if inner is None and any(address in network for network in (*_NAT64, _COMPATIBLE)):
+    if inner is None and (address in _NAT64 or address in _COMPATIBLE):
         packed = IPv4Address(int(address) & 0xFFFFFFFF)
         inner = packed if int(address) > 1 else None  # :: and ::1 are themselves
-    return inner or address
+    return [inner or address]

@@ -84,6 +84,7 @@ def confirm(context: Context, batch_id: int, said: Confirmation) -> None:
         _confirm(context, batch_id, said)
     except DatabaseUnreachable as lost:
         raise ConfirmationUnknown(batch=batch_id, detail=lost.values.get("detail")) from lost
+    log.info("batch_confirmed", batch_id=batch_id)
     crash_point(Point.CONFIRMED)
     try:
         reserve(context, batch_id)
@@ -167,7 +168,9 @@ def reserve(context: Context, batch_id: int) -> None:
                 batch.plan = make_plan(session, batch)
                 _back_to_checked(context, batch)
     if refusal is not None:
+        log.info("batch_back_to_checked", batch_id=batch_id, code=refusal.code)
         raise refusal
+    log.info("batch_reserved", batch_id=batch_id)
     crash_point(Point.RESERVED_BEFORE_RING)
     context.ring(Task.PREPARE, batch_id)
 
@@ -301,6 +304,7 @@ def cancel(context: Context, batch_id: int) -> Cancelled:
             session.flush()
             announce_ended(session, [batch_id], context.now())
         _may_be_ordered_again(session, batch)
+    log.info("batch_cancelled", batch_id=batch_id, released=released, at_customs=at_customs or 0)
     context.ring(Task.REPORT, batch_id)
     return Cancelled(released, at_customs or 0)
 

@@ -91,7 +91,10 @@ def record_taken(session: Session, taken: dict[int, Taken], now: datetime) -> No
 def record_parked(session: Session, parked: dict[int, Conflict]) -> None:
     """Customs has other bytes under our number: only a person can go on."""
     for submission_id, conflict in parked.items():
-        log.error("submission_parked", submission_id=submission_id, detail=conflict.detail)
+        number, batch_id = session.execute(
+            select(Submission.number, Submission.batch_id).where(Submission.id == submission_id)
+        ).one()
+        log.error("submission_parked", batch_id=batch_id, number=number, detail=conflict.detail)
         detail = conflict.detail[:_DETAIL_LIMIT]
         set_submissions(session, [submission_id], state=SubmissionState.PARKED, deal_text=detail)
 
@@ -138,8 +141,12 @@ def refuse_whole(
     )
     _give_back(session, held, refused, now)
     _announce(session, held, refused, now)
-    codes = sorted({o.code for _, o in refused.values()})
-    log.warning("submissions_refused", count=len(refused), codes=codes)
+    for number, batch_id, code in session.execute(
+        select(Submission.number, Submission.batch_id, Submission.deal_flag).join(
+            given, given.c.id == Submission.id
+        )
+    ):
+        log.warning("submission_refused", batch_id=batch_id, number=number, code=code)
 
 
 def _give_back(

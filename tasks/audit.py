@@ -8,7 +8,7 @@ anchors, of which others have copies (the run keeps the hash, the notification c
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import groupby, pairwise
@@ -18,7 +18,14 @@ from typing import Any, Final
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from models.chain import EventFacts, StoredEvent, Tamper, examine_chain
+from models.chain import (
+    EventFacts,
+    Standing,
+    StoredEvent,
+    Tamper,
+    examine_chain,
+    standing,
+)
 from models.leases import this_host
 from models.reconciliation import Run
 from models.stock import Form, FormEvent
@@ -77,13 +84,26 @@ def verify(context: Context, counted: Verified, *, every_anchor: bool) -> Iterat
         for form, events in _histories(session):
             counted.forms += 1
             counted.events += len(events)
-            for flaw in examine_chain(events, form.event_count, form.chain):
+            flaws = examine_chain(events, form.event_count, form.chain)
+            for flaw in flaws:
                 yield Finding(flaw.tamper, form.serial, form.form_type, flaw.number, flaw.event_id)
+            if not flaws:
+                yield from _as_its_history_left_it(form, [e.facts for e in events])
     paths = anchor_files(context.settings.anchors)
     yield from _missing_files(context, paths)
     for path in paths if every_anchor else paths[-1:]:
         counted.anchors += 1
         yield from _against(context, path)
+
+
+def _as_its_history_left_it(form: Any, events: Sequence[EventFacts]) -> Iterator[Finding]:
+    left = standing(events)
+    is_now = Standing(form.state.value, form.used_for, form.hold is not None)
+    for name in ("state", "certificate", "held"):
+        was, now = getattr(left, name), getattr(is_now, name)
+        if was != now:
+            detail = f"{name}: {now}, history: {was}"
+            yield Finding(Tamper.FORM, form.serial, form.form_type, detail=detail)
 
 
 def _histories(session: Session) -> Iterator[tuple[Any, list[StoredEvent]]]:
@@ -95,6 +115,9 @@ def _histories(session: Session) -> Iterator[tuple[Any, list[StoredEvent]]]:
             Form.form_type,
             Form.event_count,
             Form.chain,
+            Form.state,
+            Form.certificate.label("used_for"),
+            Form.hold,
             *FormEvent.__table__.c,
         )
         .outerjoin(FormEvent, FormEvent.form_id == Form.id)

@@ -187,6 +187,11 @@ def write_decisions(
         _settle_inbox(session, state, ids, outcome, now)
     for inbox_id, reason in outcome.quarantined.items():
         log.warning("receipt_quarantined", inbox_id=inbox_id, reason=reason)
+    decided: dict[int, list[str]] = defaultdict(list)
+    for one in touched:
+        decided[one.batch_id].append(one.number)
+    for batch_id, numbers in decided.items():
+        log.info("receipts_applied", batch_id=batch_id, numbers=numbers)
     announce_refused(session, _refusals(touched), now)
     return finish_batches(session, {s.batch_id for s in touched}, now)
 

@@ -18,14 +18,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Final
 
-from sqlalchemy import Integer, String, select
+from sqlalchemy import Integer, String, exists, select
 from sqlalchemy.orm import Session
 
 from models.bulk import chunks, rows_table
 from models.errors import DatabaseRestored
-from models.submissions import Submission
+from models.states import AttemptKind
+from models.submissions import Attempt, Submission
 
 _LINE: Final = re.compile(r"(\S+) ([0-9A-Z]{1,32}) ([0-9]{1,9}) (verify|void) ([0-9A-Z]{1,20})\n")
 _ACCEPTED: Final = "# accepted "
@@ -64,10 +66,30 @@ class Journal:
             if self.path.exists():
                 self.path.open("ab").close()  # no byte, and no waiting for the disk
             else:
-                self._append("")
+                self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                TemporaryFile(dir=self.path.parent).close()
         except OSError as error:
             return str(error)
         return None
+
+    def begun(self) -> str | None:
+        """Make the file before anything is sent, so that it is known later whether it is gone; gives
+        why nothing can be noted, None when something can.
+        """
+        if self.path.exists():
+            return self.unwritable()
+        try:
+            self._append("")
+        except OSError as error:
+            return str(error)
+        return None
+
+    def missing(self, session: Session) -> bool:
+        """Whether it is gone: something was sent, and nothing is there that notes it."""
+        if self.path.exists():
+            return False
+        sent = exists().where(Attempt.kind == AttemptKind.SEND)
+        return bool(session.scalar(select(sent)))
 
     def accept(self, by: str, now: datetime) -> None:
         """What was noted so far is not compared any more."""

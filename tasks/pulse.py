@@ -14,7 +14,7 @@ import structlog
 
 from config.names import Task
 from config.settings import Settings
-from models.errors import BlankformsError, DiskFull, JournalUnwritable
+from models.errors import BlankformsError, DiskFull, JournalMissing, JournalUnwritable
 from models.pulses import note_pulse
 from tasks.app import app
 from tasks.context import Context, current
@@ -37,6 +37,10 @@ ROOM_NEEDED: Final = 100 << 20
 def pulse(context: Context, process: str) -> None:
     """Note that this process works. Raises `DatabaseUnreachable`."""
     wrong = surroundings(context.settings)
+    if wrong is None and process == SENDER:
+        with context.database.read() as session:
+            if context.journal.missing(session):
+                wrong = JournalMissing(detail=str(context.journal.path))
     code, detail = (wrong.code, str(wrong.values.get("detail", ""))) if wrong else ("", "")
     with context.database.write() as session:
         note_pulse(session, process, context.now(), code, detail)
@@ -56,7 +60,7 @@ def surroundings(settings: Settings) -> BlankformsError | None:
 
 def noted(code: str, detail: str) -> BlankformsError:
     """What a process noted, to be said in the reader's language."""
-    kinds = {kind.code: kind for kind in (JournalUnwritable, DiskFull)}
+    kinds = {kind.code: kind for kind in (JournalUnwritable, JournalMissing, DiskFull)}
     return kinds.get(code, JournalUnwritable)(detail=detail)
 
 

@@ -206,8 +206,10 @@ def _due(session: Session, context: Context, now: datetime, limit: int) -> list[
         .with_for_update(**NO_KEY_UPDATE, skip_locked=True, of=Submission)
     ).all()
     changed = {r.id: r.batch_id for r in rows if not r.as_planned}
+    for r in rows:
+        if r.id in changed:
+            log.warning("certificate_changed", batch_id=r.batch_id, number=r.number)
     if changed:
-        log.warning("certificate_changed", submissions=sorted(changed))
         give_back_unsent(
             session, context, list(changed), CERTIFICATE_CHANGED, "certificate_changed"
         )
@@ -259,8 +261,16 @@ def _restored(session: Session, context: Context) -> bool:
 
 
 def _unwritable(session: Session, context: Context) -> bool:
-    """Whether nothing can be noted of what would leave; the line is closed then, for all to see."""
-    why = context.journal.unwritable()
+    """Whether nothing can be noted of what would leave; the line is closed then, for all to see.
+
+    So it is when the journal is gone: a new one would know nothing of what was sent.
+    """
+    if context.journal.missing(session):
+        log.error("journal_missing", journal=str(context.journal.path))
+        where = str(context.journal.path)
+        close_link(session, context.now(), RESTORED_LOOK, LineReason.JOURNAL_MISSING, where)
+        return True
+    why = context.journal.begun()
     if why:
         log.error("journal_unwritable", detail=why)
         close_link(session, context.now(), RESTORED_LOOK, LineReason.JOURNAL, why)
@@ -296,6 +306,7 @@ def _record_sent(
         def still_mine(kind: type[T]) -> list[tuple[_Claimed, T]]:
             return [(c, o) for c, o in by_kind[kind] if (c.id, c.send_count) in mine]
 
+        _log_ends([(c, o) for c, o in ended if (c.id, c.send_count) in mine])
         record_taken(session, {c.id: o for c, o in still_mine(Taken)}, now)
         record_parked(session, {c.id: o for c, o in still_mine(Conflict)})
         refused = still_mine(Refused)
@@ -329,6 +340,15 @@ def _record_sent(
     for batch_id in finished:
         context.ring(Task.REPORT, batch_id)
     return bool(closed or card_codes)
+
+
+def _log_ends(ended: Sequence[tuple[_Claimed, object]]) -> None:
+    """A line for each batch and kind of end, with the numbers: a message can be followed by its own."""
+    by_batch: dict[tuple[int, str], list[str]] = defaultdict(list)
+    for claimed, outcome in ended:
+        by_batch[claimed.batch_id, type(outcome).__name__].append(claimed.message.number)
+    for (batch_id, end), numbers in by_batch.items():
+        log.info("messages_sent", batch_id=batch_id, end=end, numbers=numbers)
 
 
 def _wait(claimed: _Claimed, how: NotTaken) -> timedelta:

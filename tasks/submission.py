@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import groupby
@@ -99,6 +100,7 @@ def prepare(context: Context, batch_id: int) -> int:
         crash_point(Point.PREPARE_BEFORE_COMMIT)
     crash_point(Point.PREPARED_BEFORE_RING)
     if count:
+        log.info("messages_prepared", batch_id=batch_id, count=count)
         context.ring(Task.SIGN)
     if len(certificates) == CERTIFICATES_TOGETHER:
         context.ring(Task.PREPARE, batch_id)
@@ -224,6 +226,15 @@ def _new_message(
     }
 
 
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A message that waits for the card."""
+
+    id: int
+    batch_id: int
+    message: Message
+
+
 # -- sign ---------------------------------------------------------------------------------------
 
 
@@ -257,6 +268,7 @@ def sign(context: Context) -> int:
     for batch_id in sorted(anew):
         context.ring(Task.PREPARE, batch_id)
     if stored:
+        _log_signed(messages, {i for i, _ in signed})
         context.ring(Task.SEND)
     if trouble is not None:
         log.error("card_unavailable", code=trouble.code, detail=str(trouble.values.get("detail")))
@@ -265,8 +277,18 @@ def sign(context: Context) -> int:
     return stored
 
 
+def _log_signed(messages: Sequence[_Waiting], signed: Collection[int]) -> None:
+    """A line for each batch, with the numbers of its messages."""
+    by_batch: dict[int, list[str]] = defaultdict(list)
+    for waiting in messages:
+        if waiting.id in signed:
+            by_batch[waiting.batch_id].append(waiting.message.number)
+    for batch_id, numbers in by_batch.items():
+        log.info("messages_signed", batch_id=batch_id, numbers=numbers)
+
+
 def _signed_now(
-    context: Context, messages: Sequence[tuple[int, Message]], *, examine: bool
+    context: Context, messages: Sequence[_Waiting], *, examine: bool
 ) -> tuple[list[tuple[int, bytes]], bytes, SigningError | None]:
     """The bytes of what was signed, the certificate (DER, empty when it was not seen), and what broke it off."""
     signed: list[tuple[int, bytes]] = []
@@ -294,14 +316,12 @@ def _card_label(context: Context) -> str:
     return context.settings.pkcs11_token_label or "key-file"
 
 
-def _signatures(
-    context: Context, messages: Sequence[tuple[int, Message]]
-) -> Iterator[tuple[int, bytes]]:
+def _signatures(context: Context, messages: Sequence[_Waiting]) -> Iterator[tuple[int, bytes]]:
     """Sign one after another until a few seconds have passed. Raises `SigningError`."""
     profile = PROFILES[context.settings.signature_profile]
     end = time.monotonic() + SIGNING_SECONDS
-    for submission_id, message in messages:
-        yield submission_id, signed_message(message, context.signer, profile)
+    for waiting in messages:
+        yield waiting.id, signed_message(waiting.message, context.signer, profile)
         if time.monotonic() > end or context.stopping():
             return
 
@@ -340,9 +360,7 @@ def _withdraw_of_another_card(session: Session, serial: str) -> set[int]:
     return {r.batch_id for r in found}
 
 
-def _waiting_messages(
-    session: Session, context: Context, room: int | None
-) -> Iterator[tuple[int, Message]]:
+def _waiting_messages(session: Session, context: Context, room: int | None) -> Iterator[_Waiting]:
     waiting = session.execute(
         select(Submission)
         .where(
@@ -364,8 +382,9 @@ def _waiting_messages(
     )
     for submission_id, of_one in groupby(lines, key=lambda r: r.submission_id):
         s = submissions[submission_id]
-        yield (
+        yield _Waiting(
             s.id,
+            s.batch_id,
             Message(
                 number=s.number,
                 guid=s.guid,

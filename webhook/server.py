@@ -6,9 +6,13 @@ answer 503 while it is away.
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import sys
 import time
+from typing import Any
+
+from gunicorn.glogging import Logger as GunicornLogger
 
 from config.log import set_up_logging
 from config.settings import ConfigurationError, load_settings
@@ -16,6 +20,21 @@ from models.errors import Exit
 from models.language import Language, use_language
 from tasks.home import prepare_home
 from tasks.opening import wait_for_database
+
+
+class Logger(GunicornLogger):  # type: ignore[misc]  # gunicorn has no types
+    """Its own lines go through the one set-up of all processes, JSON where that is asked for."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        for log in (self.error_log, self.access_log):
+            log.handlers[:] = []
+            log.propagate = True
+        with contextlib.suppress(ConfigurationError):  # said by `on_starting`
+            set_up_logging(load_settings())
+
+
+logger_class = Logger
 
 
 def on_starting(_server: object) -> None:

@@ -22,6 +22,8 @@ from celery.signals import (
     beat_init,
     celeryd_init,
     setup_logging,
+    task_postrun,
+    task_prerun,
     worker_process_init,
     worker_process_shutdown,
     worker_ready,
@@ -29,7 +31,7 @@ from celery.signals import (
 )
 
 from config.log import set_up_logging
-from config.names import Queue
+from config.names import Queue, Task
 from config.settings import ConfigurationError, Settings, load_settings
 from config.supervised import say_ready
 from models.errors import Exit
@@ -38,6 +40,7 @@ from tasks.app import app, configure
 from tasks.context import current, use
 from tasks.home import prepare_home
 from tasks.opening import StillAway, wait_for_database
+from tasks.pipeline import PER_BATCH
 from workers.bootstrap import context_with
 from workers.watchdog import RESTART, end_process, watch
 
@@ -77,10 +80,26 @@ def celery_process(name: str, queue: Queue | None = None) -> Any:
     def on_logging(**_: Any) -> None:
         set_up_logging(settings)
 
+    _name_the_task()
     _start_with_context(settings, name)
     if queue is not None:
         watch(settings, queue)
     return app
+
+
+def _name_the_task() -> None:
+    """Whatever is logged while a task runs carries its id, and the batch that it was rung for."""
+    of_a_batch = {stage.task.value for stage in PER_BATCH} | {Task.CHECK.value, Task.PREPARE.value}
+
+    @task_prerun.connect(weak=False)
+    def on_task(task_id: str = "", task: Any = None, args: Any = (), **_: Any) -> None:
+        structlog.contextvars.clear_contextvars()
+        about = {"batch_id": args[0]} if args and task.name in of_a_batch else {}
+        structlog.contextvars.bind_contextvars(task_id=task_id, task=task.name, **about)
+
+    @task_postrun.connect(weak=False)
+    def on_task_end(**_: Any) -> None:
+        structlog.contextvars.clear_contextvars()
 
 
 class _Signals:

@@ -5,9 +5,18 @@ from __future__ import annotations
 import sqlite3
 from datetime import UTC, datetime
 
+import pytest
+
 from models.database import Database
 from tasks import inbox
+from tests.acceptance.system import system
 from tests.factories import receipt_xml
+
+
+@pytest.fixture
+def running(short_tmp, request):
+    with system(short_tmp / f"q{abs(hash(request.node.name)) % 10**8}") as made:
+        yield made
 
 
 def store(running, *arrivals):
@@ -36,7 +45,7 @@ def test_a_person_looks_applies_again_and_dismisses(running):
     running.run("quarantine", "dismiss", "1", "2", "--reason", "asked customs", "--by", "wang")
     assert running.json("quarantine")["quarantined"] == []
     assert running.json("discrepancies")["discrepancies"] == []
-    running.run("quarantine", "show", "1", expect=3)
+    running.run("quarantine", "show", "1", expect=2)
     assert "Traceback" not in running.stderr
 
 
@@ -47,8 +56,8 @@ def test_pausing_and_resuming_the_line(running):
     shown = running.json("line", "show")
     assert (shown["state"], shown["reason"]) == ("closed", "paused")
     assert shown["paused"][0]["by"] == "wang"
-    running.run("line", "pause", "--batch", "7", "--reason", "x", expect=3)
+    running.run("line", "pause", "--batch", "7", "--reason", "x", expect=2)
     running.run("line", "pause", "--principal", "nobody", "--reason", "x", expect=2)
     running.run("line", "resume")
     assert running.json("line", "show")["state"] == "open"
-    running.run("line", "resume", expect=3)
+    running.run("line", "resume", expect=2)

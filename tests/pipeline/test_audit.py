@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text, update
 
 from models.chain import GENESIS, EventFacts, Tamper, event_hash
+from models.holds import hold_forms
+from models.invariants import broken_invariants
+from models.moves import FormMove, move_forms
 from models.runs import business_date
+from models.states import FormState
+from models.stock import Form
 from tasks import audit, custody, reconciliation
-from tests.factories import SENDER, bring_in, issued
+from tests.factories import AGENT_HANDLED, SENDER, bring_in, issued
 
 SERIAL = "211014003"
 
@@ -219,3 +224,48 @@ def test_what_happens_after_an_anchor_does_not_disturb_it(history):
 def test_a_serial_that_was_exchanged_is_found(history):
     sql(history, "UPDATE form SET serial = '211019999' WHERE serial = :s", s=SERIAL)
     assert {(f[0], f[1]) for f in findings(history)} == {(Tamper.EDITED, "211019999")}
+
+
+@pytest.mark.parametrize(
+    ("change", "says", "invariant"),
+    [
+        ({"certificate": "B201026902331601"}, "certificate", "3b"),
+        ({"hold": "quietly"}, "held", "9f"),
+    ],
+)
+def test_an_edited_certificate_of_an_outside_form_and_an_edited_hold_are_seen(
+    world, change, says, invariant
+):
+    """Neither was in any chain: both passed the audit and every invariant."""
+    bring_in(world)
+    with world.context.database.write() as session:
+        form = session.scalars(
+            select(Form).where(Form.serial == "211014001", Form.form_type == "B")
+        ).one()
+        move = FormMove(form.id, AGENT_HANDLED, reason="portal")
+        move_forms(session, [move], FormState.ISSUED, FormState.VERIFIED, world.clock(), "outside")
+    assert found(world) == []
+    with world.context.database.write() as session:
+        session.execute(update(Form).where(Form.id == form.id).values(**change))
+    (finding,) = found(world)
+    assert (finding.tamper, finding.serial) == (Tamper.FORM, "211014001")
+    assert says in finding.detail
+    with world.context.database.read() as session:
+        assert [k.split()[0] for k in broken_invariants(session)] == [invariant]
+
+
+def test_a_removed_hold_is_seen(world):
+    bring_in(world)
+    with world.context.database.write() as session:
+        form = session.scalars(
+            select(Form).where(Form.serial == "211014001", Form.form_type == "B")
+        ).one()
+        hold_forms(session, [form.id], world.clock(), "hold", "look at it")
+    assert found(world) == []
+    with world.context.database.write() as session:
+        session.execute(update(Form).where(Form.id == form.id).values(hold=None))
+    assert [f.tamper for f in found(world)] == [Tamper.FORM]
+
+
+def found(world):
+    return list(audit.verify(world.context, audit.Verified(), every_anchor=True))

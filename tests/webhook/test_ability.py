@@ -22,11 +22,12 @@ from models.links import close_for_card, close_link
 from models.pauses import PauseScope
 from models.pulses import Pulse
 from models.states import LineReason
-from tasks import line, pulse
+from tasks import line, pulse, sending, submission
 from tasks.ability import CODES, hindrances
 from tasks.app import configure
 from tests.acceptance.system import broker
 from tests.acceptance.test_book import PAGE
+from tests.factories import AGENT_HANDLED, bring_in, confirm, upload
 from webhook.app import create_app
 
 
@@ -232,3 +233,23 @@ def test_a_standby_that_can_only_be_read_is_told_apart(around):
 def test_every_hindrance_is_in_the_table_of_the_night():
     table = PAGE.partition("## At 02:00")[2].partition("\n## ")[0]
     assert [code for code in CODES if f"`{code}`" not in table] == []
+
+
+def test_a_send_journal_that_was_deleted_is_noticed_and_nothing_is_sent(around):
+    """A new one was begun in its place, and knew nothing of what had been sent."""
+    world = around.world
+    bring_in(world)
+    confirm(world, upload(world, [(AGENT_HANDLED, "核销", "211014001")], name="1.csv"))
+    world.drain()
+    around.settings.journal_file.unlink()
+    confirm(world, upload(world, [(AGENT_HANDLED, "核销", "211014002")], name="2.csv"))
+    submission.prepare(world.context, 2)
+    submission.sign(world.context)
+    assert sending.send(world.context) == 0
+    assert not around.settings.journal_file.exists()
+    pulse.pulse(world.context, pulse.SENDER)
+    for process in pulse.PROCESSES[:2]:
+        pulse.pulse(world.context, process)
+    said = says(around)
+    assert said["doctor"] == said["ready"] == said["metrics"] == ["journal_missing"]
+    assert "journal accept" in " ".join(said["wait"])
