@@ -120,7 +120,9 @@ def send(context: Context) -> int:
             )
             closings = context.gateway.closings()
             claimed = _claim(context, window - len(flying))
-            _note(context, claimed)
+            if why := _note(context, claimed):
+                open_line = not _record_sent(context, [(one, why) for one in claimed])
+                claimed = []
             for one in claimed:
                 flying[one.token] = one
                 context.gateway.start_send(one.token, one.message, start_before, closings)
@@ -237,15 +239,25 @@ def _as_planned() -> ColumnElement[bool]:
     )
 
 
-def _note(context: Context, claimed: Sequence[_Claimed]) -> None:
-    """Note in the journal what is about to leave; on the disk before its first byte does."""
-    if claimed:
-        now = context.now().isoformat(timespec="microseconds")
+def _note(context: Context, claimed: Sequence[_Claimed]) -> NotTaken | None:
+    """Note in the journal what is about to leave; on the disk before its first byte does.
+
+    What cannot be noted does not leave: gives why, and the line is to be closed for it.
+    """
+    if not claimed:
+        return None
+    now = context.now().isoformat(timespec="microseconds")
+    try:
         context.journal.note(
             Entry(now, c.message.number, c.send_count, c.action.value, c.certificate)
             for c in claimed
         )
-        crash_point(Point.JOURNAL_NOTED)
+    except OSError as error:
+        log.exception("journal_unwritable")
+        wait = RESTORED_LOOK.total_seconds()
+        return NotTaken(str(error), wait, begun=False, why=LineReason.JOURNAL)
+    crash_point(Point.JOURNAL_NOTED)
+    return None
 
 
 def _restored(session: Session, context: Context) -> bool:

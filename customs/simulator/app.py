@@ -40,6 +40,9 @@ def create_app(customs: SimulatedCustoms) -> Flask:
             return None
         return _json({"error": "unauthorized"}, 401)
 
+    def poisoned() -> bool:
+        return customs.script.play((Fault.LIST_POISON,), "", []) is not None
+
     @app.post("/messages")
     def take() -> Response:
         asked = cast("Request", request._get_current_object())  # type: ignore[attr-defined]  # noqa: SLF001
@@ -54,7 +57,10 @@ def create_app(customs: SimulatedCustoms) -> Flask:
     def receipts() -> Response:
         after = request.args.get("after") or "0"
         limit = min(max(request.args.get("limit", 100, type=int), 1), 500)
-        return _json(customs.receipts(int(after), limit))
+        page = customs.receipts(int(after), limit)
+        if page["receipts"] and poisoned():
+            page["receipts"].insert(0, {"receiptId": 7, "xml": None})
+        return _json(page)
 
     @app.get("/forms")
     def forms() -> Response:
@@ -76,6 +82,8 @@ def create_app(customs: SimulatedCustoms) -> Flask:
             }
             for r in rows
         ]
+        if poisoned():
+            listed.insert(0, {"serialNo": None, "formType": 7, "state": 1})
         last = rows[-1] if len(rows) == limit else None
         following = _cursor(last["serial"], last["form_type"]) if last else None
         return _json({"forms": listed, "next": following})
@@ -108,6 +116,8 @@ def create_app(customs: SimulatedCustoms) -> Flask:
             }
             for r in rows
         ]
+        if poisoned():
+            listed.insert(0, {"certNo": "B" * 40, "pages": "two", "status": None})
         following = _cursor(rows[-1]["number"], "") if len(rows) == limit else None
         return _json({"certificates": listed, "next": following})
 

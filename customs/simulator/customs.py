@@ -33,6 +33,7 @@ _ANSWER_FAULTS: Final = (
 _NOT_TAKEN: Final = {Fault.ERROR_BEFORE, Fault.TOO_MANY, Fault.BUSY, Fault.REFUSE_MESSAGE}
 _RECEIPT_FAULTS: Final = (
     *(Fault.RECEIPT_TWICE, Fault.RECEIPT_LATE, Fault.RECEIPT_NEVER, Fault.RECEIPT_CONTRADICTORY),
+    Fault.PERSON_LATE,
 )
 _WRONG_SECRET: Final = "whsec_" + "AAAA" * 8
 
@@ -163,6 +164,11 @@ class SimulatedCustoms:
             return
         lines = []
         whole = rules.decide_message(db, order)
+        lie = self.script.play((Fault.RECEIPT_DISAGREES,), order.certificate, serials)
+        if lie is not None:
+            passed = [(s, "0000", rules.STATE_OF[order.operation]) for s in serials]
+            self._offer(db, message, order, passed, now, result="2")
+            whole = lie.code
         for serial, form_type in order.forms:
             code = whole or rules.decide_form(db, order, serial, form_type)
             refuse = self.script.play((Fault.REFUSE_FORM,), order.certificate, [serial])
@@ -210,6 +216,8 @@ class SimulatedCustoms:
                 " VALUES (?, ?, ?, ?, ?)",
                 (last["receipt_id"], last["message_id"], last["xml"], now, last["call_at"]),
             )
+        if fault is Fault.PERSON_LATE:
+            self._offer(db, message, order, [(s, "4001", state) for s, _, state in lines], now)
         if fault is Fault.RECEIPT_CONTRADICTORY:
             self._offer(db, message, order, [(s, "2103", rules.ISSUED) for s, _, _ in lines], now)
 
@@ -220,9 +228,10 @@ class SimulatedCustoms:
         order: rules.Order,
         lines: list[tuple[str, str, str]],
         at: float,
+        result: str | None = None,
     ) -> None:
         receipt_id = f"R{uuid.uuid4().int % 10**20:020d}"
-        xml = _receipt(receipt_id, message["seq_no"], order, lines, at)
+        xml = _receipt(receipt_id, message["seq_no"], order, lines, at, result)
         skip = self.script.play(
             (Fault.CALLBACK_REFUSED,), order.certificate, [s for s, _, _ in lines]
         )
@@ -317,11 +326,13 @@ def _receipt(
     order: rules.Order,
     lines: list[tuple[str, str, str]],
     at: float,
+    result: str | None,
 ) -> str:
     moment = datetime.fromtimestamp(at, BEIJING).strftime(TIME_FORMAT)
     codes = {code for _, code, _ in lines}
     mixed = "3" if codes & {"0000", "4001"} else "2"
-    result = {frozenset({"0000"}): "1", frozenset({"4001"}): "4"}.get(frozenset(codes), mixed)
+    by_codes = {frozenset({"0000"}): "1", frozenset({"4001"}): "4"}
+    result = result or by_codes.get(frozenset(codes), mixed)
     returned = "".join(
         f"<BlankCertReturn><GNo>{n}</GNo><SerialNo>{serial}</SerialNo><RepCode>{code}</RepCode>"
         f"<RepMsg>{rules.TEXTS.get(code, '退回')}</RepMsg><FormState>{state}</FormState>"

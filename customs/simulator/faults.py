@@ -36,6 +36,11 @@ class Fault(StrEnum):
     RECEIPT_LATE = "receipt_late"  # so it comes after others: out of order
     RECEIPT_NEVER = "receipt_never"
     RECEIPT_CONTRADICTORY = "receipt_contradictory"  # a second one that says the opposite
+    RECEIPT_DISAGREES = (
+        "receipt_disagrees"  # refused with `code`; first one whose lines say it passed
+    )
+    PERSON_LATE = "person_late"  # 4001 once more, after the decision
+    LIST_POISON = "list_poison"  # a record in each list that breaks the contract
     CALLBACK_FORGED = (
         "callback_forged"  # one more callback first, that says the opposite, wrongly signed
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import func, insert, select, text
 
-from customs import http
+from customs import http, records
 from customs.gateway import InDoubt, NotTaken, SignedMessage
 from customs.signing import certificates
 from models import page_planner
@@ -161,7 +161,7 @@ def _nobody_asks_about_lost_sendings() -> None:
 
 
 def _receipts_may_overwrite_final_states() -> None:
-    receipts._strange = lambda receipt, sent: "" if sent else "unmatched"
+    receipts._strange = lambda context, receipt, sent: "" if sent else "unmatched"
     original = receipts._judge
 
     def judge(context, inbox_id, receipt, sent, outcome):
@@ -207,8 +207,8 @@ def _bytes_rebuilt_on_a_resend() -> None:
 def _no_inbox_uniqueness() -> None:
     original = inbox.receipt_arrival
 
-    def arrival(receipt_id, xml, source):
-        made = original(receipt_id, xml, source)
+    def arrival(receipt_id, xml, source, callback_id=None):
+        made = original(receipt_id, xml, source, callback_id)
         return dataclasses.replace(made, key=f"{made.key[:280]}:{uuid.uuid4().hex}")
 
     inbox.receipt_arrival = arrival
@@ -261,7 +261,32 @@ def _whose_card_it_is_is_not_looked_at() -> None:
     certificates.fault_of = without
 
 
+def _records_are_not_examined() -> None:
+    records._wrong_in_form = records._wrong_in_certificate = lambda record: ""
+
+
+def _a_receipt_that_disagrees_is_believed() -> None:
+    receipts.result_fits = lambda result, codes: True
+
+
+def _contradictions_are_not_noticed() -> None:
+    receipts.contradicts = lambda decision, item, code: False
+
+
 BUGS = {
+    "records of lists are not examined": Bug(
+        _records_are_not_examined, ("poisoned lists",), "AssertionError: night ended with"
+    ),
+    "a receipt that disagrees with itself is believed": Bug(
+        _a_receipt_that_disagrees_is_believed,
+        ("gateway:receipt_disagrees",),
+        "form .* is final here, without effect at customs",
+    ),
+    "contradictions are not noticed": Bug(
+        _contradictions_are_not_noticed,
+        ("gateway:receipt_contradictory",),
+        "nothing was raised about",
+    ),
     "no index, lock or test on live items": Bug(
         _no_index_and_no_lock, ("contend",), "invariant|asked of customs twice"
     ),

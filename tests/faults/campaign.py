@@ -109,9 +109,32 @@ def gateway(*rules: dict, settle: str = "1.2") -> Callable[[Trial], Verdict]:
         verdict = trial.verdict(rested=trial.heal())
         if not trial.customs.script.played():
             verdict.wrong.append("the fault never struck")
+        for kind in {RAISED[rule["fault"]] for rule in rules if rule["fault"] in RAISED}:
+            if not trial.one(f"SELECT COUNT(*) FROM discrepancy WHERE kind = '{kind}'"):
+                verdict.wrong.append(f"nothing was raised about {kind}")
         return verdict
 
     return run
+
+
+RAISED = {"receipt_contradictory": "contradiction", "receipt_disagrees": "receipt"}
+"""What a person must be told of."""
+
+
+def poisoned_lists(trial: Trial) -> Verdict:
+    """A record in every list breaks the contract; batch and night get through, and it is told."""
+    trial.customs.script = FaultScript([{"fault": "list_poison"}])
+    trial.to_the_end("client")
+    rested = trial.heal()
+    trial.kill_all()
+    trial.to_the_end("night")
+    verdict = trial.verdict(rested=rested)
+    for kind in ("customs_list", "receipt"):
+        if not trial.one(f"SELECT COUNT(*) FROM discrepancy WHERE kind = '{kind}'"):
+            verdict.wrong.append(f"nothing was raised about {kind}")
+    if trial.one("SELECT COUNT(*) FROM reconciliation WHERE state = 'finished'") != 1:
+        verdict.wrong.append("the run is not finished")
+    return verdict
 
 
 def receipts_never_come(trial: Trial) -> Verdict:
@@ -236,10 +259,12 @@ FAULTS: dict[str, Callable[[Trial], Verdict]] = {
             ("answer_lost", 1), ("error_before", 1), ("error_after", 1), ("too_many", 1),
             ("busy", 1), ("drip", 1), ("truncated", 1), ("wrong_number", 1), ("late", 0.8),
             ("refuse_form", 1), ("refuse_message", 1), ("person_first", 0.5), ("receipt_twice", 1), ("receipt_late", 0.8),
-            ("receipt_contradictory", 1), ("callback_forged", 1), ("callback_refused", 1),
+            ("receipt_contradictory", 1), ("receipt_disagrees", 1), ("person_late", 1), ("callback_forged", 1), ("callback_refused", 1),
         )
     },
     "gateway:receipt_never": receipts_never_come,
+    "poisoned lists": poisoned_lists,
+    "journal disk full": surroundings.journal_full,
     # longer than the product waits before it asks, or would send again
     "gateway:lost_and_silent": gateway(
         {"fault": "answer_lost"}, {"fault": "receipt_late", "seconds": 6.0}

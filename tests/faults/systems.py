@@ -119,6 +119,31 @@ def broker_slow(around: Surroundings) -> None:
     around.line.pause = 0.0
 
 
+def broker_read_only(around: Surroundings) -> None:
+    """It becomes a replica of nobody for a while: it answers, and takes no ring."""
+    client = around.redis()
+    client.replicaof("127.0.0.1", "1")
+    time.sleep(around.random.uniform(2, 6))
+    client.replicaof("NO", "ONE")
+
+
+def broker_full(around: Surroundings) -> None:
+    """No memory for another ring, for a while."""
+    client = around.redis()
+    client.config_set("maxmemory", "1")
+    time.sleep(around.random.uniform(2, 6))
+    client.config_set("maxmemory", "0")
+
+
+def broker_refuses(around: Surroundings) -> None:
+    """Another password, and every connection must log in anew; then it is the old one again."""
+    client = around.redis()
+    client.config_set("requirepass", "another")
+    client.client_kill_filter(_type="normal", skipme=True)
+    time.sleep(around.random.uniform(2, 6))
+    Redis(port=around.broker.port, password="another").config_set("requirepass", "")
+
+
 def child_killed(around: Surroundings) -> None:
     """A process of the workers' pool, twice."""
     for _ in range(2):
@@ -205,6 +230,9 @@ SYSTEM_FAULTS: dict[str, Callable[[Surroundings], None] | None] = {
     "system:broker cut": broker_cut,
     "system:broker half-open": broker_half_open,
     "system:broker slow": broker_slow,
+    "system:broker read-only": broker_read_only,
+    "system:broker out of memory": broker_full,
+    "system:broker wrong password": broker_refuses,
     "system:broker of a stranger": broker_of_a_stranger,
     "system:pool child killed": child_killed,
     "system:worker tree killed": killed("worker"),
