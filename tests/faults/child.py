@@ -8,6 +8,7 @@ out, so that everything rests on the table of due work, as after an emptied brok
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import sys
@@ -109,6 +110,18 @@ def _tell(home: Path, what: str) -> None:
         told.write(f"{what}\n")
 
 
+def no_room_for_the_journal() -> None:
+    """The system says so where the journal waits for its disk."""
+    sync = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if str(Path(f"/proc/self/fd/{descriptor}").readlink()).endswith("/journal/sent"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(descriptor)
+
+    os.fsync = fsync
+
+
 def worker(
     context: Context,
     home: Path,
@@ -118,13 +131,16 @@ def worker(
     kill_in_sync: int = 0,
     full: bool = False,
     busy: float = 0,
+    no_journal: bool = False,
 ) -> None:
     """Do what is due until told to stop by the file `stop`; what fails is due again.
 
     `repeat`: every ring comes so often; `shift`: this machine's clock goes so many seconds wrong, after so many of `step_after`;
     `kill_in_sync`: dies inside that call of fsync; `full`: the database file may not grow;
-    `busy`: a write waits so many seconds for another one.
+    `busy`: a write waits so many seconds for another one; `no_journal`: its disk has no room.
     """
+    if no_journal:
+        no_room_for_the_journal()
     if kill_in_sync:
         ctypes.CDLL(None).sync_kill_arm(kill_in_sync)
     if full:
