@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -18,6 +18,7 @@ from sqlalchemy import text
 from config.settings import load_settings
 from customs.simulator.ledger import Ledger
 from models.database import Database
+from tasks import inbox
 from tasks.app import configure
 from tests.acceptance.system import PROCFILE, broker, flush, kept_alive, referee, system
 from tests.acceptance.test_processes import bring_in, write_sheets
@@ -80,6 +81,7 @@ def plant(home, database) -> None:
         gone = "(SELECT id FROM form WHERE serial = '211013012')"
         session.execute(text(f"DELETE FROM form_event WHERE form_id = {gone}"))
         session.execute(text("DELETE FROM form WHERE serial = '211013012'"))
+        inbox.store(session, [inbox.callback_arrival("msg_odd", b"{")], datetime.now(UTC))
     with ledger.transaction() as db:
         db.execute("DELETE FROM form WHERE serial = '211013012'")
 
@@ -119,8 +121,8 @@ def work_the_day(running, home, database) -> None:
         running.json("submit", str(home / f"{number}.csv"), "--yes")
     at_customs = "SELECT COUNT(*) FROM submission WHERE state IN ('taken', 'decided')"
     running.wait(lambda: one(database, at_customs) == 3, "three messages taken")
-    quarantined = "SELECT COUNT(*) FROM inbox WHERE state = 'quarantined'"
-    running.wait(lambda: one(database, quarantined) == 1, "the contradiction")
+    agreed = "SELECT COUNT(*) FROM discrepancy WHERE kind = 'contradiction' AND closed_at IS NOT NULL"
+    running.wait(lambda: one(database, agreed) == 1, "customs' list ends the contradiction")
     books = Ledger(home / "simulator" / "ledger.db")
     decided = "SELECT 1 FROM decision WHERE serial = '211014001'"
     running.wait(lambda: books.read(decided), "customs decided")
@@ -249,7 +251,7 @@ def test_a_worker_that_consumes_nothing_is_ended_and_started_anew(short_tmp):
         settings = load_settings({"BLANKFORMS_HOME": str(home)})
         with broker(home / "broker", port=0, unix_socket_path=settings.broker_socket):
             running.start_simulator()
-            running.run("doctor", expect=0)
+            running.run("batch", "list")
             running.start("scheduler")
             # the product takes no commands from the broker; this worker does, to be told to stop consuming
             command = PROCFILE["worker"].replace("${WORKER_CONCURRENCY:-2}", "1")

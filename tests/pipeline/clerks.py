@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from config.log import set_up_logging
 from models.database import Database
 from models.errors import BlankformsError
 from models.states import PagesMode
@@ -17,8 +18,10 @@ from tests.factories import certificate_number
 def main() -> None:
     """`python -m tests.pipeline.clerks URL HOME CLERK CERTIFICATES`: begins when a line comes on stdin."""
     url, home, clerk, certificates = sys.argv[1:]
+    chosen = settings_for(Path(home))
+    set_up_logging(chosen)
     database = Database(url)
-    context = Context(settings_for(Path(home)), database, _nobody, None, None, None)  # type: ignore[arg-type]
+    context = Context(chosen, database, _nobody, None, None, None)  # type: ignore[arg-type]
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     sys.stdin.readline()

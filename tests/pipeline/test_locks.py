@@ -180,14 +180,13 @@ def test_a_form_reserved_meanwhile_is_not_adopted(world, monkeypatch):
     world.customs.simulated.ledger.settle_by_hand("211014030", "B", "2", AGENT_HANDLED)
     world.clock.forward(hours=1)
     run_id = night(world)
-    original = repair_actions.forms_of
+    original = repair_actions.lock_stocks_of
 
-    def forms(session, found):
-        there = original(session, found)
-        confirm(world, batch)
-        return there
+    def lock(session, form_ids):
+        confirm(world, batch)  # the reservation has the stock first
+        original(session, form_ids)
 
-    monkeypatch.setattr(repair_actions, "forms_of", forms)
+    monkeypatch.setattr(repair_actions, "lock_stocks_of", lock)
     done = repairing.repair(world.context, run_id, [DifferenceClass.OUTSIDE], FIRST)
     assert done == {DifferenceClass.OUTSIDE: {RepairState.LEFT: 1}}
     assert form(world, "211014030").state is FormState.RESERVED
