@@ -8,6 +8,7 @@ anchors, of which others have copies (the run keeps the hash, the notification c
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -201,17 +202,24 @@ def _disagreement(session: Session, anchor: Anchor, first: int) -> Finding:
 # -- anchors ------------------------------------------------------------------------------------
 
 
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 def take_anchor(context: Context, day: date) -> str:
     """Write the anchor of a night; gives its SHA-256. Taken again for the same night, it replaces it."""
     folder = context.settings.anchors
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = folder / f"{day.isoformat()}.txt"
     earlier = [p for p in anchor_files(folder) if p.stem < path.stem]
     previous = hashlib.sha256(earlier[-1].read_bytes()).hexdigest() if earlier else "-"
     last_event = _last_event(context)
     part = path.with_suffix(".part")
     sha256 = hashlib.sha256()
-    with part.open("wb") as file, context.database.read() as session:
+    with (
+        open(part, "wb", opener=_private) as file,
+        context.database.read() as session,
+    ):
 
         def line(words: str) -> None:
             written = words.encode() + b"\n"

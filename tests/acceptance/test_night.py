@@ -121,7 +121,9 @@ def work_the_day(running, home, database) -> None:
         running.json("submit", str(home / f"{number}.csv"), "--yes")
     at_customs = "SELECT COUNT(*) FROM submission WHERE state IN ('taken', 'decided')"
     running.wait(lambda: one(database, at_customs) == 3, "three messages taken")
-    agreed = "SELECT COUNT(*) FROM discrepancy WHERE kind = 'contradiction' AND closed_at IS NOT NULL"
+    agreed = (
+        "SELECT COUNT(*) FROM discrepancy WHERE kind = 'contradiction' AND closed_at IS NOT NULL"
+    )
     running.wait(lambda: one(database, agreed) == 1, "customs' list ends the contradiction")
     books = Ledger(home / "simulator" / "ledger.db")
     decided = "SELECT 1 FROM decision WHERE serial = '211014001'"
