@@ -105,7 +105,9 @@ def test_a_strangers_deployment_by_the_page_alone(short_tmp, postgres):
 def script(values: dict[str, str], web: int, simulator: int) -> str:
     """The page's blocks in their order, and between them what is the world's."""
     first, *rest = BLOCKS
-    parts = ["set -euo pipefail", f"cd {shlex.quote(str(ROOT))}", with_values(first, values)]
+    stop = "systemctl stop 'blankforms-*' || true; kill ${CUSTOMS_PID:-} 2>/dev/null || true"
+    parts = ["set -euo pipefail", f"trap {shlex.quote(stop)} EXIT",  # else they would serve the next test
+             f"cd {shlex.quote(str(ROOT))}", with_values(first, values)]  # fmt: skip
     for block in rest:
         made = block.replace("8650", str(free_port())).replace("8750", str(free_port()))
         if "ENTERPRISE_CODE=$SENDER" in made:
