@@ -32,6 +32,7 @@ from models.errors import BadArgument, BatchNotFound, Exit
 from models.language import t
 from models.links import line_of
 from models.outcomes import BatchCounts, RowResult, batch_counts, row_results
+from models.pauses import pauses_of
 from models.queries import list_batches
 from models.states import (
     BatchState,
@@ -226,7 +227,7 @@ def _print(
     if total > _SHOWN:
         err().print(t(f"共 {total} 行失败", f"{total} rows refused"))
     if batch.state is BatchState.WORKING:
-        for said in what_stops_it(context):
+        for said in (*what_stops_it(context), *paused_parts(context, batch.id)):
             tell(said)
 
 
@@ -234,6 +235,19 @@ def what_stops_it(context: Context) -> list[str]:
     """Why a batch that is under way may stand still; empty when an order can be carried out now."""
     found = hindrances(context.settings, context.database)
     return [str(h.error) for h in found]
+
+
+def paused_parts(context: Context, batch_id: int) -> list[str]:
+    """What a person has stopped of this batch: the whole of it, or what is of an exporter."""
+    with context.database.read() as session:
+        found = pauses_of(session, batch_id)
+    return [
+        t(
+            f"已由 {p.by} 暂停({p.reason}): {p.value}；恢复: blankforms line resume",
+            f'paused by {p.by} ({p.reason}): {p.value}; to go on: "blankforms line resume"',
+        )
+        for p in found
+    ]
 
 
 def watch(context: Context, batch_id: int) -> None:
@@ -283,7 +297,7 @@ def watch(context: Context, batch_id: int) -> None:
                 moved_at, before = time.monotonic(), now
             elif time.monotonic() - max(moved_at, looked_at) > STILL_SECONDS:
                 stopped, looked_at = what_stops_it(context), time.monotonic()
-            for said in stopped:
+            for said in (*stopped, *paused_parts(context, batch_id)):
                 if said not in told:
                     told.add(said)
                     progress.console.print(said, markup=False)

@@ -25,7 +25,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, Code, Id, When
 from models.bulk import insert_new
-from models.submissions import Submission
+from models.submissions import MAY_BE_DUE, Submission
 
 
 class PauseScope(StrEnum):
@@ -82,6 +82,23 @@ def resume(session: Session, scope: PauseScope, value: str) -> bool:
 def pauses(session: Session) -> Sequence[Pause]:
     """Everything that is paused, oldest first."""
     return session.scalars(select(Pause).order_by(Pause.id)).all()
+
+
+def pauses_of(session: Session, batch_id: int) -> Sequence[Pause]:
+    """What is stopped of one batch, besides everything: all of it, or its messages for an exporter."""
+    exporters = (
+        select(Submission.exporter).where(Submission.batch_id == batch_id, MAY_BE_DUE).distinct()
+    )
+    return session.scalars(
+        select(Pause)
+        .where(
+            or_(
+                and_(Pause.scope == PauseScope.BATCH.value, Pause.value == str(batch_id)),
+                and_(Pause.scope == PauseScope.PRINCIPAL.value, Pause.value.in_(exporters)),
+            )
+        )
+        .order_by(Pause.id)
+    ).all()
 
 
 def _this(scope: PauseScope, value: str) -> tuple[ColumnElement[bool], ...]:

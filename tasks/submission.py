@@ -66,8 +66,9 @@ database, and the sender is not kept waiting by the card."""
 CARD_PAUSE: Final = timedelta(seconds=10)
 """How long to leave a card alone that could not sign."""
 
-EXAMINED_EVERY: Final = timedelta(hours=1)
-"""A card that expires, or is exchanged, is noticed after that at the latest, order or not."""
+EXAMINED_EVERY: Final = timedelta(minutes=1)
+"""A card that is pulled, expires or is exchanged is noticed after that at the latest, order or not. In a
+session that is open it costs no login."""
 
 
 # -- prepare ------------------------------------------------------------------------------------

@@ -145,7 +145,7 @@ def test_customs_own_pause_is_not_cut_short(world, signed):
 
 
 class TestTheCardWithoutAnOrder:
-    """It is examined when it is opened and each hour, so that a fault is known before the order comes."""
+    """It is examined when it is opened and each minute, so that a fault is known before the order comes."""
 
     def due(self, world):
         with world.context.database.read() as session:
@@ -156,7 +156,7 @@ class TestTheCardWithoutAnOrder:
             (card,) = seen_cards(session)
             return card
 
-    def test_a_card_that_expires_is_noticed_within_the_hour(self, world):
+    def test_a_card_that_expires_is_noticed_within_the_minute(self, world):
         submission.sign(world.context)
         assert self.seen(world).state is CardState.READY
         assert not self.due(world)
@@ -169,14 +169,14 @@ class TestTheCardWithoutAnOrder:
         assert (card.state, card.code) == (CardState.UNFIT, "card_expired")
         assert "到期" in str(trouble_of(card))
 
-    def test_nothing_is_examined_twice_in_an_hour(self, world):
+    def test_nothing_is_examined_twice_in_a_minute(self, world):
         submission.sign(world.context)
         before = self.seen(world).seen_at
-        world.clock.forward(minutes=59)
+        world.clock.forward(seconds=58)
         assert not self.due(world)
         assert submission.sign(world.context) == 0
         assert self.seen(world).seen_at == before
-        world.clock.forward(minutes=2)
+        world.clock.forward(seconds=3)
         assert self.due(world)
 
     def test_what_waits_is_signed_when_the_card_is_fit_again(self, world):

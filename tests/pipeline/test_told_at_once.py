@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from datetime import timedelta
 
@@ -12,17 +13,20 @@ from sqlalchemy.exc import DBAPIError
 from models.batches import Batch
 from models.errors import (
     BatchGoesOn,
+    BlankformsError,
     ConfirmationUnknown,
     DatabaseUnreachable,
+    LineClosed,
     LinePaused,
     PlanMoved,
 )
 from models.holds import lock_stocks_of
 from models.links import line_of, open_line
-from models.pauses import PauseScope
+from models.pauses import PauseScope, pauses_of
 from models.states import BatchState, FormState, LineReason, LineState, SubmissionState
 from models.stock import Certificate, Form
 from models.submissions import Attempt, Submission
+from models.vitals import look
 from net import clock
 from tasks import allocation, asking, line, pipeline, sending, submission
 from tests.factories import (
@@ -226,6 +230,10 @@ def test_a_person_stops_what_has_not_left_and_lets_it_go_on(world, scope):
     assert "blankforms.send" not in rung(world), "what is paused is not due"
     (said,) = line.paused(world.context)
     assert (said["scope"], said["by"], said["reason"]) == (scope.value, "wang", "stop it")
+    with world.context.database.read() as session:
+        of_it = [p.value for p in pauses_of(session, stopped)]
+        assert of_it == ([] if scope is PauseScope.ALL else [value[scope]])
+        assert pauses_of(session, free) == []
     if scope is PauseScope.ALL:
         with world.context.database.write() as session:
             assert line_of(session, world.clock()).reason is LineReason.PAUSED
@@ -270,3 +278,39 @@ def test_a_repair_waits_for_the_reservation_that_has_the_stock(world):
             with pytest.raises(DBAPIError, match="lock timeout"):
                 lock_stocks_of(other, [form.id])
             other.rollback()
+
+
+def test_a_cancelled_batch_of_which_everything_is_at_customs_is_not_rung_for(world):
+    """Its reservation was "expired" in each sweep, for ever, with nothing to give back."""
+    bring_in(world)
+    world.customs.play({"fault": "receipt_never"})
+    batch_id = signed(world)
+    sending.send(world.context)
+    allocation.cancel(world.context, batch_id)
+    world.clock.forward(days=400)
+    assert "allocation.expire" not in rung(world)
+
+
+def test_what_customs_does_not_make_clear_for_an_hour_is_shown_to_a_person(world):
+    bring_in(world)
+    world.customs.play({"fault": "late", "seconds": 10**6})
+    signed(world)
+    sending.send(world.context)
+    with world.context.database.read() as session:
+        assert look(session, world.clock()).unclear == 0
+        assert look(session, world.clock() + timedelta(minutes=61)).unclear == 1
+
+
+def errors():
+    kinds = [BlankformsError]
+    while kinds:
+        kind = kinds.pop()
+        kinds += kind.__subclasses__()
+        yield kind
+
+
+def test_every_error_crosses_from_a_pool_child_as_what_it_is():
+    for kind in errors():
+        made = kind("code_x", detail="d") if kind is LineClosed else kind(detail="d")
+        back = pickle.loads(pickle.dumps(made))
+        assert (type(back), back.code, back.values) == (kind, made.code, {"detail": "d"})
