@@ -243,8 +243,8 @@ def paused_parts(context: Context, batch_id: int) -> list[str]:
         found = pauses_of(session, batch_id)
     return [
         t(
-            f"已由 {p.by} 暂停({p.reason}): {p.value}；恢复: blankforms line resume",
-            f'paused by {p.by} ({p.reason}): {p.value}; to go on: "blankforms line resume"',
+            f"已由 {p.by} 暂停({p.reason})；恢复: blankforms line resume --{p.scope} {p.value}",
+            f'paused by {p.by} ({p.reason}); to go on: "blankforms line resume --{p.scope} {p.value}"',
         )
         for p in found
     ]

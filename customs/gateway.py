@@ -192,8 +192,11 @@ class CustomsGateway(Protocol):
         None: the bytes are forgotten, and whatever customs has under the number is meant.
         """
 
-    def completed(self, most: int) -> list[tuple[Hashable, SendOutcome | AskOutcome]]:
-        """Wait for calls to end; give (token, outcome) of those that have, at least one.
+    def completed(
+        self, most: int, wait: float | None = None
+    ) -> list[tuple[Hashable, SendOutcome | AskOutcome]]:
+        """Wait for calls to end; give (token, outcome) of those that have, at least one unless `wait`
+        seconds pass before.
 
         Gathers for a moment, so that the caller records many at once, but not once `most` ended.
         """

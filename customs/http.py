@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -51,13 +52,13 @@ KEEP_ALIVE_SECONDS: Final = 15.0
 ANSWER_LIMIT: Final = 16 * 1024 * 1024
 """Bytes of an answer; 5,000 forms are under 1 MiB."""
 
-SEQ_NO_LENGTH: Final = 18
-"""Of customs' own number (contract, bcm1.xsd); nothing hangs on it, so a longer one is cut, not refused."""
+_SEQ_NO: Final = re.compile("[0-9]{18}")
+"""Customs' own number (contract, bcm1.xsd). Another one is forgotten: receipts tell the right one."""
 
 UNAUTHORISED_PAUSE: Final = 60.0
 """Seconds without sending after 401: a wrong token stays wrong until a person changes it."""
 
-_ODD: Final = (ValueError, KeyError, TypeError, AttributeError)
+_ODD: Final = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 """JSON that is not what the contract says."""
 
 _NOTHING_SENT: Final = (
@@ -107,8 +108,10 @@ class HttpGateway:
     def start_ask(self, token: Hashable, number: str, sha256: str | None) -> None:
         self._calls.start(token, self._ask(number, sha256))
 
-    def completed(self, most: int) -> list[tuple[Hashable, SendOutcome | AskOutcome]]:
-        return self._calls.completed(most)
+    def completed(
+        self, most: int, wait: float | None = None
+    ) -> list[tuple[Hashable, SendOutcome | AskOutcome]]:
+        return self._calls.completed(most, wait)
 
     def receipts(self, after: str, limit: int) -> ReceiptPage:
         found = self._get_json("/receipts", after=after, limit=limit)
@@ -222,10 +225,12 @@ class HttpGateway:
             found = self._calls.run(self._get(path, {k: str(v) for k, v in query.items()}))
         except _TooLarge as error:
             raise AnswerTooLarge(detail=f"{path}: {_say(error)}") from error
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise GatewayUnreachable(detail=f"{path}: {_say(error)}") from error
+        except (ValueError, RecursionError) as error:
+            raise ListRefused(detail=f"{path}: {_say(error)}") from error
         if not isinstance(found, dict):
-            raise GatewayUnreachable(detail=f"{path}: no JSON object")
+            raise ListRefused(detail=f"{path}: no JSON object")
         return found
 
 
@@ -327,7 +332,7 @@ def _taken(seq_no: str | None, theirs: str | None, ours: str) -> Taken | Conflic
         return InDoubt("no PayloadSha256")
     if theirs.lower() != ours.lower():
         return Conflict(f"customs has {theirs[:12]}…, we sent {ours[:12]}…")
-    return Taken("".join(filter(str.isprintable, seq_no or ""))[:SEQ_NO_LENGTH])
+    return Taken(seq_no if seq_no and _SEQ_NO.fullmatch(seq_no) else "")
 
 
 def _retry_after(headers: Any) -> float | None:

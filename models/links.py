@@ -13,13 +13,14 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import exists, select
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from models.base import NO_KEY_UPDATE
+from models.batches import Batch
 from models.errors import CustomsAskedToWait, DatabaseRestored, LinePaused
-from models.pauses import Pause, PauseScope
+from models.pauses import Pause, PauseScope, not_paused
 from models.states import LineReason, LineState, SubmissionState, label
 from models.submissions import MAY_BE_DUE, CustomsLink, Submission
 
@@ -178,7 +179,7 @@ def _state_of_probe(session: Session, link: CustomsLink) -> SubmissionState | No
     return session.scalar(select(Submission.state).where(Submission.id == link.probe_id))
 
 
-def room_to_sign(session: Session) -> int | None:
+def room_to_sign(session: Session, now: datetime) -> int | None:
     """How many messages may be signed: None as many as wait; while a probe is asked for, one, when there is none yet.
 
     What would be signed with a card that customs refuses is an order lost for each message.
@@ -186,5 +187,15 @@ def room_to_sign(session: Session) -> int | None:
     link = session.get(CustomsLink, LINK)
     if link is None or not link.card_refusals:
         return None
-    signed = MAY_BE_DUE, Submission.state == SubmissionState.SIGNED
-    return 0 if session.scalar(select(exists().where(*signed))) else 1
+    may_leave = (
+        select(Submission.id)
+        .join(Batch, Batch.id == Submission.batch_id)
+        .where(
+            MAY_BE_DUE,
+            Submission.state == SubmissionState.SIGNED,
+            Batch.expires_at > now,
+            Batch.cancelled_at.is_(None),
+            not_paused(),  # what a person has stopped is no probe
+        )
+    )
+    return 0 if session.scalar(select(may_leave.exists())) else 1

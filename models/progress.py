@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from models.batch_news import announce_ended
 from models.batches import Batch, Item
-from models.states import BatchState, ItemState
+from models.states import BatchState, ItemState, SubmissionState
+from models.submissions import Submission
 
 
 def finish_batches(session: Session, batch_ids: Collection[int], at: datetime) -> list[int]:
@@ -24,8 +25,22 @@ def finish_batches(session: Session, batch_ids: Collection[int], at: datetime) -
         .execution_options(synchronize_session=False)
     )
     ids = list(finished)
+    _may_be_ordered_again(session, ids)
     announce_ended(session, ids, at)
     return ids
+
+
+def _may_be_ordered_again(session: Session, batch_ids: Collection[int]) -> None:
+    """A batch of which nothing has left was never submitted: the same may be ordered anew."""
+    left = exists().where(
+        Submission.batch_id == Batch.id, Submission.state != SubmissionState.CANCELLED
+    )
+    session.execute(
+        update(Batch)
+        .where(Batch.id.in_(sorted(batch_ids)), Batch.confirmed_content.is_not(None), ~left)
+        .values(confirmed_content=None)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def report_anew(session: Session, batch_ids: Collection[int]) -> None:

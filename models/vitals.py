@@ -114,11 +114,13 @@ def look(session: Session, now: datetime) -> Vitals:
 def _unclear(session: Session, now: datetime) -> int:
     """What was asked about for an hour without an answer that is clear."""
     since = now - UNCLEAR_AFTER
-    first = select(func.min(Attempt.started_at)).where(Attempt.submission_id == Submission.id)
+    sent = select(func.max(Attempt.started_at)).where(
+        Attempt.submission_id == Submission.id, Attempt.kind == AttemptKind.SEND
+    )
     messages = select(func.count()).where(
         MAY_BE_DUE,
         Submission.state == SubmissionState.IN_DOUBT,
-        first.scalar_subquery() < since,
+        sent.scalar_subquery() < since,
     )
     asked = InboxMessage.received_at < since
     lines = (

@@ -50,6 +50,9 @@ log = structlog.get_logger(__name__)
 ASKED_TOGETHER: Final = 500
 """Lines that one walk through a holder's list may settle."""
 
+WALK: Final = timedelta(minutes=15)
+"""How long a line is left to whoever reads the list for it: a list of millions takes minutes."""
+
 ADOPTED_CODE: Final = "adopted"
 """Stands where a receipt's RepCode would: no receipt said it, customs' list did."""
 
@@ -93,6 +96,8 @@ def adopt(context: Context) -> int:
             listed = _listed(context, owner, {line.form for line in of_owner})
         except GatewayUnreachable as error:
             log.warning("adopt_failed", holder=owner, detail=str(error.values.get("detail")))
+            with context.database.write() as session:
+                _ask_again(session, of_owner, context.now())
             continue
         with context.database.write() as session:
             finished |= _Settlement(session, context, of_owner).settle(listed)
@@ -103,7 +108,7 @@ def adopt(context: Context) -> int:
 
 
 def _claim_lines(session: Session, now: datetime) -> list[_Asked]:
-    """The lines that are due, each put off until it may be asked about again."""
+    """The lines that are due, each left to this process for as long as a list may take."""
     found = session.execute(
         select(
             ReceiptLine.id,
@@ -122,6 +127,18 @@ def _claim_lines(session: Session, now: datetime) -> list[_Asked]:
         .limit(ASKED_TOGETHER)
     ).all()
     lines = [_Asked(*row) for row in found]
+    given = ids_table(session, [line.id for line in lines])
+    session.execute(
+        update(ReceiptLine)
+        .where(ReceiptLine.id.in_(select(given.c.id)))
+        .values(ask_at=now + WALK, ask_count=ReceiptLine.ask_count + 1)
+        .execution_options(synchronize_session=False)
+    )
+    return lines
+
+
+def _ask_again(session: Session, lines: Sequence[_Asked], now: datetime) -> None:
+    """Customs has not answered: after a while, longer each time."""
     by_wait: dict[timedelta, list[int]] = defaultdict(list)
     for line in lines:
         by_wait[wait_after(line.ask_count)].append(line.id)
@@ -130,10 +147,9 @@ def _claim_lines(session: Session, now: datetime) -> list[_Asked]:
         session.execute(
             update(ReceiptLine)
             .where(ReceiptLine.id.in_(select(given.c.id)))
-            .values(ask_at=now + wait, ask_count=ReceiptLine.ask_count + 1)
+            .values(ask_at=now + wait)
             .execution_options(synchronize_session=False)
         )
-    return lines
 
 
 def _listed(context: Context, holder: str, forms: AbstractSet[Key]) -> dict[Key, CustomsForm]:

@@ -322,7 +322,6 @@ def expire(context: Context, batch_id: int) -> None:
             return
         cause = _EXPIRED if batch.cancelled_at is None else "cancel"
         released = _release(session, context, batch_id, cause)
-        _may_be_ordered_again(session, batch)
         finish_batches(session, [batch_id], context.now())
     if released:
         log.warning("reservation_ended", batch_id=batch_id, cause=cause, forms=released)

@@ -46,6 +46,7 @@ from tasks.attempts import (
     wait_after,
 )
 from tasks.context import Context, current
+from tasks.pulse import KEPT_EVERY, keep_pulse
 
 log = structlog.get_logger(__name__)
 
@@ -87,8 +88,11 @@ def ask(context: Context, certificate: str | None = None) -> int:
     for doubt in doubts:
         context.gateway.start_ask(doubt.token, doubt.number, doubt.sha256)
     while waiting:
-        ended_now = context.gateway.completed(len(waiting))
+        ended_now = context.gateway.completed(len(waiting), KEPT_EVERY)
+        keep_pulse(context)
         ended = [(waiting.pop(t), o) for t, o in ended_now if t in waiting]
+        if not ended:
+            continue
         crash_point(Point.ASKED_NOT_RECORDED)
         _record_asked(context, ended)
     context.ring(Task.SEND)

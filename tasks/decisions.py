@@ -20,7 +20,7 @@ from models.base import NO_KEY_UPDATE, BigId
 from models.batch_news import Refusal, RefusedForm, announce_refused
 from models.batches import Item
 from models.bulk import ids_table, insert_rows, rows_table
-from models.holds import hold_forms
+from models.holds import hold_forms, lock_stocks_of
 from models.moves import FormMove, move_forms
 from models.progress import finish_batches
 from models.states import (
@@ -166,11 +166,14 @@ def write_decisions(
     """
     now = context.now()
     touched = [s for s in sent.values() if s.touched]
+    changed = [i for s in touched for i in s.items.values() if i.changed]
+    if outcome.contradicted:  # a hold locks the stock, which whoever reserves locks before any form
+        concerned = {*outcome.contradicted, *(i.form_id for i in changed)}
+        lock_stocks_of(session, sorted(concerned))
     _come_back(session, [s for s in touched if s.state is SubmissionState.SIGNED], now)
     _move_items(session, touched, now)
     if outcome.lines:
         insert_rows(session, ReceiptLine, outcome.lines)
-    changed = [i for s in touched for i in s.items.values() if i.changed]
     close_answered(session, [i.form_id for i in changed], now)
     if outcome.contradicted:
         why = CONTRADICTED_HOLD

@@ -14,15 +14,15 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
-from sqlalchemy import String, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import String, func, select, update
+from sqlalchemy.orm import Session, aliased
 
 from config.crash import Point, crash_point
 from config.names import Task
 from customs.gateway import ReceiptPage
 from models.bulk import insert_new_keys, insert_rows, rows_table
 from models.deployment import require_identity
-from models.errors import AnotherDeployment, AnswerTooLarge, GatewayUnreachable
+from models.errors import AnotherDeployment, AnswerTooLarge, GatewayUnreachable, ListRefused
 from models.links import customs_link
 from models.states import (
     InboxState,
@@ -31,6 +31,7 @@ from models.stock import Discrepancy
 from models.submissions import InboxMessage
 from tasks.app import app
 from tasks.context import Context, current
+from tasks.lists import raise_refused
 
 log = structlog.get_logger(__name__)
 
@@ -111,10 +112,33 @@ def store(session: Session, arrivals: Sequence[Arrival], now: datetime) -> list[
         for a in {a.key: a for a in arrivals}.values()
     ]
     new = insert_new_keys(session, InboxMessage, rows, "key")
-    callbacks = [a for a in arrivals if a.callback_id is not None and a.key in set(new)]
+    callbacks = [a for a in arrivals if a.callback_id is not None]
     if callbacks:
-        _raise_odd(session, callbacks, now)
+        known = _now_told_by(session, [a for a in callbacks if a.key not in set(new)])
+        told = [a for a in callbacks if a.key in {*new, *known}]
+        if told:
+            _raise_odd(session, told, now)
     return new
+
+
+def _now_told_by(session: Session, callbacks: Sequence[Arrival]) -> set[str]:
+    """What a poll had brought first is now known by its callback too; gives the keys of those."""
+    if not callbacks:
+        return set()
+    given = rows_table(
+        session,
+        {"key": String(), "callback_id": String()},
+        [(a.key, a.callback_id) for a in callbacks],
+    )
+    return set(
+        session.scalars(
+            update(InboxMessage)
+            .where(InboxMessage.key == given.c.key, InboxMessage.callback_id.is_(None))
+            .values(callback_id=given.c.callback_id)
+            .returning(InboxMessage.key)
+            .execution_options(synchronize_session=False)
+        )
+    )
 
 
 def _raise_odd(session: Session, callbacks: Sequence[Arrival], now: datetime) -> None:
@@ -126,14 +150,17 @@ def _raise_odd(session: Session, callbacks: Sequence[Arrival], now: datetime) ->
         {"key": String(), "callback_id": String()},
         [(a.key, a.callback_id) for a in callbacks],
     )
-    first = select(func.min(InboxMessage.id)).where(InboxMessage.callback_id == given.c.callback_id)
+    known = aliased(InboxMessage)
+    another = select(known.id).where(
+        known.callback_id == given.c.callback_id, known.key != given.c.key
+    )
     found = session.execute(
         select(
             InboxMessage.id,
             InboxMessage.callback_id,
             InboxMessage.state,
             InboxMessage.reason,
-            InboxMessage.id > first.correlate(given).scalar_subquery(),
+            another.correlate(given).exists(),
         ).join(given, given.c.key == InboxMessage.key)
     ).all()
     odd = [("callback", i, f"webhook-id {c}") for i, c, _, _, later in found if later]
@@ -165,7 +192,11 @@ def poll(context: Context) -> int:
         cursor = link.cursor
     new, limit = 0, RECEIPTS_TOGETHER
     for _ in range(PAGES_A_RING):
-        page, limit = _page(context, cursor, limit)
+        try:
+            page, limit = _page(context, cursor, limit)
+        except (ListRefused, AnswerTooLarge) as error:
+            raise_refused(context, "receipts", error)  # the next poll would end so too
+            raise
         arrivals = [receipt_arrival(r.receipt_id, r.xml, "poll") for r in page.receipts]
         crash_point(Point.RECEIPTS_FETCHED)
         if arrivals or page.next != cursor:

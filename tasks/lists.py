@@ -7,10 +7,11 @@ open.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 from sqlalchemy import select
@@ -24,6 +25,8 @@ from models.stock import Discrepancy
 from tasks.context import Context
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 FORMS_A_PAGE: Final = 5000
 CERTIFICATES_A_PAGE: Final = 1000
@@ -50,24 +53,17 @@ def form_page(context: Context, holder: str, cursor: str) -> FormPage:
     Raises `ListRefused` when customs does not give it or it is not ascending, `GatewayUnreachable` when
     customs does not answer.
     """
-    limit = FORMS_A_PAGE
-    while True:
-        try:
-            records, following = context.gateway.forms(holder, cursor, limit)
-            break
-        except AnswerTooLarge:
-            if limit == 1:
-                raise
-            limit //= 2
+    records, following = _smaller_pages(
+        lambda limit: context.gateway.forms(holder, cursor, limit), FORMS_A_PAGE
+    )
     if following is not None and following in {cursor, ""}:
         raise ListRefused(detail="/forms: next does not move")
     forms, aside = examine_forms(records)
     keys = [(f.serial, f.form_type) for f in forms]
     if any(second <= first for first, second in pairwise(keys)):
         raise ListRefused(detail="/forms: not ascending by serial and type")
-    ends_at = keys[-1] if keys else None
-    if records and (not forms or forms[-1] is not records[-1]):
-        ends_at = aside[-1].form
+    # what is set aside is believed in nothing, not even in where it stands
+    ends_at = keys[-1] if forms and forms[-1] is records[-1] else None
     return FormPage(forms, aside, following, ends_at)
 
 
@@ -99,7 +95,9 @@ def certificate_pages(context: Context, enterprise: str) -> Iterator[list[Custom
     try:
         while cursor is not None:
             seen.add(cursor)
-            listed, cursor = context.gateway.certificates(enterprise, cursor, CERTIFICATES_A_PAGE)
+            listed, cursor = _smaller_pages(
+                partial(_certificates, context, enterprise, cursor), CERTIFICATES_A_PAGE
+            )
             if cursor in seen:
                 raise ListRefused(detail="/certificates: next does not move")
             good, bad = examine_certificates(listed)
@@ -107,6 +105,23 @@ def certificate_pages(context: Context, enterprise: str) -> Iterator[list[Custom
             yield good
     finally:
         raise_set_aside(context, aside_in_words("/certificates", enterprise, aside))
+
+
+def _certificates(
+    context: Context, enterprise: str, cursor: str, limit: int
+) -> tuple[Sequence[CustomsCertificate], str | None]:
+    return context.gateway.certificates(enterprise, cursor, limit)
+
+
+def _smaller_pages(ask: Callable[[int], T], limit: int) -> T:
+    """A page, by half the limit while it is too large. Raises `ListRefused` for one record that is."""
+    while True:
+        try:
+            return ask(limit)
+        except AnswerTooLarge as error:
+            if limit == 1:
+                raise ListRefused(**error.values) from error
+            limit //= 2
 
 
 def aside_in_words(path: str, of: str, aside: Sequence[SetAside]) -> list[str]:

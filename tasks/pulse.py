@@ -16,6 +16,7 @@ from config.names import Task
 from config.settings import Settings
 from models.errors import BlankformsError, DiskFull, JournalMissing, JournalUnwritable
 from models.pulses import note_pulse
+from net.clock import elapsed
 from tasks.app import app
 from tasks.context import Context, current
 from tasks.journal import Journal
@@ -44,6 +45,19 @@ def pulse(context: Context, process: str) -> None:
     code, detail = (wrong.code, str(wrong.values.get("detail", ""))) if wrong else ("", "")
     with context.database.write() as session:
         note_pulse(session, process, context.now(), code, detail)
+
+
+def keep_pulse(context: Context) -> None:
+    """The same of a sender in the middle of long work, not more often than is needed to be seen."""
+    if (now := elapsed()) - _kept[0] > KEPT_EVERY:
+        _kept[0] = now
+        pulse(context, SENDER)
+
+
+KEPT_EVERY: Final = 15.0
+"""Seconds; also how long a sender waits for an answer before it shows itself."""
+
+_kept = [0.0]
 
 
 def surroundings(settings: Settings) -> BlankformsError | None:

@@ -274,21 +274,19 @@ def _compare(context: Context, place: Place, pages: _Pages) -> Place:
         last = page.ends_at or last
         if page.ends_at or not (page.forms or page.aside):
             break  # else it ends with a record that cannot be read, which the next page follows
-    # a run from before cursors were kept reads its list from the beginning again
-    listed = [f for f in forms if (f.serial, f.form_type) > place.after]
-    if place.cursor and len(listed) < len(forms):
+    if forms and (forms[0].serial, forms[0].form_type) <= place.after:
         raise ListRefused(detail="/forms: not ascending by serial and type")
     last = max(last, place.after)
     with context.database.read() as session:
         ours = expected_lines(session, place.holder, place.after, last if cursor else None)
-    different = differing(ours, listed_lines(listed))
+    different = differing(ours, listed_lines(forms))
     different -= {a.form for a in aside if a.form is not None}
     if any(a.form is None for a in aside):
-        different &= {(f.serial, f.form_type) for f in listed}
+        different &= {(f.serial, f.form_type) for f in forms}
     if different:
         pages.different |= different
         serials = {serial for serial, _ in different}
-        pages.theirs |= {(f.serial, f.form_type): f for f in listed if f.serial in serials}
+        pages.theirs |= {(f.serial, f.form_type): f for f in forms if f.serial in serials}
     pages.aside += aside
     pages.ours += len(ours)
     pages.listed += len(forms) + len(aside)

@@ -66,6 +66,7 @@ from tasks.attempts import (
 )
 from tasks.context import Context, current
 from tasks.journal import Entry
+from tasks.pulse import KEPT_EVERY, keep_pulse
 
 log = structlog.get_logger(__name__)
 
@@ -128,10 +129,12 @@ def send(context: Context) -> int:
                 context.gateway.start_send(one.token, one.message, start_before, closings)
         if not flying:
             break
-        ended_now = context.gateway.completed(
-            len(flying)
-        )  # those of a run that broke off are not ours
+        ended_now = context.gateway.completed(len(flying), KEPT_EVERY)
+        keep_pulse(context)
+        # those of a run that broke off are not ours
         outcomes = [(flying.pop(t), o) for t, o in ended_now if t in flying]
+        if not outcomes:
+            continue
         crash_point(Point.ANSWER_READ)
         open_line &= not _record_sent(context, outcomes)
         ended += len(outcomes)
@@ -212,10 +215,10 @@ def _due(session: Session, context: Context, now: datetime, limit: int) -> list[
         if r.id in changed:
             log.warning("certificate_changed", batch_id=r.batch_id, number=r.number)
     if changed:
+        # the sweep finishes their batches: whoever has a batch locked may wait for these messages
         give_back_unsent(
             session, context, list(changed), CERTIFICATE_CHANGED, "certificate_changed"
         )
-        finish_batches(session, set(changed.values()), now)  # the sweep reports them
     return [
         _Claimed(
             r.id,

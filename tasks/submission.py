@@ -251,7 +251,7 @@ def sign(context: Context) -> int:
     with context.database.read() as session:
         context.journal.require_current(session)
         require_identity(session, context.identity)
-        room = room_to_sign(session)
+        room = room_to_sign(session, context.now())
         messages = list(_waiting_messages(session, context, room))
         examination = _examination_due(session, context)
     if not (messages or examination or room is not None):

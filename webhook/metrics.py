@@ -35,7 +35,7 @@ from models.states import (
     SubmissionState,
 )
 from models.vitals import Vitals, look
-from tasks.ability import CODES, Hindrance, hindrances
+from tasks.ability import CODES, Area, Hindrance, hindrances
 from tasks.pipeline import AT_ALL, PER_BATCH, oldest_due
 
 _refused = [0]
@@ -58,7 +58,10 @@ def exposition(settings: Settings, database: Database, now: datetime) -> tuple[b
     """
     registry = CollectorRegistry()
     registry.register(ProcessCollector(registry=None))
-    registry.register(_Ability(hindrances(settings, database, now)))
+    found = hindrances(settings, database, now)
+    registry.register(_Ability(found))
+    if any(h.area is Area.DATABASE for h in found):
+        return generate_latest(registry), CONTENT_TYPE_LATEST
     try:
         with database.read() as session:
             vitals = look(session, now)

@@ -245,8 +245,15 @@ def test_a_garbled_answer_is_not_readable_and_so_in_doubt(status, body):
 
 @pytest.mark.parametrize(("state", "decided"), [("taken", False), ("decided", True)])
 def test_of_a_message_whose_bytes_are_forgotten_any_bytes_are_ours(state, decided):
-    body = {"etpsPreentNo": "B1", "seqNo": "1", "payloadSha256": OURS, "state": state}
-    assert http._ask_outcome("B1", None, 200, json.dumps(body).encode()) == Taken("1", decided)
+    seq_no = "202200000000012345"
+    body = {"etpsPreentNo": "B1", "seqNo": seq_no, "payloadSha256": OURS, "state": state}
+    assert http._ask_outcome("B1", None, 200, json.dumps(body).encode()) == Taken(seq_no, decided)
+
+
+@pytest.mark.parametrize("seq_no", [None, "1", "x" * 300, 7])
+def test_what_is_no_number_of_customs_is_forgotten_and_receipts_tell_the_right_one(seq_no):
+    body = {"etpsPreentNo": "B1", "seqNo": seq_no, "payloadSha256": OURS, "state": "taken"}
+    assert http._ask_outcome("B1", None, 200, json.dumps(body).encode()) == Taken("")
 
 
 @pytest.mark.parametrize(

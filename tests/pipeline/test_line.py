@@ -13,7 +13,16 @@ from customs.signing.keyfile import KeyFileSigner, ensure_key_file
 from models.card import note_card, seen_cards, trouble_of
 from models.card_errors import CardExpired
 from models.errors import CustomsAskedToWait
-from models.links import close_for_card, close_link, customs_link, line_of, open_line, room_on_line
+from models.links import (
+    close_for_card,
+    close_link,
+    customs_link,
+    line_of,
+    open_line,
+    room_on_line,
+    room_to_sign,
+)
+from models.pauses import PauseScope
 from models.states import CardState, LineReason, LineState, SubmissionState
 from models.submissions import Card, Submission
 from tasks import asking, pipeline, sending, submission
@@ -246,6 +255,20 @@ def test_a_probe_whose_answer_never_becomes_clear_is_given_up_by_a_person(world,
     opened(world)
     world.customs.play()
     assert sending.send(world.context) > 1
+
+
+def test_what_a_person_has_stopped_is_no_probe(world, signed):
+    """The others waited for it: nothing was signed while it was there, and nothing could leave."""
+    sending.send(world.context)
+    assert line(world).state is LineState.CLOSED
+    with world.context.database.read() as session:
+        stopped = session.scalars(
+            select(Submission.batch_id).where(Submission.state == SubmissionState.SIGNED).limit(1)
+        ).one()
+        assert room_to_sign(session, world.clock()) == 0
+    line_tasks.pause(world.context, PauseScope.BATCH, str(stopped), "wang", "look")
+    with world.context.database.read() as session:
+        assert room_to_sign(session, world.clock()) == 1
 
 
 def test_of_two_pauses_the_one_that_ends_later_holds(world):

@@ -211,6 +211,8 @@ def test_a_certificate_that_changed_since_the_plan_is_not_sent(world, change):
     assert form.state is FormState.ISSUED
     assert batch_state(world, batch_id) is BatchState.FINISHED
     assert codes(world, batch_id) == {2: ["certificate_changed"]}
+    with world.context.database.read() as session:  # nothing has left: it may be ordered again
+        assert session.get_one(Batch, batch_id).confirmed_content is None
     world.assert_sound()
 
 

@@ -146,6 +146,8 @@ def under_way(old_database, tmp_path, request):
     before = x509.load_pem_x509_certificate(UNDER_WAY["certificate"].encode())
     customs.simulated.settings.trusted.append(before.public_bytes(Encoding.DER))
     settings = settings_for(tmp_path / "home", SEND_DEADLINE_SECONDS="2", LEASE_SECONDS="60")
+    settings.journal_file.parent.mkdir(parents=True)
+    settings.journal_file.touch(0o600)  # as the version before left it
     clock = Clock()
     context = Context(
         settings,

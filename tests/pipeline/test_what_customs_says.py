@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from sqlalchemy import func, select
 
@@ -313,6 +315,36 @@ def test_another_body_under_a_known_callback_id_is_kept_and_raised(world):
             inbox.store(session, [inbox.callback_arrival("msg_1", body)], world.clock())
     assert len(inbox_states(world)) == 2
     assert [closed for _, closed in raised(world, "callback")] == [False]
+
+
+def test_another_body_under_the_id_of_a_callback_is_noticed_though_a_poll_was_first(world):
+    receipt = {"receiptId": "R1", "xml": "<a/>"}
+    one = json.dumps({"type": "receipt.created", "data": receipt}).encode()
+    with world.context.database.write() as session:
+        inbox.store(session, [inbox.receipt_arrival("R1", b"<a/>", "poll")], world.clock())
+        for body in (one, one, b'{"type": "something", "data": {}}'):
+            inbox.store(session, [inbox.callback_arrival("msg_1", body)], world.clock())
+    assert len(inbox_states(world)) == 2
+    assert [closed for _, closed in raised(world, "callback")] == [False]
+
+
+@pytest.mark.parametrize("key", [("ZZZZZZZZ", "C"), ("000000", "A")])
+def test_a_bad_record_at_the_end_of_a_page_is_not_even_believed_where_it_stands(world, key):
+    """Far behind its page it made all that follows "unknown at customs", which a repair then holds."""
+    bring_in(world)
+    real = world.context.gateway
+
+    def forms(holder, after, limit):
+        listed, following = real.forms(holder, after, 4)
+        if following is not None and not after:
+            listed = [*listed, CustomsForm(*key, 1, None, None)]
+        return listed, following
+
+    replace_answers(world, forms=forms)
+    world.clock.forward(hours=2)
+    assert night(world) is RunState.FINISHED
+    with world.context.database.read() as session:
+        assert session.scalar(select(func.count()).select_from(Difference)) == 0
 
 
 # -- contradictions, and what comes too late ----------------------------------------------------

@@ -32,6 +32,15 @@ def upgrade() -> None:
         "reconciliation",
         sa.Column("after_type", sa.String(2), nullable=False, server_default=""),
     )
+    # A run under way knows serials where cursors belong: it begins anew.
+    op.execute(
+        "DELETE FROM difference WHERE run_id IN"
+        " (SELECT id FROM reconciliation WHERE state = 'comparing')"
+    )
+    op.execute(
+        "UPDATE reconciliation SET stage = 'certificates', holder = '', after = '', ours = 0,"
+        " listed = 0, moving = 0, before_us = 0 WHERE state = 'comparing'"
+    )
     op.create_table(
         "pause",
         sa.Column("id", BigId, nullable=False),
