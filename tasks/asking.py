@@ -46,7 +46,7 @@ from tasks.attempts import (
     wait_after,
 )
 from tasks.context import Context, current
-from tasks.pulse import KEPT_EVERY, keep_pulse
+from tasks.pulse import KEPT_EVERY, in_the_sender, keep_pulse
 
 log = structlog.get_logger(__name__)
 
@@ -213,6 +213,7 @@ def _record_asked(
 @app.task(name=Task.ASK.value)
 def ask_task() -> None:
     """Messages are in doubt."""
+    in_the_sender()
     try:
         ask(current())
     except AnotherDeployment as refusal:

@@ -48,16 +48,25 @@ def pulse(context: Context, process: str) -> None:
 
 
 def keep_pulse(context: Context) -> None:
-    """The same of a sender in the middle of long work, not more often than is needed to be seen."""
-    if (now := elapsed()) - _kept[0] > KEPT_EVERY:
+    """The same of the sender in the middle of long work, not more often than is needed to be seen.
+
+    A command that asks customs itself is no sender, and says nothing.
+    """
+    if _is_sender and (now := elapsed()) - _kept[0] > KEPT_EVERY:
         _kept[0] = now
         pulse(context, SENDER)
+
+
+def in_the_sender() -> None:
+    """What runs here was rung for on the sender's queue."""
+    _is_sender[:] = [True]
 
 
 KEPT_EVERY: Final = 15.0
 """Seconds; also how long a sender waits for an answer before it shows itself."""
 
 _kept = [0.0]
+_is_sender: list[bool] = []
 
 
 def surroundings(settings: Settings) -> BlankformsError | None:
@@ -93,4 +102,5 @@ def submitter_task() -> None:
 @app.task(name=Task.SENDER_PULSE.value)
 def sender_task() -> None:
     """The sweep asks whether the sender is there."""
+    in_the_sender()
     pulse(current(), SENDER)

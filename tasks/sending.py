@@ -66,7 +66,7 @@ from tasks.attempts import (
 )
 from tasks.context import Context, current
 from tasks.journal import Entry
-from tasks.pulse import KEPT_EVERY, keep_pulse
+from tasks.pulse import KEPT_EVERY, in_the_sender, keep_pulse
 
 log = structlog.get_logger(__name__)
 
@@ -383,6 +383,7 @@ def _sorted_out(values: Sequence[T], kind: Callable[[T], type]) -> dict[type, li
 @app.task(name=Task.SEND.value)
 def send_task() -> None:
     """Signed messages are due."""
+    in_the_sender()
     try:
         send(current())
     except AnotherDeployment as refusal:

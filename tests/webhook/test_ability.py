@@ -253,3 +253,15 @@ def test_a_send_journal_that_was_deleted_is_noticed_and_nothing_is_sent(around):
     said = says(around)
     assert said["doctor"] == said["ready"] == said["metrics"] == ["journal_missing"]
     assert "journal accept" in " ".join(said["wait"])
+
+
+def test_a_sender_in_long_work_is_seen_and_a_command_that_asks_is_no_sender(around, monkeypatch):
+    context = around.world.context
+    around.last_seen("sender", timedelta(minutes=2))
+    monkeypatch.setattr(pulse, "_is_sender", [])
+    pulse.keep_pulse(context)
+    assert says(around)["doctor"] == ["process_quiet"]
+    monkeypatch.setattr(pulse, "_kept", [0.0])
+    pulse.in_the_sender()
+    pulse.keep_pulse(context)
+    assert says(around)["doctor"] == []
