@@ -139,8 +139,8 @@ def test_a_sender_under_way_notices_that_its_database_has_changed(world, monkeyp
     monkeypatch.setattr(sending, "WINDOW_FACTOR", 2)  # few claims at once, as in a long batch
     completed, back = world.context.gateway.completed, []
 
-    def restored_meanwhile(count):
-        found = completed(count)
+    def restored_meanwhile(count, wait=None):
+        found = completed(count, wait)
         if not back:
             back.append(True)
             restore(world.context.database, taken)
