@@ -78,7 +78,7 @@ def _one_batch(environment: dict[str, str]) -> int:
     result = Path("var/demo") / t("结果.xlsx", "result.xlsx")
     _run(environment, "batch", "result", str(batch["id"]), "-o", str(result))
     _summary(batch, seconds, result)
-    checked = json.loads(_run(environment, "doctor", "--deep", "--json"))
+    checked = json.loads(_run(environment, "doctor", "--deep", "--wait", "60", "--json"))
     invariants = [c for c in checked["checks"] if c["check"].startswith("invariant")]
     whole = all(c["result"] == "ok" for c in invariants)
     _say(t("不变量与模拟海关台账: ", "invariants and the simulator's ledger: ")

@@ -249,7 +249,9 @@ def test_the_sample_from_upload_to_result_sheet(running):
     assert passport["messages"][0]["number"] in running.run("form", "211013209")
     assert "核销提交 → 已核销" in running.run("form", "211013209")
     running.run("refresh", "B201026902331597")
-    checks = {c["check"]: c["result"] for c in running.json("doctor", "--deep")["checks"]}
+    checks = {
+        c["check"]: c["result"] for c in running.json("doctor", "--deep", "--wait", "60")["checks"]
+    }
     assert checks["invariants"] == "ok"
     assert "failed" not in checks.values()
 

@@ -122,7 +122,10 @@ def test_postgresql_a_redis_server_softhsm_and_two_workers(short_tmp, postgres_u
             assert shown["state"] == "finished"
             assert shown["counts"]["forms"]["verified"] == 108
             assert shown["counts"]["forms"]["voided"] == 12
-            checks = {c["check"]: c["result"] for c in running.json("doctor", "--deep")["checks"]}
+            checks = {
+                c["check"]: c["result"]
+                for c in running.json("doctor", "--deep", "--wait", "60")["checks"]
+            }
             assert checks["card customs"] == "ok"
             assert checks["invariants"] == "ok"
             assert not (home / "card" / "test-key.pem").exists()

@@ -140,7 +140,7 @@ def test_ready_is_said_with_the_addresses_and_the_home_and_a_second_one_is_refus
             "模拟",
         ):
             assert shown in text.partition("已就绪")[0]
-        running.json("doctor")
+        running.json("doctor", "--wait", "60")
         running.run("up", expect=1)
         assert "已在运行" in running.stderr
 
@@ -185,7 +185,7 @@ def test_a_reader_that_does_not_read_stops_nothing(short_tmp):
         os.close(theirs)
         made.wait(lambda: made.listens(made.port), "web listens")
         made.wait(lambda: waiting(ours), "something was said that nobody reads")
-        made.json("doctor")  # meanwhile they have said more than fits
+        made.json("doctor", "--wait", "60")  # meanwhile they have said more than fits
         began = time.monotonic()
         made.up.terminate()
         assert made.up.wait(30) == 0
