@@ -25,12 +25,12 @@ def finish_batches(session: Session, batch_ids: Collection[int], at: datetime) -
         .execution_options(synchronize_session=False)
     )
     ids = list(finished)
-    _may_be_ordered_again(session, ids)
+    may_be_ordered_again(session, ids)
     announce_ended(session, ids, at)
     return ids
 
 
-def _may_be_ordered_again(session: Session, batch_ids: Collection[int]) -> None:
+def may_be_ordered_again(session: Session, batch_ids: Collection[int]) -> None:
     """A batch of which nothing has left was never submitted: the same may be ordered anew."""
     left = exists().where(
         Submission.batch_id == Batch.id, Submission.state != SubmissionState.CANCELLED

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Final
 
 import structlog
-from sqlalchemy import and_, exists, func, or_, select, update
+from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -38,7 +38,7 @@ from models.errors import (
 from models.low_stock import count_soon
 from models.moves import FormMove, advance_blocks, move_forms
 from models.planner import make_plan
-from models.progress import finish_batches
+from models.progress import finish_batches, may_be_ordered_again
 from models.states import (
     NOT_LEFT,
     BatchState,
@@ -303,7 +303,8 @@ def cancel(context: Context, batch_id: int) -> Cancelled:
             batch.finished_at = context.now()
             session.flush()
             announce_ended(session, [batch_id], context.now())
-        _may_be_ordered_again(session, batch)
+        session.flush()
+        may_be_ordered_again(session, [batch_id])
     log.info("batch_cancelled", batch_id=batch_id, released=released, at_customs=at_customs or 0)
     context.ring(Task.REPORT, batch_id)
     return Cancelled(released, at_customs or 0)
@@ -325,16 +326,6 @@ def expire(context: Context, batch_id: int) -> None:
         finish_batches(session, [batch_id], context.now())
     if released:
         log.warning("reservation_ended", batch_id=batch_id, cause=cause, forms=released)
-
-
-def _may_be_ordered_again(session: Session, batch: Batch) -> None:
-    """A batch of which nothing has left was never submitted: the same may be ordered anew."""
-    left = exists().where(
-        Submission.batch_id == batch.id, Submission.state != SubmissionState.CANCELLED
-    )
-    held = exists().where(Item.batch_id == batch.id, Item.state == ItemState.HELD)
-    if not session.scalar(select(left | held)):
-        batch.confirmed_content = None
 
 
 def _release(session: Session, context: Context, batch_id: int, cause: str) -> int:

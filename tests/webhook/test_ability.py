@@ -10,6 +10,7 @@ from datetime import timedelta
 import pytest
 from pydantic import SecretStr
 from redis import Redis
+from redis.exceptions import AuthenticationError
 from sqlalchemy import text, update
 
 from cli.batches import what_stops_it
@@ -88,7 +89,7 @@ def around(world, server):
     for name, value in (("requirepass", ""), ("maxmemory", "0")):
         try:
             redis.config_set(name, value)
-        except Exception:
+        except AuthenticationError:
             Redis(port=server.port, password="other").config_set(name, value)
     redis.replicaof("NO", "ONE")
 
