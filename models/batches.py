@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     ForeignKey,
     Index,
@@ -32,7 +33,7 @@ _ENDED = "state IN ('finished', 'cancelled')"
 
 OPEN_BATCH: Final[ColumnElement[bool]] = literal_column(f"batch.{_OPEN}")
 ENDED_BATCH: Final[ColumnElement[bool]] = literal_column(f"batch.{_ENDED}")
-"""In the words of the partial indexes: see `models.submissions.MAY_BE_DUE`."""
+"""In the words of the partial indexes: see `models.submissions.WAITS_TO_LEAVE`."""
 
 GIVEN_BACK_BY_TIME: Final = "expired"
 CERTIFICATE_CHANGED: Final = "changed"
@@ -92,6 +93,8 @@ class Batch(Base):
     expires_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
     cancelled_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
     """A person took it back: what has not left never will, whatever the clock says."""
+    next_turn: Mapped[int | None] = mapped_column(BigInteger)
+    """Above the turns of all its messages (`models.turns`); NULL: it has none yet."""
 
     __table_args__ = (
         Index(None, "sha256"),

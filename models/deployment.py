@@ -27,7 +27,7 @@ from models.errors import (
 from models.language import Text, t
 from models.states import FINAL_FORM_STATES
 from models.stock import Form
-from models.submissions import MAY_BE_DUE, Attempt, CustomsLink, Submission
+from models.submissions import OPEN_MESSAGE, Attempt, CustomsLink, Submission
 
 
 class Deployment(Base):
@@ -110,7 +110,7 @@ def confirm_identity(session: Session, given: Identity, now: datetime) -> None:
     _write(session, given, now)
     session.execute(
         update(Submission)
-        .where(MAY_BE_DUE, Submission.sender.is_(None))
+        .where(OPEN_MESSAGE, Submission.sender.is_(None))
         .values(sender=given.sender)
         .execution_options(synchronize_session=False)
     )
@@ -144,7 +144,7 @@ def adopt_customs(session: Session, given: Identity, now: datetime) -> None:
         select(exists().where(Form.state.in_(FINAL_FORM_STATES)))
     ):
         raise CustomsFixed(known=name)
-    waiting = session.scalar(select(func.count(Submission.id)).where(MAY_BE_DUE))
+    waiting = session.scalar(select(func.count(Submission.id)).where(OPEN_MESSAGE))
     if waiting:
         raise MessagesWait(count=waiting)
     session.execute(delete(CustomsLink))

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import select
+from sqlalchemy import case, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -22,7 +22,8 @@ from models.batches import Batch
 from models.errors import CustomsAskedToWait, DatabaseRestored, LinePaused
 from models.pauses import Pause, PauseScope, not_paused
 from models.states import LineReason, LineState, SubmissionState, label
-from models.submissions import MAY_BE_DUE, CustomsLink, Submission
+from models.submissions import WAITS_TO_LEAVE, CustomsLink, Submission
+from models.turns import Turns
 
 LINK: Final = "customs"
 _REASON_LIMIT: Final = 255
@@ -175,6 +176,40 @@ def room_on_line(session: Session, link: CustomsLink, now: datetime) -> int | No
     return 0 if state in _UNDER_WAY else 1
 
 
+def next_turns(session: Session, batch: Batch, count: int, now: datetime) -> int:
+    """The first of so many turns for messages of a batch (`models.turns`), which has its row locked.
+
+    Of two batches that join at once, one waits for the other's transaction.
+    """
+    link = customs_link(session, now)
+    line = Turns(link.served_turn, link.newest_turn, link.newcomers)
+    if batch.next_turn is None:
+        session.refresh(link, with_for_update=NO_KEY_UPDATE)
+        line = Turns(link.served_turn, link.newest_turn, link.newcomers)
+        first, line = line.join()
+        link.newest_turn, link.newcomers = line.newest, line.newcomers
+    else:
+        first = line.go_on(batch.next_turn)
+    batch.next_turn = first + count
+    return first
+
+
+def begin_claim(session: Session, turn: int) -> int:
+    """Number the claim of messages up to this turn; gives the number. The last thing in its transaction:
+    another sender waits for it from here on.
+    """
+    return session.execute(
+        update(CustomsLink)
+        .where(CustomsLink.name == LINK)
+        .values(
+            claim_number=CustomsLink.claim_number + 1,
+            served_turn=case((CustomsLink.served_turn < turn, turn), else_=CustomsLink.served_turn),
+        )
+        .returning(CustomsLink.claim_number)
+        .execution_options(synchronize_session=False)
+    ).scalar_one()
+
+
 def _state_of_probe(session: Session, link: CustomsLink) -> SubmissionState | None:
     return session.scalar(select(Submission.state).where(Submission.id == link.probe_id))
 
@@ -191,7 +226,7 @@ def room_to_sign(session: Session, now: datetime) -> int | None:
         select(Submission.id)
         .join(Batch, Batch.id == Submission.batch_id)
         .where(
-            MAY_BE_DUE,
+            WAITS_TO_LEAVE,
             Submission.state == SubmissionState.SIGNED,
             Batch.expires_at > now,
             Batch.cancelled_at.is_(None),

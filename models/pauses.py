@@ -25,7 +25,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, Code, Id, When
 from models.bulk import insert_new
-from models.submissions import MAY_BE_DUE, Submission
+from models.submissions import OPEN_MESSAGE, Submission
 
 
 class PauseScope(StrEnum):
@@ -87,7 +87,7 @@ def pauses(session: Session) -> Sequence[Pause]:
 def pauses_of(session: Session, batch_id: int) -> Sequence[Pause]:
     """What is stopped of one batch, besides everything: all of it, or its messages for an exporter."""
     exporters = (
-        select(Submission.exporter).where(Submission.batch_id == batch_id, MAY_BE_DUE).distinct()
+        select(Submission.exporter).where(Submission.batch_id == batch_id, OPEN_MESSAGE).distinct()
     )
     return session.scalars(
         select(Pause)

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     ForeignKey,
     Index,
@@ -13,6 +14,7 @@ from sqlalchemy import (
     String,
     UniqueConstraint,
     literal_column,
+    or_,
     text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
@@ -27,12 +29,19 @@ from models.states import (
     SubmissionState,
 )
 
-_DUE = "state IN ('prepared', 'signed', 'sending', 'in_doubt')"
+_LEAVES = "state IN ('prepared', 'signed')"
+_LEFT = "state IN ('sending', 'in_doubt')"
 _ASK = "ask_at IS NOT NULL"
 
-MAY_BE_DUE: Final[ColumnElement[bool]] = literal_column(f"submission.{_DUE}")
-"""A message that something is still to be done about. In the very words of the partial index: SQLite
-uses one only for a query that repeats its condition, and compares the words, not the values."""
+WAITS_TO_LEAVE: Final[ColumnElement[bool]] = literal_column(f"submission.{_LEAVES}")
+"""A message that is to be signed or sent. In the very words of the partial index: SQLite uses one only for
+a query that repeats its condition, and compares the words, not the values."""
+
+MAY_HAVE_LEFT: Final[ColumnElement[bool]] = literal_column(f"submission.{_LEFT}")
+"""A message that is being sent, or of which nobody knows whether it was; the words of its index again."""
+
+OPEN_MESSAGE: Final = or_(WAITS_TO_LEAVE, MAY_HAVE_LEFT)
+"""A message that something is still to be done about here."""
 
 MAY_BE_ASKED: Final[ColumnElement[bool]] = literal_column("receipt_line.ask_at IS NOT NULL")
 """A line of a receipt that customs' list has to settle; the words of its index again."""
@@ -62,6 +71,8 @@ class Submission(Base):
     reason_code: Mapped[str | None] = mapped_column(String(2))
     reason_text: Mapped[str | None] = mapped_column(String(150))
     form_count: Mapped[int]
+    turn: Mapped[int] = mapped_column(BigInteger, default=0)
+    """When it is signed and sent, the lowest first (`models.turns`)."""
     created_at: Mapped[When]
     state: Mapped[SubmissionState] = mapped_column(state_column(SubmissionState))
     payload: Mapped[bytes | None] = mapped_column(LargeBinary)
@@ -73,6 +84,7 @@ class Submission(Base):
     ask_count: Mapped[int] = mapped_column(default=0)
     next_attempt_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
     lease_until: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    """Until then a card is signing it (prepared), or it is being sent (sending)."""
     seq_no: Mapped[str | None] = mapped_column(String(18))
     taken_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
     decided_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
@@ -82,12 +94,21 @@ class Submission(Base):
     __table_args__ = (
         Index(None, "batch_id"),
         Index(None, "certificate"),
+        Index(  # with the time at its end, so that what is put off is passed without being read
+            "ix_submission_turn",
+            "state",
+            "turn",
+            "id",
+            "next_attempt_at",
+            sqlite_where=text(_LEAVES),
+            postgresql_where=text(_LEAVES),
+        ),
         Index(
-            "ix_submission_due",
+            "ix_submission_left",
             "state",
             "next_attempt_at",
-            sqlite_where=text(_DUE),
-            postgresql_where=text(_DUE),
+            sqlite_where=text(_LEFT),
+            postgresql_where=text(_LEFT),
         ),
         {"postgresql_with": {"fillfactor": 70}},
     )
@@ -203,6 +224,13 @@ class CustomsLink(Base):
     """How often in a row customs refused a message for its card; 0: no probe is asked for."""
     probe_id: Mapped[int | None] = mapped_column(BigId)
     """The message that left as the probe."""
+    claim_number: Mapped[int] = mapped_column(BigInteger, default=0)
+    """The last claim of messages to send. Every entry of the send journal carries the number of its
+    claim: a database whose number is lower was restored (`tasks.journal`)."""
+    served_turn: Mapped[int] = mapped_column(BigInteger, default=0)
+    newest_turn: Mapped[int] = mapped_column(BigInteger, default=0)
+    newcomers: Mapped[int] = mapped_column(default=0)
+    """Where the turns stand (`models.turns`)."""
 
 
 class Card(Base):

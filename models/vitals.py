@@ -28,7 +28,7 @@ from models.states import (
 from models.stock import Discrepancy, Form
 from models.submissions import (
     MAY_BE_ASKED,
-    MAY_BE_DUE,
+    MAY_HAVE_LEFT,
     Attempt,
     InboxMessage,
     ReceiptLine,
@@ -118,7 +118,7 @@ def _unclear(session: Session, now: datetime) -> int:
         Attempt.submission_id == Submission.id, Attempt.kind == AttemptKind.SEND
     )
     messages = select(func.count()).where(
-        MAY_BE_DUE,
+        MAY_HAVE_LEFT,
         Submission.state == SubmissionState.IN_DOUBT,
         sent.scalar_subquery() < since,
     )

@@ -130,17 +130,17 @@ def hindrances(
 
 
 def _by_the_tables(session: Session, settings: Settings, now: datetime) -> Iterator[Hindrance]:
+    try:
+        restored = Journal(settings.journal_file).behind(session)  # before anything else is read
+    except OSError as error:
+        yield Hindrance(Area.JOURNAL, JournalUnwritable(detail=str(error)))
+        restored = False
     seen = pulses(session)
     quiet = [p for p in PROCESSES if p not in seen or now - seen[p].at > QUIET]
     if quiet:
         yield Hindrance(Area.PROCESSES, ProcessQuiet(names=", ".join(quiet)))
     yield from _cards(session, now)
     line = line_of(session, now)
-    try:
-        restored = Journal(settings.journal_file).behind(session)
-    except OSError as error:
-        yield Hindrance(Area.JOURNAL, JournalUnwritable(detail=str(error)))
-        restored = False
     if restored:
         yield Hindrance(Area.JOURNAL, DatabaseRestored())
     if line.state is not LineState.OPEN and not (restored and line.reason is LineReason.RESTORED):

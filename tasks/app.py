@@ -40,7 +40,8 @@ QUEUES: Final = {
 MODULES: Final = (
     "tasks.planning",
     "tasks.allocation",
-    "tasks.submission",
+    "tasks.preparing",
+    "tasks.signing",
     "tasks.sending",
     "tasks.asking",
     "tasks.inbox",

@@ -34,7 +34,7 @@ from models.states import (
     AttemptKind,
     SubmissionState,
 )
-from models.submissions import MAY_BE_DUE, Attempt, Submission
+from models.submissions import MAY_HAVE_LEFT, Attempt, Submission
 from tasks.app import app
 from tasks.attempts import (
     begin_attempts,
@@ -133,7 +133,7 @@ def _doubt_lost_sendings(session: Session, now: datetime) -> None:
     session.execute(
         update(Submission)
         .where(
-            MAY_BE_DUE,
+            MAY_HAVE_LEFT,
             Submission.state == SubmissionState.SENDING,
             Submission.lease_until <= now,
         )
@@ -147,7 +147,7 @@ def _to_ask_about(
 ) -> Sequence[Row[Submission, datetime]]:
     """Messages, locked, each with the end of its last sending, or the moment when it must have ended."""
     states = [SubmissionState.IN_DOUBT]
-    due = and_(MAY_BE_DUE, Submission.next_attempt_at <= now)
+    due = and_(MAY_HAVE_LEFT, Submission.next_attempt_at <= now)
     if certificate is not None:
         states += [SubmissionState.PARKED, SubmissionState.TAKEN]
         due = Submission.certificate == certificate
@@ -203,10 +203,9 @@ def _record_asked(
             set_submissions(session, ids, next_attempt_at=due)
         unsigned = {d.id for d, _ in still if d.sha256 is None} & gone.keys()
         signed = list(gone.keys() - unsigned)
-        set_submissions(session, signed, state=SubmissionState.SIGNED, next_attempt_at=now)
-        set_submissions(
-            session, list(unsigned), state=SubmissionState.PREPARED, next_attempt_at=now
-        )
+        free: dict[str, datetime | None] = {"next_attempt_at": now, "lease_until": None}
+        set_submissions(session, signed, state=SubmissionState.SIGNED, **free)
+        set_submissions(session, list(unsigned), state=SubmissionState.PREPARED, **free)
         move_forms_of(session, context, gone, "not_found", back=True)
 
 

@@ -6,8 +6,12 @@ first byte leaves. While one of the latest entries is unknown to the database no
 made into a message, signed or sent, until a person has reconciled and accepted
 (`blankforms journal accept`).
 
-Entries are lines: time, number, count of sendings, operation, certificate. A line that a crash cut
-short was never sent.
+What is compared is one number: every claim of messages to send is counted in the database, in the
+transaction that commits the intent, and its entries carry that count. Claims are counted one after another,
+whoever makes them, so a database that has forgotten any claim is at a lower number than the journal.
+
+Entries are lines: time, number, count of sendings, operation, certificate, claim (older ones have none). A
+line that a crash cut short was never sent.
 """
 
 from __future__ import annotations
@@ -15,26 +19,28 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Final
 
-from sqlalchemy import Integer, String, func, select
+from sqlalchemy import ColumnElement, Integer, String, exists, func, select, true
 from sqlalchemy.orm import Session
 
 from models.bulk import chunks, rows_table
 from models.errors import DatabaseRestored
-from models.submissions import Attempt, Submission
+from models.submissions import Attempt, CustomsLink, Submission
 
-_LINE: Final = re.compile(r"(\S+) ([0-9A-Z]{1,32}) ([0-9]{1,9}) (verify|void) ([0-9A-Z]{1,20})\n")
+_LINE: Final = re.compile(
+    r"(\S+) ([0-9A-Z]{1,32}) ([0-9]{1,9}) (verify|void) ([0-9A-Z]{1,20})(?: ([0-9]{1,18}))?\n"
+)
 _ACCEPTED: Final = "# accepted "
 _RESTORED: Final = "# restored "
 _TAIL_BYTES: Final = 128 << 10
 """About 1,600 entries: three times what two senders have under way (`sending.WINDOW_FACTOR`), so that
-what one of them notes does not hide what the database forgot of the other's (with `SEND_CONCURRENCY`
-up to 50; beyond that, with one sender)."""
+the latest claim is among them although another noted later what it had claimed before (with
+`SEND_CONCURRENCY` up to 50; beyond that, with one sender)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,40 @@ class Entry:
     count: int
     action: str
     certificate: str
+    claim: int = 0
+    """The number of its claim; 0: from before claims were numbered."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What this process has read of the file."""
+
+    file: tuple[int, int] = (0, 0)
+    """Device and inode: another file is read anew."""
+    end: int = 0
+    """Where the last whole line ended."""
+    claim: int = 0
+    """The highest number of a claim."""
+    restored: bool = False
+    """A backup says so itself, and nobody has accepted it."""
+    latest: Entry | None = None
+    """One of the highest claim, unless it has been accepted."""
+    unnumbered: list[Entry] = field(default_factory=list)
+    """Those of the last bytes from before claims were numbered, unless accepted."""
+
+    def read(self, lines: Iterable[str]) -> None:
+        """Go on reading."""
+        for line in lines:
+            if line.startswith(_ACCEPTED):
+                self.restored, self.latest, self.unnumbered = False, None, []
+            elif line.startswith(_RESTORED):
+                self.restored = True
+            elif match := _LINE.fullmatch(line):
+                entry = _entry(match)
+                if not entry.claim:
+                    self.unnumbered.append(entry)
+                elif entry.claim >= self.claim:
+                    self.claim, self.latest = entry.claim, entry
 
 
 class Journal:
@@ -53,10 +93,13 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._seen = _Seen()
 
     def note(self, entries: Iterable[Entry]) -> None:
         """Append and wait for the disk: when this returns, the entries outlive the machine."""
-        lines = [f"{e.at} {e.number} {e.count} {e.action} {e.certificate}\n" for e in entries]
+        lines = [
+            f"{e.at} {e.number} {e.count} {e.action} {e.certificate} {e.claim}\n" for e in entries
+        ]
         self._append("".join(lines))
 
     def unwritable(self) -> str | None:
@@ -104,17 +147,30 @@ class Journal:
         return datetime.fromisoformat(marks[-1].removeprefix(_RESTORED).strip()) if marks else None
 
     def behind(self, session: Session) -> bool:
-        """Whether the database does not know one of the latest entries, or a backup says so itself.
+        """Whether the database is older than the journal, or a backup says so itself.
 
-        An entry is written after the commit that it tells of, so a database that lost nothing knows
-        them all, at any moment.
+        An entry is written after the commit that it tells of, so a database that lost nothing is never at
+        a lower number. The latest entry is looked for too: another database may be at any number. To be
+        asked before the session reads anything else: on SQLite it sees one moment, from its first look on.
         """
-        tail = self._tail()
-        accepted = max((i for i, line in enumerate(tail) if line.startswith(_ACCEPTED)), default=-1)
-        since = tail[accepted + 1 :]
-        if any(line.startswith(_RESTORED) for line in since):
+        seen = self._look()
+        if seen.restored:
             return True
-        return bool(_unknown(session, list(_entries(since))))
+        if not seen.claim:
+            return bool(_unknown(session, seen.unnumbered))
+        counted = select(func.max(CustomsLink.claim_number)).scalar_subquery()
+        latest = seen.latest
+        if latest is None:
+            known: ColumnElement[bool] = true()
+        else:
+            there = (Submission.number == latest.number, Submission.send_count >= latest.count)
+            known = exists().where(*there)
+        claim, is_known = session.execute(select(counted, known)).one()
+        return (claim or 0) < seen.claim or not is_known
+
+    def highest_claim(self) -> int:
+        """The number of the latest claim that is noted; 0 when there is none."""
+        return self._look().claim
 
     def require_current(self, session: Session) -> None:
         """Raise `DatabaseRestored` when the database is older than the journal."""
@@ -147,13 +203,23 @@ class Journal:
             finally:
                 os.close(folder)
 
-    def _tail(self) -> list[str]:
+    def _look(self) -> _Seen:
+        """Read what has come since the last look; the last bytes at the first."""
         try:
-            with self.path.open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
-                return file.read().decode(errors="replace").splitlines(keepends=True)
+            now = self.path.stat()
         except FileNotFoundError:
-            return []
+            return _Seen()
+        seen, file = self._seen, (now.st_dev, now.st_ino)
+        if seen.file != file or now.st_size < seen.end:
+            seen = _Seen(file, max(0, now.st_size - _TAIL_BYTES))
+        if now.st_size > seen.end:
+            with self.path.open("rb") as opened:
+                opened.seek(seen.end)
+                whole, newline, _ = opened.read(now.st_size - seen.end).rpartition(b"\n")
+            seen.end += len(whole) + len(newline)
+            seen.read((whole + newline).decode(errors="replace").splitlines(keepends=True))
+        self._seen = seen
+        return seen
 
     def _lines(self) -> Iterator[str]:
         """The lines behind the last acceptance."""
@@ -177,11 +243,17 @@ def _entries(lines: Iterable[str]) -> Iterator[Entry]:
     """The entries among the lines; what a crash cut short is none."""
     for line in lines:
         if match := _LINE.fullmatch(line):
-            at, number, count, action, certificate = match.groups()
-            yield Entry(at, number, int(count), action, certificate)
+            yield _entry(match)
+
+
+def _entry(match: re.Match[str]) -> Entry:
+    at, number, count, action, certificate, claim = match.groups()
+    return Entry(at, number, int(count), action, certificate, int(claim or 0))
 
 
 def _unknown(session: Session, entries: Sequence[Entry]) -> list[Entry]:
+    if not entries:
+        return []
     given = rows_table(
         session, {"number": String(), "count": Integer()}, [(e.number, e.count) for e in entries]
     )

@@ -24,6 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import QueryableAttribute, Session
 
 from config.names import Task
+from customs.gateway import LONGEST_PAUSE
 from models.batches import ENDED_BATCH, OPEN_BATCH, Batch, Item
 from models.low_stock import stocks_to_count
 from models.notifications import Delivery, deliveries_due
@@ -40,7 +41,8 @@ from models.states import (
 from models.stock import Stock
 from models.submissions import (
     MAY_BE_ASKED,
-    MAY_BE_DUE,
+    MAY_HAVE_LEFT,
+    WAITS_TO_LEAVE,
     Card,
     CustomsLink,
     InboxMessage,
@@ -51,23 +53,37 @@ from models.submissions import (
 CARD_FORGOTTEN: Final = timedelta(days=1)
 """A card that was not seen for so long is not in use any more: nobody is rung to examine it."""
 
+SIGNING_LEASE: Final = timedelta(minutes=1)
+"""How long a message is a card's alone: longer than its signature and those before it take. When it is
+over another card may sign the message; the bytes that are stored first stay."""
+
 RINGS_TOGETHER: Final = 1000
 """Batches rung in one sweep; the next sweep rings the others."""
 
 
-def _submission_due(now: datetime, *states: SubmissionState) -> Select[int]:
-    due = and_(MAY_BE_DUE, Submission.state.in_(states), Submission.next_attempt_at <= now)
-    return select(Submission.id).where(due)
+def may_leave(now: datetime, state: SubmissionState) -> ColumnElement[bool]:
+    """Of a message: it is to be signed or sent, it is due, nobody is at it, and nobody has stopped it.
+
+    What a clock that ran ahead left for later than anything ever waits is due now.
+    """
+    put_off, leased = Submission.next_attempt_at, Submission.lease_until
+    return and_(
+        WAITS_TO_LEAVE,
+        Submission.state == state,
+        or_(put_off <= now, put_off > now + LONGEST_PAUSE),
+        or_(leased.is_(None), leased <= now, leased > now + SIGNING_LEASE),
+        not_paused(),
+    )
 
 
-def _may_leave(now: datetime, state: SubmissionState) -> Select[int]:
-    return _submission_due(now, state).where(not_paused())
+def _in_doubt(now: datetime) -> Select[int]:
+    doubt = Submission.state == SubmissionState.IN_DOUBT
+    return select(Submission.id).where(MAY_HAVE_LEFT, doubt, Submission.next_attempt_at <= now)
 
 
 def _sending_lost(now: datetime) -> Select[int]:
     sending = Submission.state == SubmissionState.SENDING
-    lost = and_(MAY_BE_DUE, sending, Submission.lease_until <= now)
-    return select(Submission.id).where(lost)
+    return select(Submission.id).where(MAY_HAVE_LEFT, sending, Submission.lease_until <= now)
 
 
 def _may_be_given_back() -> Exists:
@@ -132,7 +148,7 @@ PER_BATCH: Final = (
 AT_ALL: Final = (
     Stage(
         Task.SIGN,
-        lambda now: _may_leave(now, SubmissionState.PREPARED),
+        lambda now: select(Submission.id).where(may_leave(now, SubmissionState.PREPARED)),
         Submission.next_attempt_at,
     ),
     Stage(
@@ -144,12 +160,12 @@ AT_ALL: Final = (
     ),
     Stage(
         Task.SEND,
-        lambda now: _may_leave(now, SubmissionState.SIGNED),
+        lambda now: select(Submission.id).where(may_leave(now, SubmissionState.SIGNED)),
         Submission.next_attempt_at,
     ),
     Stage(
         Task.ASK,
-        lambda now: _submission_due(now, SubmissionState.IN_DOUBT),
+        _in_doubt,
         Submission.next_attempt_at,
     ),
     Stage(Task.ASK, _sending_lost, Submission.lease_until),

@@ -296,8 +296,8 @@ def _compare(context: Context, place: Place, pages: _Pages) -> Place:
 def _judge(context: Context, holder: str, pages: _Pages) -> Judgement:
     """Class what differs, by our forms as they are after customs was asked."""
     with context.database.read() as session:
-        forms = our_forms(session, pages.different)
         restored = context.journal.behind(session)
+        forms = our_forms(session, pages.different)
     settled = pages.asked_at - timedelta(minutes=context.settings.moving_minutes)
     if restored:  # nothing is under way, and what was forgotten minutes ago must be found
         settled = datetime.max.replace(tzinfo=UTC)

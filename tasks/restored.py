@@ -91,6 +91,7 @@ def accept(context: Context, by: str) -> list[Entry]:
         waiting = select(InboxMessage.id).where(InboxMessage.state == InboxState.QUARANTINED)
         receipts.receive_again(session, session.scalars(waiting).all(), context.now())
         link = customs_link(session, context.now())
+        link.claim_number = max(link.claim_number, context.journal.highest_claim())
         if link.closed_code == LineReason.RESTORED:
             link.closed_until = None
     context.journal.accept(by, context.now())

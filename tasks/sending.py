@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
@@ -38,8 +38,7 @@ from models.batches import CERTIFICATE_CHANGED, Batch
 from models.bulk import ids_table
 from models.deployment import require_identity
 from models.errors import AnotherDeployment
-from models.links import close_for_card, close_link, customs_link, room_on_line
-from models.pauses import not_paused
+from models.links import begin_claim, close_for_card, close_link, customs_link, room_on_line
 from models.plan import CERTIFICATE_APPROVED
 from models.progress import finish_batches
 from models.states import (
@@ -49,7 +48,7 @@ from models.states import (
     SubmissionState,
 )
 from models.stock import Certificate
-from models.submissions import MAY_BE_DUE, Submission
+from models.submissions import Submission
 from net.clock import elapsed
 from tasks.app import app
 from tasks.attempts import (
@@ -66,6 +65,7 @@ from tasks.attempts import (
 )
 from tasks.context import Context, current
 from tasks.journal import Entry
+from tasks.pipeline import may_leave
 from tasks.pulse import KEPT_EVERY, in_the_sender, keep_pulse
 
 log = structlog.get_logger(__name__)
@@ -94,6 +94,9 @@ class _Claimed:
     certificate: str
     message: SignedMessage
     send_count: int
+    turn: int
+    claim: int = 0
+    """The number of the claim that it was claimed with."""
 
     @property
     def token(self) -> Hashable:
@@ -174,9 +177,10 @@ def _claim(context: Context, limit: int) -> list[_Claimed]:
             .execution_options(synchronize_session=False)
         )
         move_forms_of(session, context, {c.id: c.action for c in claimed}, "send", back=False)
+        number = begin_claim(session, max(c.turn for c in claimed))
         crash_point(Point.INTENT_BEFORE_COMMIT)
     crash_point(Point.INTENT_COMMITTED)
-    return claimed
+    return [replace(c, claim=number) for c in claimed]
 
 
 def _due(session: Session, context: Context, now: datetime, limit: int) -> list[_Claimed]:
@@ -194,19 +198,17 @@ def _due(session: Session, context: Context, now: datetime, limit: int) -> list[
             Submission.payload,
             Submission.payload_sha256,
             Submission.send_count,
+            Submission.turn,
             _as_planned().label("as_planned"),
         )
         .join(Batch, Batch.id == Submission.batch_id)
         .join(Certificate, Certificate.number == Submission.certificate)
         .where(
-            MAY_BE_DUE,
-            Submission.state == SubmissionState.SIGNED,
-            Submission.next_attempt_at <= now,
+            may_leave(now, SubmissionState.SIGNED),
             Batch.expires_at > now,  # expired or cancelled: to be given back, not sent
             Batch.cancelled_at.is_(None),
-            not_paused(),
         )
-        .order_by(Submission.id)
+        .order_by(Submission.turn, Submission.id)
         .limit(limit)
         .with_for_update(**NO_KEY_UPDATE, skip_locked=True, of=Submission)
     ).all()
@@ -227,6 +229,7 @@ def _due(session: Session, context: Context, now: datetime, limit: int) -> list[
             r.certificate,
             SignedMessage(r.number, r.payload, r.payload_sha256),
             r.send_count + 1,
+            r.turn,
         )
         for r in rows
         if r.as_planned
@@ -252,7 +255,7 @@ def _note(context: Context, claimed: Sequence[_Claimed]) -> NotTaken | None:
     now = context.now().isoformat(timespec="microseconds")
     try:
         context.journal.note(
-            Entry(now, c.message.number, c.send_count, c.action.value, c.certificate)
+            Entry(now, c.message.number, c.send_count, c.action.value, c.certificate, c.claim)
             for c in claimed
         )
     except OSError as error:
@@ -331,7 +334,8 @@ def _record_sent(
         for c, o in not_taken:
             waits[_wait(c, o)].append(c.id)
         for wait, ids in waits.items():
-            set_submissions(session, ids, state=SubmissionState.SIGNED, next_attempt_at=now + wait)
+            due = {"next_attempt_at": now + wait, "lease_until": None}
+            set_submissions(session, ids, state=SubmissionState.SIGNED, **due)
         move_forms_of(
             session, context, {c.id: c.action for c, _ in not_taken}, "not_taken", back=True
         )

@@ -10,13 +10,12 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import and_, delete, select, update
 from sqlalchemy.orm import Session
 
 from config.names import Task
 from config.settings import Settings
 from customs.gateway import LONGEST_PAUSE
-from models.base import Base
 from models.batches import Batch, BatchRow, Item
 from models.links import customs_link
 from models.low_stock import stocks_to_count, watch_stock
@@ -25,7 +24,7 @@ from models.pulses import note_pulse
 from models.runs import plan_next_run
 from models.states import BatchState, DeliveryState, SubmissionState
 from models.stock import Stock
-from models.submissions import MAY_BE_DUE, CustomsLink, Submission
+from models.submissions import MAY_HAVE_LEFT, CustomsLink, Submission
 from tasks import pipeline
 from tasks.app import app
 from tasks.context import Context, current
@@ -64,36 +63,29 @@ def sweep(context: Context) -> list[tuple[Task, tuple[int, ...]]]:
 def _bring_near(session: Session, settings: Settings, now: datetime) -> None:
     """What a clock that ran ahead left for later than anything ever waits is due now.
 
-    A lease brought near still outlasts the call that it guards: the call counts its time itself.
+    A lease brought near still outlasts the call that it guards: the call counts its time itself. What waits
+    to leave needs nothing: `pipeline.may_leave` sees it.
     """
-    waits = (
-        (CustomsLink, CustomsLink.poll_at, timedelta(seconds=settings.poll_seconds)),
-        (CustomsLink, CustomsLink.closed_until, LONGEST_PAUSE),
-        (Submission, Submission.next_attempt_at, LONGEST_PAUSE),
+    for column, most in (
+        (CustomsLink.poll_at, timedelta(seconds=settings.poll_seconds)),
+        (CustomsLink.closed_until, LONGEST_PAUSE),
+    ):
+        session.execute(update(CustomsLink).where(column > now + most).values({column: now}))
+    lease = timedelta(seconds=settings.lease_seconds)
+    doubt, sending = (
+        and_(MAY_HAVE_LEFT, Submission.state == state)
+        for state in (SubmissionState.IN_DOUBT, SubmissionState.SENDING)
     )
-    for table, column, most in waits:
+    for of_state, column, most, near in (
+        (doubt, Submission.next_attempt_at, LONGEST_PAUSE, now),
+        (sending, Submission.lease_until, lease, now + lease),
+    ):
         session.execute(
-            update(table)
-            .where(column > now + most, *_open(table))
-            .values({column: now})
+            update(Submission)
+            .where(of_state, column > now + most)
+            .values({column: near})
             .execution_options(synchronize_session=False)
         )
-    lease = timedelta(seconds=settings.lease_seconds)
-    session.execute(
-        update(Submission)
-        .where(
-            MAY_BE_DUE,
-            Submission.state == SubmissionState.SENDING,
-            Submission.lease_until > now + lease,
-        )
-        .values(lease_until=now + lease)
-        .execution_options(synchronize_session=False)
-    )
-
-
-def _open(table: type[Base]) -> tuple[ColumnElement[bool], ...]:
-    waiting = (SubmissionState.PREPARED, SubmissionState.SIGNED, SubmissionState.IN_DOUBT)
-    return (MAY_BE_DUE, Submission.state.in_(waiting)) if table is Submission else ()
 
 
 def clear_unconfirmed(context: Context) -> Sequence[int]:

@@ -10,19 +10,20 @@ from tasks import (
     inbox,
     notifications,
     planning,
+    preparing,
     receipts,
     reconciliation,
     reporting,
     sending,
-    submission,
+    signing,
     upkeep,
 )
 
 USE_CASES = {
     Task.CHECK: planning.check,
     Task.RESERVE: allocation.reserve,
-    Task.PREPARE: submission.prepare,
-    Task.SIGN: submission.sign,
+    Task.PREPARE: preparing.prepare,
+    Task.SIGN: signing.sign,
     Task.SEND: sending.send,
     Task.ASK: asking.ask,
     Task.POLL: inbox.poll,

@@ -174,7 +174,7 @@ def test_an_embedded_database_is_copied_aside_before_it_is_upgraded(short_tmp):
     with system(home) as running:
         running.run("batch", "list")
         with sqlite3.connect(home / "blankforms.db") as db:
-            db.executescript(SINCE_0006)
+            db.executescript(SINCE_0005)
             db.executescript(f"DROP TABLE deployment; {OLD_CARD} ALTER TABLE submission DROP COLUMN sender;"
                              "ALTER TABLE customs_link DROP COLUMN closed_code;"
                              "ALTER TABLE submission DROP COLUMN signed_with;"
@@ -192,7 +192,12 @@ def test_an_embedded_database_is_copied_aside_before_it_is_upgraded(short_tmp):
         assert len(list(home.glob("blankforms.db.before-*"))) == 1
 
 
-SINCE_0006 = """
+SINCE_0005 = """
+DROP INDEX ix_submission_turn; DROP INDEX ix_submission_left; ALTER TABLE submission DROP COLUMN turn;
+ALTER TABLE batch DROP COLUMN next_turn; ALTER TABLE customs_link DROP COLUMN claim_number;
+ALTER TABLE customs_link DROP COLUMN served_turn; ALTER TABLE customs_link DROP COLUMN newest_turn;
+ALTER TABLE customs_link DROP COLUMN newcomers;
+CREATE INDEX ix_submission_due ON submission (state, next_attempt_at);
 DROP TABLE pause; DROP TABLE pulse; DROP INDEX ix_receipt_line_ask; DROP INDEX ix_inbox_callback_id;
 DROP INDEX ix_inbox_quarantined;
 ALTER TABLE receipt_line DROP COLUMN ask_at; ALTER TABLE receipt_line DROP COLUMN ask_count;

@@ -36,11 +36,12 @@ from tasks import (
     inbox,
     intake,
     planning,
+    preparing,
     receipts,
     reconciliation,
     repairing,
     sending,
-    submission,
+    signing,
     upkeep,
 )
 from tasks.context import Context
@@ -59,8 +60,8 @@ _compiled: dict[str, object] = {}
 
 
 PIECES = (
-    (submission, "CERTIFICATES_TOGETHER"),
-    (submission, "SIGNED_TOGETHER"),
+    (preparing, "CERTIFICATES_TOGETHER"),
+    (signing, "SIGNED_TOGETHER"),
     (asking, "QUESTIONS_TOGETHER"),
     (receipts, "RECEIPTS_TOGETHER"),
     (inbox, "RECEIPTS_TOGETHER"),

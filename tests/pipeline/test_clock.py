@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 
 from models.states import SubmissionState
 from models.submissions import CustomsLink, Submission
-from tasks import submission, upkeep
+from tasks import preparing, signing, upkeep
 from tests.factories import AGENT_HANDLED, bring_in, confirm, upload
 
 
@@ -16,8 +16,8 @@ def sign_one(world):
     bring_in(world)
     batch = upload(world, [(AGENT_HANDLED, "核销", "", 1)])
     confirm(world, batch)
-    submission.prepare(world.context, batch)
-    submission.sign(world.context)
+    preparing.prepare(world.context, batch)
+    signing.sign(world.context)
 
 
 def test_what_a_fast_clock_put_off_is_due_again(world):
@@ -25,7 +25,7 @@ def test_what_a_fast_clock_put_off_is_due_again(world):
     far = world.clock() + timedelta(hours=5)
     with world.context.database.write() as session:
         session.execute(update(Submission).values(next_attempt_at=far))
-        session.add(CustomsLink(name="customs", cursor="", poll_at=far, closed_until=far))
+        session.execute(update(CustomsLink).values(poll_at=far, closed_until=far))
     upkeep.sweep(world.context)
     with world.context.database.read() as session:
         link = session.scalars(select(CustomsLink)).one()

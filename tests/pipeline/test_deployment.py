@@ -20,7 +20,7 @@ from models.errors import (
     MessagesWait,
 )
 from models.submissions import CustomsLink, Submission
-from tasks import allocation, asking, inbox, sending, submission
+from tasks import allocation, asking, inbox, preparing, sending, signing
 from tasks.opening import require_deployment
 from tests.conftest import settings_for
 from tests.factories import AGENT_HANDLED, EXPORTER, SENDER, bring_in, confirm, upload
@@ -33,7 +33,7 @@ def order(world):
     bring_in(world)
     batch = upload(world, [(AGENT_HANDLED, "核销", "211014001")])
     confirm(world, batch)
-    submission.prepare(world.context, batch)
+    preparing.prepare(world.context, batch)
     return batch
 
 
@@ -69,7 +69,7 @@ def listener():
 
 def test_a_message_of_a_trial_never_reaches_the_real_customs(world, order, listener, tmp_path):
     url, came = listener
-    submission.sign(world.context)
+    signing.sign(world.context)
     chosen = settings_for(
         tmp_path / "home", CUSTOMS_URL=url, CUSTOMS_TOKEN="t", ENTERPRISE_CODE=SENDER
     )
@@ -77,7 +77,7 @@ def test_a_message_of_a_trial_never_reaches_the_real_customs(world, order, liste
         require_deployment(world.context.database, chosen)
     assert url in str(said.value)
     world.context.settings = chosen  # a process that was running when the database was exchanged
-    for step in (submission.sign, sending.send, asking.ask, inbox.poll):
+    for step in (signing.sign, sending.send, asking.ask, inbox.poll):
         with pytest.raises(AnotherCustoms):
             step(world.context)
     assert came == []
@@ -89,7 +89,7 @@ def test_an_order_is_never_signed_with_the_card_of_another_enterprise(world, ord
         require_deployment(world.context.database, chosen)
     world.context.settings = chosen
     with pytest.raises(AnotherSender):
-        submission.sign(world.context)
+        signing.sign(world.context)
     with world.context.database.read() as session:
         assert session.scalar(select(Submission.payload)) is None
 
@@ -97,7 +97,7 @@ def test_an_order_is_never_signed_with_the_card_of_another_enterprise(world, ord
 def test_a_message_of_another_sender_is_never_signed(world, order):
     with world.context.database.write() as session:
         session.execute(update(Submission).values(sender=EXPORTER))
-    assert submission.sign(world.context) == 0
+    assert signing.sign(world.context) == 0
     with world.context.database.read() as session:
         assert session.scalar(select(Submission.payload)) is None
 
@@ -117,7 +117,7 @@ def test_of_two_processes_that_open_a_new_database_at_once_the_first_ones_settin
 
 
 def test_the_sender_is_fixed_when_the_message_is_prepared(world, order):
-    submission.sign(world.context)
+    signing.sign(world.context)
     with world.context.database.read() as session:
         made = session.scalars(select(Submission)).one()
     assert made.sender == SENDER

@@ -41,11 +41,12 @@ from tasks import (
     audit,
     custody,
     inbox,
+    preparing,
     receipts,
     reconciliation,
     repairing,
     sending,
-    submission,
+    signing,
     upkeep,
 )
 from tasks.context import Context
@@ -111,8 +112,8 @@ class Died(BaseException):
 
 
 DEATHS = {
-    Point.SIGNED_NOT_STORED: submission.sign,
-    Point.STORED_BEFORE_RING: submission.sign,
+    Point.SIGNED_NOT_STORED: signing.sign,
+    Point.STORED_BEFORE_RING: signing.sign,
     Point.INTENT_COMMITTED: sending.send,
     Point.JOURNAL_NOTED: sending.send,
     Point.ANSWER_READ: sending.send,
@@ -194,8 +195,8 @@ class Life(RuleBasedStateMachine):
     @rule()
     def prepare_and_sign(self):
         for batch in self.batches:
-            submission.prepare(self.world.context, batch)
-        submission.sign(self.world.context)
+            preparing.prepare(self.world.context, batch)
+        signing.sign(self.world.context)
 
     @rule()
     def send(self):

@@ -25,7 +25,7 @@ from models.links import (
 from models.pauses import PauseScope
 from models.states import CardState, LineReason, LineState, SubmissionState
 from models.submissions import Card, Submission
-from tasks import asking, pipeline, sending, submission
+from tasks import asking, pipeline, preparing, sending, signing
 from tasks import line as line_tasks
 from tests.factories import SENDER as OWNER
 from tests.factories import agent_certificate, bring_in, confirm, issued, upload
@@ -44,8 +44,8 @@ def signed(world):
     bring_in(world, [issued(OWNER, "B", "211014001", 100)], certificates)
     batch = upload(world, [(c.number, "核销", "", 1) for c in certificates])
     confirm(world, batch)
-    submission.prepare(world.context, batch)
-    submission.sign(world.context)
+    preparing.prepare(world.context, batch)
+    signing.sign(world.context)
     world.customs.play(NOT_ACCEPTED)
     return batch
 
@@ -166,24 +166,24 @@ class TestTheCardWithoutAnOrder:
             return card
 
     def test_a_card_that_expires_is_noticed_within_the_minute(self, world):
-        submission.sign(world.context)
+        signing.sign(world.context)
         assert self.seen(world).state is CardState.READY
         assert not self.due(world)
         world.clock.forward(days=3651)  # the key file's certificate ends
         with world.context.database.write() as session:  # and it was in use until now
             session.merge(Card(label=self.seen(world).label, seen_at=world.clock()))
         assert self.due(world)
-        submission.sign(world.context)
+        signing.sign(world.context)
         card = self.seen(world)
         assert (card.state, card.code) == (CardState.UNFIT, "card_expired")
         assert "到期" in str(trouble_of(card))
 
     def test_nothing_is_examined_twice_in_a_minute(self, world):
-        submission.sign(world.context)
+        signing.sign(world.context)
         before = self.seen(world).seen_at
         world.clock.forward(seconds=58)
         assert not self.due(world)
-        assert submission.sign(world.context) == 0
+        assert signing.sign(world.context) == 0
         assert self.seen(world).seen_at == before
         world.clock.forward(seconds=3)
         assert self.due(world)
@@ -192,15 +192,15 @@ class TestTheCardWithoutAnOrder:
         bring_in(world, [issued(OWNER, "B", "211014001", 10)], [agent_certificate(1)])
         batch = upload(world, [(agent_certificate(1).number, "核销", "", 1)])
         confirm(world, batch)
-        submission.prepare(world.context, batch)
+        preparing.prepare(world.context, batch)
         ahead = timedelta(days=3651)
         world.clock.ahead += ahead
-        assert submission.sign(world.context) == 0
+        assert signing.sign(world.context) == 0
         assert count(world, SubmissionState.PREPARED) == 1
         world.clock.ahead -= ahead - timedelta(seconds=30)
         with world.context.database.write() as session:
             session.execute(update(Submission).values(next_attempt_at=world.clock()))
-        assert submission.sign(world.context) == 1
+        assert signing.sign(world.context) == 1
         assert self.seen(world).state is CardState.READY
 
 
@@ -221,7 +221,7 @@ class TestAfterTheCardWasExchanged:
         world.clock.forward(seconds=3)
         line_tasks.open_again(world.context)
         assert (Task.SIGN, ()) in world.rings
-        submission.sign(world.context)  # as it was rung for
+        signing.sign(world.context)  # as it was rung for
         assert count(world, SubmissionState.SIGNED) == 0
         world.drain()
         assert count(world, SubmissionState.REFUSED) == exchanged
@@ -235,8 +235,8 @@ class TestAfterTheCardWasExchanged:
         bring_in(world, [issued(OWNER, "B", "211015001", 3)], [one])
         batch = upload(world, [(one.number, "核销", "", 1)], name="next.csv")
         confirm(world, batch)
-        submission.prepare(world.context, batch)
-        assert submission.sign(world.context) == 0
+        preparing.prepare(world.context, batch)
+        assert signing.sign(world.context) == 0
         assert count(world, SubmissionState.PREPARED) == 1
 
 
@@ -333,6 +333,6 @@ def test_a_card_that_nobody_looks_at_any_more_is_forgotten(world):
     with world.context.database.write() as session:
         note_card(session, "wrong", CardExpired(detail="-"), world.clock(), world.clock())
     world.clock.forward(minutes=4)
-    submission.sign(world.context)
+    signing.sign(world.context)
     with world.context.database.read() as session:
         assert [card.label for card in seen_cards(session)] == ["key-file"]

@@ -18,11 +18,12 @@ from tasks import (
     imports,
     inbox,
     notifications,
+    preparing,
     receipts,
     repair_actions,
     repairing,
     sending,
-    submission,
+    signing,
 )
 from tests.conftest import settings_for
 from tests.factories import AGENT_HANDLED, agent_certificate, bring_in, confirm, issued, upload
@@ -59,8 +60,8 @@ def test_forms_coming_back_and_a_reservation_do_not_deadlock(world, monkeypatch)
     world.customs.play({"fault": "refuse_form", "serial": "211014001", "code": "2106"})
     first = upload(world, [[agent_certificate(1).number, "核销", "211014001"]])
     confirm(world, first)
-    submission.prepare(world.context, first)
-    submission.sign(world.context)
+    preparing.prepare(world.context, first)
+    signing.sign(world.context)
     sending.send(world.context)
     world.customs.simulated.decide_due()
     inbox.poll(world.context)

@@ -19,7 +19,7 @@ from models.outcomes import batch_counts, row_results
 from models.states import BatchState, FormState, InboxState, PagesMode, RowOutcome, SubmissionState
 from models.stock import Discrepancy, Form, FormEvent
 from models.submissions import Attempt, InboxMessage, Submission
-from tasks import allocation, asking, inbox, intake, planning, receipts, sending, submission
+from tasks import allocation, asking, inbox, intake, planning, preparing, receipts, sending, signing
 from tests.conftest import DATA
 from tests.factories import (
     AGENT_HANDLED,
@@ -283,8 +283,8 @@ class TestCancel:
         bring_in(world)
         batch_id = upload(world, [(AGENT_HANDLED, VERIFY, "", 3)])
         confirm(world, batch_id)
-        submission.prepare(world.context, batch_id)
-        submission.sign(world.context)
+        preparing.prepare(world.context, batch_id)
+        signing.sign(world.context)
         assert allocation.cancel(world.context, batch_id).released == 3
         world.drain()
         assert world.customs.messages() == []
@@ -296,8 +296,8 @@ class TestCancel:
         bring_in(world)
         batch_id = upload(world, [(AGENT_HANDLED, VERIFY, "", 1)])
         confirm(world, batch_id)
-        submission.prepare(world.context, batch_id)
-        submission.sign(world.context)
+        preparing.prepare(world.context, batch_id)
+        signing.sign(world.context)
         world.customs.play({"fault": "error_before", "times": 1})
         sending.send(world.context)
         assert allocation.cancel(world.context, batch_id).at_customs == 1
@@ -313,8 +313,8 @@ class TestCancel:
         bring_in(world)
         batch_id = upload(world, [(AGENT_HANDLED, VERIFY, "", 1)])
         confirm(world, batch_id)
-        submission.prepare(world.context, batch_id)
-        submission.sign(world.context)
+        preparing.prepare(world.context, batch_id)
+        signing.sign(world.context)
         sending.send(world.context)
         done = allocation.cancel(world.context, batch_id)
         assert (done.released, done.at_customs) == (0, 1)
@@ -353,8 +353,8 @@ class TestSending:
         bring_in(world)
         batch_id = upload(world, [(AGENT_HANDLED, VERIFY, "", 1)])
         confirm(world, batch_id)
-        submission.prepare(world.context, batch_id)
-        submission.sign(world.context)
+        preparing.prepare(world.context, batch_id)
+        signing.sign(world.context)
         return batch_id
 
     def test_what_was_claimed_and_never_begun_has_not_failed(self, world, order):
@@ -441,8 +441,8 @@ class TestSending:
         world.customs.play({"fault": "refuse_message", "times": 1, "code": "1002", "text": "卡"})
         world.drain()
         confirm(world, upload(world, [(AGENT_HANDLED, VERIFY, "", 1, "", "", "next")]))
-        submission.prepare(world.context, order + 1)
-        submission.sign(world.context)
+        preparing.prepare(world.context, order + 1)
+        signing.sign(world.context)
         assert sending.send(world.context) == 0
         world.clock.forward(minutes=11)
         world.drain()
@@ -504,8 +504,8 @@ class TestReceipts:
         bring_in(world)
         batch_id = upload(world, [(AGENT_HANDLED, VERIFY, s) for s in serials or ["211014001"]])
         confirm(world, batch_id)
-        submission.prepare(world.context, batch_id)
-        submission.sign(world.context)
+        preparing.prepare(world.context, batch_id)
+        signing.sign(world.context)
         sending.send(world.context)
         return batch_id
 
@@ -660,8 +660,8 @@ class TestReceipts:
         bring_in(world)
         batch_id = upload(world, [(AGENT_HANDLED, VERIFY, "", 1)])
         confirm(world, batch_id)
-        submission.prepare(world.context, batch_id)
-        submission.sign(world.context)
+        preparing.prepare(world.context, batch_id)
+        signing.sign(world.context)
         (claimed,) = sending._claim(world.context, 10)
         world.context.gateway.start_send("t", claimed.message, float("inf"))
         outcomes = world.context.gateway.completed(1)
@@ -692,8 +692,8 @@ def test_every_ring_five_times_does_no_harm(world):
     confirm(world, batch_id)
     for step in (
         lambda: allocation.reserve(world.context, batch_id),
-        lambda: submission.prepare(world.context, batch_id),
-        lambda: submission.sign(world.context),
+        lambda: preparing.prepare(world.context, batch_id),
+        lambda: signing.sign(world.context),
         lambda: sending.send(world.context),
         world.customs.simulated.decide_due,
         lambda: inbox.poll(world.context),

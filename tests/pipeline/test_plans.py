@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import event
 
 from models.submissions import Submission
-from tasks import asking, inbox, pipeline, receipts, sending, submission
+from tasks import asking, inbox, pipeline, preparing, receipts, sending, signing
 from tests.factories import AGENT_HANDLED, bring_in, confirm, upload
 
 GROWING = (
@@ -59,7 +59,7 @@ def busy(world):
     bring_in(world)
     batch = upload(world, [(AGENT_HANDLED, "核销", "", 2)])
     confirm(world, batch)
-    submission.prepare(world.context, batch)
+    preparing.prepare(world.context, batch)
     return world
 
 
@@ -73,7 +73,7 @@ def test_the_sweep_reads_no_table_from_end_to_end(busy):
 
 def test_no_step_of_the_way_to_customs_and_back_reads_a_table_from_end_to_end(busy):
     with plans_of(busy) as plans:
-        submission.sign(busy.context)
+        signing.sign(busy.context)
         sending.send(busy.context)
         asking.ask(busy.context)
         busy.customs.simulated.decide_due()

@@ -14,12 +14,13 @@ from models.submissions import Submission
 from tasks import (
     allocation,
     inbox,
+    preparing,
     receipts,
     reconciliation,
     repairing,
     restored,
     sending,
-    submission,
+    signing,
 )
 from tasks.journal import Entry, Journal
 from tasks.repair_actions import Order
@@ -51,7 +52,7 @@ def prepared(world, certificates):
     bring_in(world, certificates=[*SAMPLE_CERTIFICATES, *map(agent_certificate, range(1, 7))])
     batch = upload(world, orders(certificates))
     confirm(world, batch)
-    submission.prepare(world.context, batch)
+    preparing.prepare(world.context, batch)
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def test_every_message_that_the_database_forgot_is_listed(older):
 
 def test_what_was_signed_in_the_backup_is_not_sent_before_a_person_says_so(world):
     prepared(world, CERTIFICATES[:2])
-    submission.sign(world.context)
+    signing.sign(world.context)
     taken = backup(world.context.database)
     world.drain()
     restore(world.context.database, taken)
@@ -134,7 +135,7 @@ def test_a_sender_under_way_notices_that_its_database_has_changed(world, monkeyp
         world.context.settings.blankforms_home, SEND_CONCURRENCY="1"
     )
     prepared(world, CERTIFICATES)
-    submission.sign(world.context)
+    signing.sign(world.context)
     taken = backup(world.context.database)
     monkeypatch.setattr(sending, "WINDOW_FACTOR", 2)  # few claims at once, as in a long batch
     completed, back = world.context.gateway.completed, []
@@ -192,8 +193,8 @@ def sent_minutes_ago(world):
     taken = backup(world.context.database)
     batch = upload(world, orders(CERTIFICATES[:3]))
     confirm(world, batch)
-    submission.prepare(world.context, batch)
-    submission.sign(world.context)
+    preparing.prepare(world.context, batch)
+    signing.sign(world.context)
     sending.send(world.context)
     restore(world.context.database, taken)
     world.clock.forward(minutes=2)
@@ -255,17 +256,18 @@ def test_nothing_is_accepted_before_the_differences_are_repaired(older):
 def test_what_a_card_signed_while_the_database_was_restored_is_not_stored(world, monkeypatch):
     prepared(world, CERTIFICATES[:1])
     taken = backup(world.context.database)
-    really = submission.signed_message
+    really = signing.signed_message
 
     def restored_meanwhile(*given):
         monkeypatch.undo()
+        world.clock.forward(seconds=61)  # this card is slow, and has lost its claim
         world.drain()  # another signer was first, and the sender
         restore(world.context.database, taken)
         return really(*given)
 
-    monkeypatch.setattr(submission, "signed_message", restored_meanwhile)
+    monkeypatch.setattr(signing, "signed_message", restored_meanwhile)
     with pytest.raises(DatabaseRestored):
-        submission.sign(world.context)
+        signing.sign(world.context)
     with world.context.database.read() as session:
         assert session.scalars(select(Submission.state)).all() == [SubmissionState.PREPARED]
 
@@ -286,7 +288,7 @@ def test_what_the_backup_had_prepared_is_asked_about_before_it_is_signed(world, 
     restore(world.context.database, taken)
     world.clock.forward(hours=1)
     with pytest.raises(DatabaseRestored):
-        submission.sign(world.context)
+        signing.sign(world.context)
     reconciled(world)
     assert len(restored.accept(world.context, "值班")) == 3
     world.drain()
@@ -305,7 +307,7 @@ def test_what_the_backup_had_only_reserved_is_not_asked_of_customs_again(world):
     world.drain()
     restore(world.context.database, taken)
     world.clock.forward(hours=1)
-    for stage in (lambda c: submission.prepare(c, batch), submission.sign):
+    for stage in (lambda c: preparing.prepare(c, batch), signing.sign):
         with pytest.raises(DatabaseRestored):
             stage(world.context)
     run = reconciliation.open_run(world.context)

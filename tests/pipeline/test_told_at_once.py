@@ -28,7 +28,7 @@ from models.stock import Certificate, Form
 from models.submissions import Attempt, Submission
 from models.vitals import look
 from net import clock
-from tasks import allocation, asking, line, pipeline, sending, submission
+from tasks import allocation, asking, line, pipeline, preparing, sending, signing
 from tests.factories import (
     AGENT_HANDLED,
     EXPORTER,
@@ -47,8 +47,8 @@ ONE = "211014001"
 def signed(world, serial=ONE, certificate=AGENT_HANDLED, name="a.csv"):
     batch_id = upload(world, [(certificate, VERIFY, serial)], name=name)
     confirm(world, batch_id)
-    submission.prepare(world.context, batch_id)
-    submission.sign(world.context)
+    preparing.prepare(world.context, batch_id)
+    signing.sign(world.context)
     return batch_id
 
 

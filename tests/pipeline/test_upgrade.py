@@ -24,7 +24,7 @@ from models.schema import HEAD, current_version, migration_config, upgrade
 from models.states import BatchState, SubmissionState
 from models.submissions import Submission
 from net.notifier_http import HttpNotifier
-from tasks import audit, submission
+from tasks import audit, signing
 from tasks.context import Context
 from tasks.opening import require_deployment
 from tests.conftest import DATA, Clock, World, admin, settings_for
@@ -169,7 +169,7 @@ def test_a_batch_that_is_under_way_ends_right_behind_the_upgrade(under_way):
     with pytest.raises(DeploymentUnconfirmed):
         require_deployment(database, world.context.settings)
     with pytest.raises(DeploymentUnconfirmed):  # nobody signs or sends before that
-        submission.sign(world.context)
+        signing.sign(world.context)
     with database.write() as session:
         confirm_identity(session, world.context.identity, world.clock())
     world.clock.forward(hours=1)  # the lease and the settle time of what was being sent are over

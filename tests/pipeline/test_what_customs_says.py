@@ -21,10 +21,11 @@ from tasks import (
     asking,
     imports,
     inbox,
+    preparing,
     receipts,
     reconciliation,
     sending,
-    submission,
+    signing,
 )
 from tests.factories import (
     AGENT_HANDLED,
@@ -63,8 +64,8 @@ def sent(world, serials=ONE, row=None):
     """One message at customs, not decided; gives the batch, its number and customs' own."""
     batch_id = upload(world, [row or (AGENT_HANDLED, VERIFY, serials)], name=f"{serials}.csv")
     confirm(world, batch_id)
-    submission.prepare(world.context, batch_id)
-    submission.sign(world.context)
+    preparing.prepare(world.context, batch_id)
+    signing.sign(world.context)
     sending.send(world.context)
     with world.context.database.read() as session:
         message = session.scalars(select(Submission).where(Submission.batch_id == batch_id)).one()

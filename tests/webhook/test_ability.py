@@ -23,7 +23,7 @@ from models.links import close_for_card, close_link
 from models.pauses import PauseScope
 from models.pulses import Pulse
 from models.states import LineReason
-from tasks import line, pulse, sending, submission
+from tasks import line, preparing, pulse, sending, signing
 from tasks.ability import CODES, hindrances
 from tasks.app import configure
 from tests.acceptance.system import broker
@@ -244,8 +244,8 @@ def test_a_send_journal_that_was_deleted_is_noticed_and_nothing_is_sent(around):
     world.drain()
     around.settings.journal_file.unlink()
     confirm(world, upload(world, [(AGENT_HANDLED, "核销", "211014002")], name="2.csv"))
-    submission.prepare(world.context, 2)
-    submission.sign(world.context)
+    preparing.prepare(world.context, 2)
+    signing.sign(world.context)
     assert sending.send(world.context) == 0
     assert not around.settings.journal_file.exists()
     pulse.pulse(world.context, pulse.SENDER)

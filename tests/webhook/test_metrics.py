@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from config.names import Task
 from models.errors import DatabaseUnreachable
-from tasks import submission
+from tasks import preparing
 from tasks.pipeline import oldest_due
 from tests import factories
 from tests.contract.test_deploy import TOOLS
@@ -50,7 +50,7 @@ def test_forms_messages_cards_and_ages_are_counted(world):
 def test_what_nobody_works_on_grows_old(world):
     bring_in(world)
     confirm(world, upload(world, [[factories.AGENT_HANDLED, "核销", "211014001"]]))
-    submission.prepare(world.context, 1)
+    preparing.prepare(world.context, 1)
     later = world.clock() + timedelta(minutes=10)
     with world.context.database.read() as session:
         ages = oldest_due(session, later)

@@ -14,6 +14,7 @@ from config.names import Task
 from models.database import Database
 from models.submissions import InboxMessage
 from net.webhooks import sign
+from tasks import preparing, signing
 from tests.conftest import settings_for
 from tests.factories import AGENT_HANDLED, bring_in, confirm, upload
 from webhook.app import BODY_LIMIT, create_app
@@ -137,10 +138,8 @@ def test_health_needs_nothing_and_readiness_needs_database_and_broker(client):
 def test_the_same_receipt_by_callback_and_by_poll_is_one(world, rings):
     bring_in(world)
     confirm(world, upload(world, [(AGENT_HANDLED, "核销", "", 1)]))
-    for step in ("prepare", "sign"):
-        from tasks import submission
-
-        getattr(submission, step)(world.context, *([1] if step == "prepare" else []))
+    preparing.prepare(world.context, 1)
+    signing.sign(world.context)
     from tasks import inbox as stage
     from tasks import sending
 
