@@ -83,7 +83,11 @@ class Settings(BaseModel):
     settle_seconds: float = Field(
         default=300, ge=0, description="海关答复“无此报文”何时可信，秒 / contract section 2"
     )
-    poll_seconds: float = Field(default=10, gt=0, description="取回执的间隔，秒")
+    poll_seconds: float = Field(
+        default=10,
+        gt=0,
+        description="有报文待回执时取回执的最长间隔，秒；没有时为其 6 倍，刚发出时自动缩短到 1 秒",
+    )
     sweep_seconds: float = Field(default=5, gt=0, description="巡检间隔，秒")
     reservation_hours: float = Field(default=24, gt=0, description="预占多久未发出则释放，小时")
     upload_max_mb: int = Field(default=100, ge=1, le=1024, description="上传文件上限，MB")

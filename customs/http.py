@@ -215,7 +215,8 @@ class HttpGateway:
             if response.status in _NOT_GIVEN:
                 raise ListRefused(detail=f"{path}: HTTP {response.status}")
             if response.status != 200:  # noqa: PLR2004 - a status code is its own name
-                raise GatewayUnreachable(detail=f"{path}: HTTP {response.status}")
+                wait = _retry_after(response.headers)
+                raise GatewayUnreachable(detail=f"{path}: HTTP {response.status}", wait=wait)
             return json.loads(body)
 
     # -- between the caller's thread and the loop ------------------------------------------------

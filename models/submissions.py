@@ -30,6 +30,7 @@ from models.states import (
 )
 
 _LEAVES = "state IN ('prepared', 'signed')"
+_TAKEN = "state = 'taken'"
 _LEFT = "state IN ('sending', 'in_doubt')"
 _ASK = "ask_at IS NOT NULL"
 
@@ -39,6 +40,9 @@ a query that repeats its condition, and compares the words, not the values."""
 
 MAY_HAVE_LEFT: Final[ColumnElement[bool]] = literal_column(f"submission.{_LEFT}")
 """A message that is being sent, or of which nobody knows whether it was; the words of its index again."""
+
+IS_TAKEN: Final[ColumnElement[bool]] = literal_column(f"submission.{_TAKEN}")
+"""A message that customs has, and of which a receipt is awaited."""
 
 OPEN_MESSAGE: Final = or_(WAITS_TO_LEAVE, MAY_HAVE_LEFT)
 """A message that something is still to be done about here."""
@@ -109,6 +113,12 @@ class Submission(Base):
             "next_attempt_at",
             sqlite_where=text(_LEFT),
             postgresql_where=text(_LEFT),
+        ),
+        Index(
+            "ix_submission_taken",
+            "taken_at",
+            sqlite_where=text(_TAKEN),
+            postgresql_where=text(_TAKEN),
         ),
         {"postgresql_with": {"fillfactor": 70}},
     )
@@ -231,6 +241,8 @@ class CustomsLink(Base):
     newest_turn: Mapped[int] = mapped_column(BigInteger, default=0)
     newcomers: Mapped[int] = mapped_column(default=0)
     """Where the turns stand (`models.turns`)."""
+    called_back: Mapped[bool] = mapped_column(default=False)
+    """Callbacks had brought what the last poll that found receipts found."""
 
 
 class Card(Base):

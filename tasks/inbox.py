@@ -24,11 +24,12 @@ from models.bulk import insert_new_keys, insert_rows, rows_table
 from models.deployment import require_identity
 from models.errors import AnotherDeployment, AnswerTooLarge, GatewayUnreachable, ListRefused
 from models.links import customs_link
+from models.polling import SOONEST, wait_for_receipts
 from models.states import (
     InboxState,
 )
 from models.stock import Discrepancy
-from models.submissions import InboxMessage
+from models.submissions import IS_TAKEN, CustomsLink, InboxMessage, Submission
 from tasks.app import app
 from tasks.context import Context, current
 from tasks.lists import raise_refused
@@ -179,16 +180,24 @@ def _raise_odd(session: Session, callbacks: Sequence[Arrival], now: datetime) ->
     )
 
 
+def poll_when_due(context: Context) -> int:
+    """Poll, unless it is not yet time or another process has just begun; gives how many were new."""
+    with context.database.read() as session:
+        due = session.scalar(select(CustomsLink.poll_at <= context.now()))
+    return poll(context) if due else 0
+
+
 def poll(context: Context) -> int:
     """Fetch receipts from where the last poll ended; gives how many were new.
 
-    The cursor moves in the transaction that stores the page, so a page is never skipped.
-    Raises `GatewayUnreachable`; the next poll is due after the usual time all the same.
+    The cursor moves in the transaction that stores the page, so a page is never skipped. When the next is
+    due is `models.polling`'s to say. Raises `GatewayUnreachable`; the next is due all the same, when customs
+    named a time, then.
     """
     with context.database.write() as session:
         require_identity(session, context.identity)
         link = customs_link(session, context.now())
-        link.poll_at = context.now() + timedelta(seconds=context.settings.poll_seconds)
+        link.poll_at = context.now() + _wait(session, context, link)
         cursor = link.cursor
     new, limit = 0, RECEIPTS_TOGETHER
     for _ in range(PAGES_A_RING):
@@ -197,13 +206,22 @@ def poll(context: Context) -> int:
         except (ListRefused, AnswerTooLarge) as error:
             raise_refused(context, "receipts", error)  # the next poll would end so too
             raise
+        except GatewayUnreachable as error:
+            if (named := error.values.get("wait")) is not None:
+                with context.database.write() as session:
+                    link = customs_link(session, context.now())
+                    link.poll_at = context.now() + timedelta(seconds=float(str(named)))
+            raise
         arrivals = [receipt_arrival(r.receipt_id, r.xml, "poll") for r in page.receipts]
         crash_point(Point.RECEIPTS_FETCHED)
         if arrivals or page.next != cursor:
             with context.database.write() as session:
-                new += len(store(session, arrivals, context.now()))
-                customs_link(session, context.now()).cursor = page.next
-            cursor = page.next
+                new_here = len(store(session, arrivals, context.now()))
+                link = customs_link(session, context.now())
+                link.cursor = page.next
+                if arrivals:
+                    link.called_back = not new_here
+            new, cursor = new + new_here, page.next
             crash_point(Point.RECEIPTS_STORED)
         if new:
             context.ring(Task.APPLY)
@@ -211,6 +229,32 @@ def poll(context: Context) -> int:
             return new
     context.ring(Task.POLL)
     return new
+
+
+def _wait(session: Session, context: Context, link: CustomsLink) -> timedelta:
+    youngest = session.scalar(
+        select(Submission.taken_at)
+        .where(IS_TAKEN, Submission.taken_at.is_not(None))
+        .order_by(Submission.taken_at.desc())
+        .limit(1)
+    )
+    return wait_for_receipts(
+        None if youngest is None else context.now() - youngest,
+        timedelta(seconds=context.settings.poll_seconds),
+        called_back=link.called_back,
+    )
+
+
+def await_receipts(session: Session, context: Context) -> None:
+    """Customs has taken something: the next poll may be further off than is right now."""
+    soon = context.now() + SOONEST
+    usual = context.now() + timedelta(seconds=context.settings.poll_seconds)
+    session.execute(
+        update(CustomsLink)
+        .where(CustomsLink.poll_at > usual, ~CustomsLink.called_back)
+        .values(poll_at=soon)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def _page(context: Context, cursor: str, limit: int) -> tuple[ReceiptPage, int]:
@@ -228,7 +272,7 @@ def _page(context: Context, cursor: str, limit: int) -> tuple[ReceiptPage, int]:
 def poll_task() -> None:
     """It is time to fetch receipts."""
     try:
-        poll(current())
+        poll_when_due(current())
     except GatewayUnreachable as error:
         log.warning("poll_failed", detail=str(error.values.get("detail")))
     except AnotherDeployment as refusal:

@@ -64,6 +64,7 @@ from tasks.attempts import (
     wait_after,
 )
 from tasks.context import Context, current
+from tasks.inbox import await_receipts
 from tasks.journal import Entry
 from tasks.pipeline import may_leave
 from tasks.pulse import KEPT_EVERY, in_the_sender, keep_pulse
@@ -325,7 +326,10 @@ def _record_sent(
             return [(c, o) for c, o in by_kind[kind] if (c.id, c.send_count) in mine]
 
         _log_ends([(c, o) for c, o in ended if (c.id, c.send_count) in mine])
-        record_taken(session, {c.id: o for c, o in still_mine(Taken)}, now)
+        taken = {c.id: o for c, o in still_mine(Taken)}
+        record_taken(session, taken, now)
+        if taken:
+            await_receipts(session, context)
         record_parked(session, {c.id: o for c, o in still_mine(Conflict)})
         refused = still_mine(Refused)
         refuse_whole(session, context, {c.id: (c.action, o) for c, o in refused})

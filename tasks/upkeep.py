@@ -66,11 +66,10 @@ def _bring_near(session: Session, settings: Settings, now: datetime) -> None:
     A lease brought near still outlasts the call that it guards: the call counts its time itself. What waits
     to leave needs nothing: `pipeline.may_leave` sees it.
     """
-    for column, most in (
-        (CustomsLink.poll_at, timedelta(seconds=settings.poll_seconds)),
-        (CustomsLink.closed_until, LONGEST_PAUSE),
-    ):
-        session.execute(update(CustomsLink).where(column > now + most).values({column: now}))
+    for column in (CustomsLink.poll_at, CustomsLink.closed_until):
+        session.execute(
+            update(CustomsLink).where(column > now + LONGEST_PAUSE).values({column: now})
+        )
     lease = timedelta(seconds=settings.lease_seconds)
     doubt, sending = (
         and_(MAY_HAVE_LEFT, Submission.state == state)

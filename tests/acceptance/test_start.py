@@ -196,7 +196,8 @@ SINCE_0005 = """
 DROP INDEX ix_submission_turn; DROP INDEX ix_submission_left; ALTER TABLE submission DROP COLUMN turn;
 ALTER TABLE batch DROP COLUMN next_turn; ALTER TABLE customs_link DROP COLUMN claim_number;
 ALTER TABLE customs_link DROP COLUMN served_turn; ALTER TABLE customs_link DROP COLUMN newest_turn;
-ALTER TABLE customs_link DROP COLUMN newcomers;
+ALTER TABLE customs_link DROP COLUMN newcomers; ALTER TABLE customs_link DROP COLUMN called_back;
+DROP INDEX ix_submission_taken;
 CREATE INDEX ix_submission_due ON submission (state, next_attempt_at);
 DROP TABLE pause; DROP TABLE pulse; DROP INDEX ix_receipt_line_ask; DROP INDEX ix_inbox_callback_id;
 DROP INDEX ix_inbox_quarantined;

@@ -9,6 +9,7 @@ revision = "0007"
 down_revision = "0006"
 
 LEAVES = "state IN ('prepared', 'signed')"
+TAKEN = "state = 'taken'"
 LEFT = "state IN ('sending', 'in_doubt')"
 
 
@@ -27,6 +28,10 @@ def upgrade() -> None:
     op.add_column(
         "customs_link", sa.Column("newcomers", sa.Integer(), nullable=False, server_default="0")
     )
+    op.add_column(
+        "customs_link",
+        sa.Column("called_back", sa.Boolean(), nullable=False, server_default=sa.false()),
+    )
     op.drop_index("ix_submission_due", table_name="submission")
     op.create_index(
         "ix_submission_turn",
@@ -41,4 +46,11 @@ def upgrade() -> None:
         ["state", "next_attempt_at"],
         sqlite_where=sa.text(LEFT),
         postgresql_where=sa.text(LEFT),
+    )
+    op.create_index(
+        "ix_submission_taken",
+        "submission",
+        ["taken_at"],
+        sqlite_where=sa.text(TAKEN),
+        postgresql_where=sa.text(TAKEN),
     )
