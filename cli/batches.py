@@ -63,7 +63,7 @@ Number = Annotated[int, typer.Argument(help=t("批次号", "batch number"))]
 
 def register(app: typer.Typer) -> None:
     """Add the group `batch`."""
-    group = typer.Typer(help=t("批次：列表、明细、结果表、取消", "batches"), no_args_is_help=True)
+    group = typer.Typer(no_args_is_help=True)
     group.command("list", help=t("批次列表", "list batches"))(list_)
     group.command("show", help=t("批次明细", "one batch with its rows"))(show)
     group.command("result", help=t("写出结果表", "write the result sheet"))(result)

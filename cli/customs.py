@@ -23,7 +23,7 @@ Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 
 def register(app: typer.Typer) -> None:
     """Add the groups `customs` and `line`, and the command `adopt-customs`."""
-    customs = typer.Typer(help=t("对接的海关", "which customs this is"), no_args_is_help=True)
+    customs = typer.Typer(no_args_is_help=True)
     customs.command("show", help=t("本数据库的企业和海关", "sender and customs of the database"))(
         show
     )
@@ -32,11 +32,8 @@ def register(app: typer.Typer) -> None:
         confirm
     )
     app.add_typer(customs, name="customs")
-    app.command(
-        "adopt-customs",
-        help=t("改用另一海关(尚未发过报文)", "another customs, before anything was sent"),
-    )(adopt)
-    line = typer.Typer(help=t("到海关的线路", "the line to customs"), no_args_is_help=True)
+    app.command("adopt-customs")(adopt)
+    line = typer.Typer(no_args_is_help=True)
     line.command("show", help=t("是否畅通", "whether messages leave"))(line_show)
     line.command("open", help=t("原因已排除，恢复发送", "the cause is mended: send again"))(
         line_open

@@ -17,9 +17,7 @@ Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 
 def register(app: typer.Typer) -> None:
     """Add the group `discrepancies`."""
-    group = typer.Typer(
-        help=t("待办差异：查看、结清", "what a person must look at"), invoke_without_command=True
-    )
+    group = typer.Typer(invoke_without_command=True)
     group.callback()(list_)
     group.command("close", help=t("结清", "somebody has looked"))(close)
     app.add_typer(group, name="discrepancies")

@@ -48,7 +48,6 @@ DATE_FORMATS = ["%Y-%m-%d"]
 def register(app: typer.Typer) -> None:
     """Add the group `certificates` and the command `sync`."""
     certificates = typer.Typer(
-        help=t("证书：导入、同步、查询", "certificates: import, sync, list"),
         invoke_without_command=True,
     )
     certificates.callback()(certificates_list)
@@ -57,7 +56,7 @@ def register(app: typer.Typer) -> None:
         certificates_sync
     )
     app.add_typer(certificates, name="certificates")
-    app.command("sync", help=t("从海关取证书和库存", "take customs' certificates and stock"))(sync)
+    app.command("sync")(sync)
 
 
 def certificates_import(

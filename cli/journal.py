@@ -20,7 +20,6 @@ Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 def register(app: typer.Typer) -> None:
     """Add the group `journal`."""
     group = typer.Typer(
-        help=t("发送日志：恢复备份之后", "send journal: after a restored backup"),
         invoke_without_command=True,
     )
     group.callback()(show)

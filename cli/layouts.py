@@ -15,7 +15,7 @@ Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 
 def register(app: typer.Typer) -> None:
     """Add the group `layouts`."""
-    group = typer.Typer(help=t("记住的表格列含义", "remembered columns"), no_args_is_help=True)
+    group = typer.Typer(no_args_is_help=True)
     group.command("list", help=t("列出", "list"))(list_)
     group.command("forget", help=t("忘记一种表格，或 all", "forget a layout, or all"))(forget)
     app.add_typer(group, name="layouts")

@@ -41,9 +41,9 @@ class Handling(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("forms", help=t("空白证单查询", "list forms"))(forms)
-    app.command("form", help=t("一张证单的经历与回执", "one form: history and receipts"))(form)
-    app.command("refresh", help=t("刷新：现在就问海关", "ask customs now"))(refresh)
+    app.command("forms")(forms)
+    app.command("form")(form)
+    app.command("refresh")(refresh)
 
 
 def forms(

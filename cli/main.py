@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
-from tempfile import mkstemp
 
-from config.settings import ConfigurationError, load_settings
+from config.errors import ConfigurationError
+from config.language import chosen_language
 from models.errors import BlankformsError, Exit
 from models.language import Language, t, use_language
 
@@ -32,6 +31,9 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:  # noqa: BLE001 - the last resort: no traceback in front of a person
+        import traceback
+        from tempfile import mkstemp
+
         handle, path = mkstemp(prefix="blankforms-error-", suffix=".txt")
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(traceback.format_exc())
@@ -54,15 +56,13 @@ def _choose_language(arguments: list[str]) -> Language:
             chosen = argument.removeprefix("--lang=")
             arguments.remove(argument)
             break
-    if not chosen:
-        try:
-            chosen = load_settings().blankforms_lang
-        except ConfigurationError:
-            chosen = ""  # said by the command itself, in Chinese
     if chosen not in {"", *Language}:
         sys.stderr.write(f"--lang zh | en: {chosen}\n")
         sys.exit(Exit.USAGE)
-    return Language(chosen or Language.ZH)
+    by_setting = chosen_language()
+    if by_setting not in {*Language}:
+        by_setting = Language.ZH  # what is wrong with it is said by the command itself, in Chinese
+    return Language(chosen or by_setting)
 
 
 def _fail(code: str, text: str, exit_code: Exit, arguments: list[str]) -> None:

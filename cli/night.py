@@ -74,7 +74,6 @@ Classes = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the groups `reconcile` and `audit`."""
     group = typer.Typer(
-        help=t("对账：与海关逐张核对", "compare every form with customs"),
         invoke_without_command=True,
     )
     group.callback()(reconcile)
@@ -82,7 +81,7 @@ def register(app: typer.Typer) -> None:
     group.command("show", help=t("对账报告", "the report of one run"))(show)
     group.command("repair", help=t("按默认办法处理差异", "carry out the default actions"))(repair)
     app.add_typer(group, name="reconcile")
-    audited = typer.Typer(help=t("审计", "audit"), no_args_is_help=True)
+    audited = typer.Typer(no_args_is_help=True)
     audited.command("verify", help=t("校验全部证单经历未被篡改", "prove the history"))(verify)
     app.add_typer(audited, name="audit")
 

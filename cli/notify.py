@@ -26,7 +26,7 @@ Number = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the group `notify`."""
-    group = typer.Typer(help=t("通知：告知等待结果的系统", "notifications"), no_args_is_help=True)
+    group = typer.Typer(no_args_is_help=True)
     for name, command, text in (
         (
             "add",

@@ -94,14 +94,10 @@ File = Annotated[Path, typer.Argument(help=t("表格文件", "spreadsheet"))]
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("check", help=t("预检：不预占、不提交", "dry run: reserves nothing"))(check)
-    app.command("submit", help=t("预检、确认并提交表格", "check, confirm and submit a sheet"))(
-        submit
-    )
-    app.command("verify", help=t("核销一份证书的空白证单", "verify forms of one certificate"))(
-        verify
-    )
-    app.command("void", help=t("作废一份证书的空白证单", "void forms of one certificate"))(void)
+    app.command("check")(check)
+    app.command("submit")(submit)
+    app.command("verify")(verify)
+    app.command("void")(void)
 
 
 def check(

@@ -18,10 +18,6 @@ Numbers = Annotated[list[int], typer.Argument(min=1, max=LARGEST_NUMBER, help=t(
 def register(app: typer.Typer) -> None:
     """Add the group `quarantine`."""
     group = typer.Typer(
-        help=t(
-            "待认领回执：查看、重新处理、搁置",
-            "receipts that fit nothing: look, apply again, dismiss",
-        ),
         invoke_without_command=True,
     )
     group.callback()(list_)

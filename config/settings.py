@@ -1,6 +1,6 @@
 """Every value that a deployment may choose: typed, with its unit and reason, checked at start.
 
-This is the only module that reads `os.environ`, but for the crash points (`config.crash`). A `.env` file in the working directory is read
+Nothing but this package reads `os.environ`: here all of it, and what is needed alone and at once in `config.crash` and `config.language`. A `.env` file in the working directory is read
 too; the environment wins. A secret `NAME` may be given as `NAME_FILE`, the path of a file that
 holds it. What is wrong is said with the name of the setting (`ConfigurationError`).
 """
@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from pydantic.fields import FieldInfo
 
 from config.crash import SWITCH
+from config.errors import ConfigurationError
 from config.names import SIMULATOR
 
 _SOCKET_PATH_LIMIT: Final = 100
@@ -44,10 +45,6 @@ _KEY_BYTES: Final = 32
 _PORTS: Final = {"http": 80, "https": 443}
 
 _ENTERPRISE_CODE: Final = re.compile(r"[0-9A-HJ-NPQRTUWXY]{18}")
-
-
-class ConfigurationError(Exception):
-    """Settings that cannot be used; the text names each one that is wrong."""
 
 
 class Settings(BaseModel):

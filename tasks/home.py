@@ -6,7 +6,8 @@ import base64
 import os
 from pathlib import Path
 
-from config.settings import ConfigurationError, Settings
+from config.errors import ConfigurationError
+from config.settings import Settings
 
 
 def prepare_home(settings: Settings) -> None:

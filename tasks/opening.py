@@ -15,7 +15,8 @@ from typing import Final
 import structlog
 from sqlalchemy.exc import ArgumentError
 
-from config.settings import ConfigurationError, Settings
+from config.errors import ConfigurationError
+from config.settings import Settings
 from models.database import Database
 from models.deployment import Identity, known_identity, remember_identity, require_identity
 from models.errors import BlankformsError, Exit

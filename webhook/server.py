@@ -14,8 +14,9 @@ from typing import Any
 
 from gunicorn.glogging import Logger as GunicornLogger
 
+from config.errors import ConfigurationError
 from config.log import set_up_logging
-from config.settings import ConfigurationError, load_settings
+from config.settings import load_settings
 from models.errors import Exit
 from models.language import Language, use_language
 from tasks.home import prepare_home

@@ -30,9 +30,10 @@ from celery.signals import (
     worker_shutting_down,
 )
 
+from config.errors import ConfigurationError
 from config.log import set_up_logging
 from config.names import Queue, Task
-from config.settings import ConfigurationError, Settings, load_settings
+from config.settings import Settings, load_settings
 from config.supervised import say_ready
 from models.errors import Exit
 from models.language import Language, use_language

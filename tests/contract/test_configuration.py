@@ -16,8 +16,9 @@ from kombu.exceptions import ContentDisallowed
 from kombu.serialization import loads
 
 from config.crash import SWITCH
+from config.errors import ConfigurationError
 from config.names import Queue, Task
-from config.settings import ConfigurationError, Settings, load_settings
+from config.settings import Settings, load_settings
 from models.schema import HEAD, current_version
 from models.tables import metadata
 from tasks.app import MODULES, QUEUES, app, configure
