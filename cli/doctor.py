@@ -11,10 +11,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy import func, select
 
-from cli.imports import simulator_ledger
 from config.names import Queue
 from customs.signing.certificates import certificate_expiry, require_fit
 from customs.signing.keyfile import certificate_file
+from customs.simulator.ledger import ledger_in
 from models.card import seen_cards, trouble_of
 from models.errors import BlankformsError, Exit
 from models.invariants import (
@@ -256,7 +256,7 @@ def _invariants(context: Context) -> Iterator[Finding]:
         for promise, rows in broken.items():
             yield Finding(Text(f"不变量 {promise}", f"invariant {promise}"), BAD, str(rows)[:300])
         if context.settings.simulated:
-            ledger = simulator_ledger(context)
+            ledger = ledger_in(context.settings.simulator_folder)
             wrong = broken_against_ledger(session, ledger.read)
             for line in wrong[:20]:
                 yield Finding(Text("不变量 12", "invariant 12"), BAD, line)

@@ -20,7 +20,7 @@ from cli.runtime import (
     write_table,
 )
 from cli.sheet_options import Hidden, SheetName
-from customs.simulator.ledger import Ledger
+from customs.simulator.ledger import ledger_in
 from models.errors import BadArgument
 from models.language import t
 from models.numbers import clean
@@ -28,7 +28,6 @@ from models.plan import CERTIFICATE_APPROVED
 from models.queries import list_certificates
 from sheets.questions import Answers
 from tasks import imports
-from tasks.context import Context
 
 Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 File = Annotated[Path, typer.Argument(help=t("表格文件", "spreadsheet"))]
@@ -67,7 +66,7 @@ def certificates_import(
     with opened() as context:
         done, records = imports.import_certificates(context, read_file(file), file.name, answers)
         if context.settings.simulated:
-            simulator_ledger(context).approve(
+            ledger_in(context.settings.simulator_folder).approve(
                 (
                     r.number,
                     r.type,
@@ -113,11 +112,6 @@ def sync(json: Json = False) -> None:
         (t("空白证单", "forms"), done.forms),
     ):
         told_imported(part, json=False, simulated=False, what=what)
-
-
-def simulator_ledger(context: Context) -> Ledger:
-    """The books of the embedded simulator, where an import must be known too."""
-    return Ledger(context.settings.simulator_folder / "ledger.db")
 
 
 def told_imported(done: imports.Imported, *, json: bool, simulated: bool, what: str) -> None:

@@ -14,7 +14,6 @@ from cli.imports import (
     Holders,
     Output,
     code,
-    simulator_ledger,
     told_imported,
 )
 from cli.orders import read_file
@@ -32,6 +31,7 @@ from cli.runtime import (
     write_table,
 )
 from cli.sheet_options import Hidden, SheetName
+from customs.simulator.ledger import ledger_in
 from models.errors import BadArgument, Exit
 from models.forecast import working_day_after
 from models.language import t
@@ -83,7 +83,7 @@ def stock_import(
     with opened() as context:
         done, ranges = imports.import_stock(context, read_file(file), file.name, answers)
         if context.settings.simulated:
-            simulator_ledger(context).issue(
+            ledger_in(context.settings.simulator_folder).issue(
                 (serial, r.form_type, r.owner, r.issued_on)
                 for r in ranges
                 for serial in serials_between(r.first_serial, r.last_serial, ISSUED_TOGETHER)

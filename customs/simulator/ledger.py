@@ -113,3 +113,8 @@ class Ledger:
                 " form_state, effect, at) VALUES (?, ?, 'portal', ?, '0000', ?, 1, strftime('%s'))",
                 (serial, form_type, certificate, state),
             )
+
+
+def ledger_in(folder: Path) -> Ledger:
+    """The books of the embedded simulator."""
+    return Ledger(folder / "ledger.db")
