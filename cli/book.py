@@ -12,14 +12,13 @@ from xlsxwriter.exceptions import XlsxFileError
 
 from cli.imports import DATE_FORMATS, code, day
 from cli.runtime import JSON_HELP, opened, out, print_json, print_table, tell
+from models.calendar import BEIJING, business_date
 from models.errors import BadArgument
 from models.forecast import Forecast, forecast
 from models.language import t
-from models.runs import BEIJING, business_date
+from models.standings import STANDING_WORDS, Standing
 from models.usage import (
-    STANDING_WORDS,
     Balance,
-    Standing,
     StockBook,
     balances,
     list_stocks,
@@ -57,10 +56,10 @@ def show(
             keys = list_stocks(session, code(owner), code(kind))
             limit = ALL if json else RANGES_SHOWN
             books = [stock_book(session, key, limit) for key in keys]
-            over = balances(session, *_moments(first, last))
-            used, queued = weekly_use(session, context.now()), queued_forms(session)
+            over = balances(session, first, last + timedelta(days=1))
+            today = business_date(context.now())
+            used, queued = weekly_use(session, today), queued_forms(session)
         settings = context.settings
-        today = business_date(context.now())
         forecasts = {
             b.key.id: forecast(
                 used.get(b.key.id, []),

@@ -182,7 +182,7 @@ def _work(context: Context) -> Iterator[Finding]:
         ages = pipeline.oldest_due(session, context.now())
         vitals = look(session, context.now())
     late = max(ages.values(), default=0.0) > OLD.total_seconds()
-    under_way = {s: n for s, n in vitals.submissions.items() if s in _OPEN}
+    under_way = vitals.submissions
     detail = ", ".join(f"{label(s)} {n}" for s, n in under_way.items()) or "-"
     waiting = ", ".join(f"{task.value} {age:.0f} s" for task, age in sorted(ages.items()))
     due = f" ({t('到期', 'due')}: {waiting})" if waiting else ""
@@ -190,14 +190,6 @@ def _work(context: Context) -> Iterator[Finding]:
     yield _for_a_person(vitals)
     yield _told(context, vitals)
     yield _night(context, vitals)
-
-
-_OPEN: Final = frozenset(
-    {
-        *(SubmissionState.PREPARED, SubmissionState.SIGNED, SubmissionState.SENDING),
-        *(SubmissionState.IN_DOUBT, SubmissionState.TAKEN, SubmissionState.PARKED),
-    }
-)
 
 
 def _for_a_person(vitals: Vitals) -> Finding:

@@ -206,12 +206,11 @@ def _reading_lines(view: PlanView) -> Iterator[str]:
 
 def _stock_lines(view: PlanView) -> Iterator[str]:
     for s in view.stocks:
-        more = "+" if s.many else ""
         yield t(
-            f"库存 {s.owner} {s.form_type}: {s.before}{more} → {s.before - s.taken}{more}",
-            f"stock {s.owner} {s.form_type}: {s.before}{more} → {s.before - s.taken}{more}",
+            f"库存 {s.owner} {s.form_type}: {s.before} → {s.before - s.taken}",
+            f"stock {s.owner} {s.form_type}: {s.before} → {s.before - s.taken}",
         )
-        if s.short and not s.many:
+        if s.short:
             yield t(
                 f"库存不足: 需要 {s.wanted} 张，可用 {s.before} 张，缺 {s.short} 张",
                 f"stock too short: {s.wanted} wanted, {s.before} available, {s.short} missing",

@@ -32,12 +32,12 @@ from cli.runtime import (
 )
 from cli.sheet_options import Hidden, SheetName
 from customs.simulator.ledger import ledger_in
+from models.calendar import business_date
 from models.errors import BadArgument, Exit
 from models.forecast import working_day_after
 from models.language import t
 from models.numbers import clean
 from models.problems import Problem
-from models.runs import business_date
 from models.serials import NotSerials, as_ranges, parse_serials, serials_between, show_serials
 from models.states import label
 from models.stocktake import PILES

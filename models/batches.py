@@ -29,9 +29,11 @@ from models.states import (
 )
 
 _OPEN = "state IN ('confirmed', 'working')"
+_UNCONFIRMED = "state IN ('received', 'unreadable', 'asked', 'checked')"
 _ENDED = "state IN ('finished', 'cancelled')"
 
 OPEN_BATCH: Final[ColumnElement[bool]] = literal_column(f"batch.{_OPEN}")
+UNCONFIRMED_BATCH: Final[ColumnElement[bool]] = literal_column(f"batch.{_UNCONFIRMED}")
 ENDED_BATCH: Final[ColumnElement[bool]] = literal_column(f"batch.{_ENDED}")
 """In the words of the partial indexes: see `models.submissions.WAITS_TO_LEAVE`."""
 
@@ -104,6 +106,13 @@ class Batch(Base):
             "state",
             sqlite_where=text(_OPEN),
             postgresql_where=text(_OPEN),
+        ),
+        Index(
+            "ix_batch_unconfirmed",
+            "created_at",
+            "state",
+            sqlite_where=text(_UNCONFIRMED),
+            postgresql_where=text(_UNCONFIRMED),
         ),
         Index(
             "ix_batch_unreported",

@@ -79,6 +79,21 @@ def insert_rows(session: Session, table: type[Base], rows: Sequence[dict[str, An
         session.connection().execute(insert(table.__table__), rows)  # type: ignore[arg-type]
 
 
+def upsert_sums(
+    session: Session, table: type[Any], key: str, amount: str, sums: Sequence[tuple[Any, int]]
+) -> None:
+    """Add each amount to the row of its key, which is made when there is none."""
+    if not sums:
+        return
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(table.__table__)
+    added = table.__table__.c[amount] + statement.excluded[amount]
+    session.connection().execute(
+        statement.on_conflict_do_update(index_elements=[key], set_={amount: added}),
+        [{key: k, amount: a} for k, a in sums],
+    )
+
+
 def insert_new(session: Session, table: type[Any], rows: Sequence[dict[str, Any]]) -> int:
     """Insert rows, leaving out those that a unique key says are there already; gives how many."""
     return len(insert_new_keys(session, table, rows, table.__table__.primary_key.columns[0].name))

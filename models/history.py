@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import BigInteger, FromClause, Integer, String, insert, literal, select
 from sqlalchemy.orm import Session
 
 from models.base import NO_KEY_UPDATE, UTCDateTime
 from models.bulk import ids_table, rows_table
+from models.calendar import business_date
 from models.chain import EventFacts, event_hash
+from models.standings import Standing, standing_of
 from models.states import FormState
 from models.stock import Form, FormEvent
+from models.tallies import Movement, day_key, note_changes, standing_key
 
 REASON_LIMIT = 400
+
+LOST: Final = "lost"
+"""Cause of the event by which a form is reported lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +34,10 @@ class LockedForm:
     serial: str
     form_type: str
     stock_id: int
+    block_id: int
     state: FormState
     hold: str | None
+    lost_at: datetime | None
     event_count: int
     chain: str
 
@@ -38,6 +48,8 @@ class Event:
 
     form: LockedForm
     to_state: FormState
+    standing: Standing
+    """Where the form stands afterwards."""
     at: datetime
     cause: str
     certificate: str | None = None
@@ -56,8 +68,10 @@ def locked_forms(session: Session, form_ids: Sequence[int]) -> list[LockedForm]:
             Form.serial,
             Form.form_type,
             Form.stock_id,
+            Form.block_id,
             Form.state,
             Form.hold,
+            Form.lost_at,
             Form.event_count,
             Form.chain,
         )
@@ -65,11 +79,11 @@ def locked_forms(session: Session, form_ids: Sequence[int]) -> list[LockedForm]:
         .order_by(Form.id)
         .with_for_update(**NO_KEY_UPDATE, of=Form)
     )
-    return [LockedForm(*row) for row in found]
+    return [LockedForm(*tuple(row)) for row in found]
 
 
 def write_events(session: Session, events: Sequence[Event]) -> FromClause:
-    """Write one event for each of these forms, all of one moment and cause.
+    """Write one event for each of these forms, all of one moment and cause, and note what is counted.
 
     Gives what was written as a FROM clause (`form_id`, `number`, `hash`, `certificate`), for the
     UPDATE of the forms that must follow in the same transaction.
@@ -101,7 +115,34 @@ def write_events(session: Session, events: Sequence[Event]) -> FromClause:
             ),
         )
     )
+    note_changes(session, _counted(events))
     return table
+
+
+_MOVEMENTS: Final = {
+    FormState.VERIFIED: Movement.VERIFIED,
+    FormState.VOIDED: Movement.VOIDED,
+    FormState.ISSUED: Movement.REFUSED,
+}
+
+
+def _counted(events: Sequence[Event]) -> Counter[str]:
+    """What these events change in the numbers that are kept."""
+    changes: Counter[str] = Counter()
+    day = business_date(events[0].at)
+    for event in events:
+        form = event.form
+        before = standing_of(form.state, hold=bool(form.hold), lost=form.lost_at is not None)
+        if before is not event.standing:
+            changes[standing_key(form.stock_id, form.block_id, before)] -= 1
+            changes[standing_key(form.stock_id, form.block_id, event.standing)] += 1
+        if event.cause == LOST:
+            changes[day_key(form.stock_id, day, Movement.LOST)] += 1
+        elif form.state is not event.to_state and (went := _MOVEMENTS.get(event.to_state)):
+            if went is Movement.REFUSED and form.state is FormState.RESERVED:
+                continue  # it has not been at customs
+            changes[day_key(form.stock_id, day, went)] += 1
+    return changes
 
 
 def _row(event: Event) -> tuple[object, ...]:

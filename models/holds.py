@@ -14,8 +14,10 @@ from sqlalchemy import BigInteger, String, select, update
 from sqlalchemy.orm import Session
 
 from models.base import NO_KEY_UPDATE
+from models.blocks import reopen_blocks
 from models.bulk import CHUNK, chunks, ids_table, rows_table
-from models.history import Event, LockedForm, locked_forms, write_events
+from models.history import LOST, Event, LockedForm, locked_forms, write_events
+from models.standings import Standing, standing_of
 from models.states import FINAL_FORM_STATES, FormState
 from models.stock import Discrepancy, Form, Stock
 
@@ -54,7 +56,7 @@ def lose_forms(session: Session, form_ids: Sequence[int], at: datetime, reason: 
         session,
         [i for i in form_ids if i not in lost],
         at,
-        "lost",
+        LOST,
         reason,
         lambda f: f.state is FormState.ISSUED,
         hold=_cut(reason),
@@ -117,7 +119,11 @@ def _note(
         if not forms:
             continue
         written = write_events(
-            session, [Event(f, f.state, at, cause, reason=reason) for f in forms]
+            session,
+            [
+                Event(f, f.state, _standing_after(f, changes), at, cause, reason=reason)
+                for f in forms
+            ],
         )
         session.execute(
             update(Form)
@@ -125,8 +131,15 @@ def _note(
             .values(chain=written.c.hash, event_count=written.c.number, **changes)
             .execution_options(synchronize_session=False)
         )
+        if changes.get("hold", "") is None:
+            reopen_blocks(session, [f.id for f in forms if f.state is FormState.ISSUED])
         noted += [f.id for f in forms]
     return noted
+
+
+def _standing_after(form: LockedForm, changes: Mapping[str, Any]) -> Standing:
+    hold, lost = changes.get("hold", form.hold), changes.get("lost_at", form.lost_at)
+    return standing_of(form.state, hold=hold is not None, lost=lost is not None)
 
 
 def lock_stocks_of(session: Session, form_ids: Sequence[int]) -> None:

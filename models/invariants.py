@@ -187,9 +187,31 @@ INVARIANTS: Final = (
     ),
     Invariant(
         "15",
-        "no form below a block's mark is free",
+        "no form below a block's mark may be taken",
         "SELECT f.id FROM form f JOIN block b ON b.id = f.block_id WHERE f.state = 'issued'"
-        " AND (b.lowest_free IS NULL OR f.serial < b.lowest_free)",
+        " AND f.hold IS NULL AND (b.lowest_free IS NULL OR f.serial < b.lowest_free)",
+    ),
+    Invariant(
+        "16a",
+        "the forms of each block that stand so are as many as is kept",
+        "SELECT key FROM (SELECT key, amount FROM tally UNION ALL SELECT key, amount FROM tally_change"
+        " UNION ALL SELECT 'stock:' || stock_id || ':' || block_id || ':' || CASE"
+        " WHEN state = 'issued' AND lost_at IS NOT NULL THEN 'lost'"
+        " WHEN state = 'issued' AND hold IS NOT NULL THEN 'held'"
+        " WHEN state = 'issued' THEN 'on_hand' ELSE state END, -1 FROM form) counted"
+        " WHERE key LIKE 'stock%' GROUP BY key HAVING SUM(amount) <> 0",
+    ),
+    Invariant(
+        "16b",
+        "the forms that came and went are as many as is kept",
+        "SELECT what FROM (SELECT CASE WHEN key LIKE 'day%entered' THEN 'entered'"
+        " WHEN key LIKE 'day%lost' THEN 'lost' WHEN key LIKE 'day%verified' THEN 'verified'"
+        " WHEN key LIKE 'day%voided' THEN 'voided' WHEN key LIKE 'day%refused' THEN 'refused' END AS what,"
+        " amount FROM (SELECT key, amount FROM tally UNION ALL SELECT key, amount FROM tally_change) kept"
+        " UNION ALL SELECT CASE WHEN from_state IS NULL THEN 'entered' WHEN cause = 'lost' THEN 'lost'"
+        " WHEN to_state IN ('verified', 'voided') AND from_state <> to_state THEN to_state"
+        " WHEN to_state = 'issued' AND from_state IN ('verify_submitted', 'void_submitted') THEN 'refused'"
+        " END, -1 FROM form_event) counted WHERE what IS NOT NULL GROUP BY what HAVING SUM(amount) <> 0",
     ),
 )
 

@@ -6,13 +6,15 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Select, func, or_, select, update
+from sqlalchemy import Select, or_, select, update
 from sqlalchemy.orm import Session
 
 from models.base import NO_KEY_UPDATE
 from models.notifications import announce
-from models.states import FormState, NotificationType
-from models.stock import Block, Form, Stock
+from models.standings import Standing
+from models.states import NotificationType
+from models.stock import Stock
+from models.usage import stock_counts
 
 COUNT_AGAIN: Final = timedelta(minutes=5)
 """How often a stock is counted without a reason: forms also go by receipts, holds and by hand."""
@@ -33,24 +35,6 @@ def stocks_to_count(now: datetime) -> Select[int]:
     return select(Stock.id).where(or_(Stock.count_at.is_(None), Stock.count_at <= now))
 
 
-def on_hand(session: Session, stock_id: int) -> int:
-    """Forms of a stock that a batch may take; read from the blocks' marks on."""
-    return (
-        session.scalar(
-            select(func.count())
-            .select_from(Form)
-            .join(Block, Block.id == Form.block_id)
-            .where(
-                Block.stock_id == stock_id,
-                Form.serial >= Block.lowest_free,
-                Form.state == FormState.ISSUED,
-                Form.hold.is_(None),
-            )
-        )
-        or 0
-    )
-
-
 def watch_stock(session: Session, stock_id: int, default_threshold: int, at: datetime) -> None:
     """Count a stock whose count is due; announce `stock.low` when it has just become low.
 
@@ -60,7 +44,7 @@ def watch_stock(session: Session, stock_id: int, default_threshold: int, at: dat
     if stock is None or (stock.count_at is not None and stock.count_at > at):
         return
     stock.count_at = at + COUNT_AGAIN
-    count = on_hand(session, stock_id)
+    count = stock_counts(session, stock_id)[Standing.ON_HAND]
     threshold = default_threshold if stock.threshold is None else stock.threshold
     low = count < threshold
     if low and not stock.low:

@@ -6,19 +6,20 @@ names a state that the planner's statistics may be wrong about (DESIGN.md sectio
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import BigInteger, func, null, select, update
+from sqlalchemy import null, update
 from sqlalchemy.orm import Session
 
-from models.base import NO_KEY_UPDATE, Serial
-from models.bulk import CHUNK, chunks, ids_table, rows_table
+from models.blocks import reopen_blocks
+from models.bulk import CHUNK, chunks
 from models.history import Event, LockedForm, locked_forms, write_events
 from models.holds import set_holds
+from models.standings import standing_of
 from models.states import FINAL_FORM_STATES, FORM_MOVES, FormState
-from models.stock import Block, Form
+from models.stock import Form
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +93,16 @@ def _move_chunk(
     )
     if target is FormState.ISSUED:
         set_holds(session, holds)
-        _reopen_blocks(session, [m.form_id for m in moving])
+        reopen_blocks(session, [m.form_id for m in moving])
     return {m.form_id for m in moving}
 
 
 def _event(form: LockedForm, move: FormMove, target: FormState, at: datetime, cause: str) -> Event:
+    hold = bool(move.hold or form.hold)
     return Event(
         form,
         target,
+        standing_of(target, hold=hold, lost=form.lost_at is not None),
         at,
         cause,
         move.certificate,
@@ -108,61 +111,3 @@ def _event(form: LockedForm, move: FormMove, target: FormState, at: datetime, ca
         move.inbox_id,
         move.reason,
     )
-
-
-def _reopen_blocks(session: Session, form_ids: Sequence[int]) -> None:
-    """Forms came back: page counts must look at their blocks from there on again."""
-    given = ids_table(session, form_ids)
-    lowest = dict(
-        session.execute(
-            select(Form.block_id, func.min(Form.serial))
-            .join(given, given.c.id == Form.id)
-            .group_by(Form.block_id)
-        ).all()
-    )
-    _lock_blocks(session, list(lowest))
-    returned = rows_table(session, {"id": BigInteger(), "serial": Serial}, sorted(lowest.items()))
-    lower = (Block.lowest_free.is_(None)) | (Block.lowest_free > returned.c.serial)
-    session.execute(
-        update(Block)
-        .where(Block.id == returned.c.id, lower)
-        .values(lowest_free=returned.c.serial)
-        .execution_options(synchronize_session=False)
-    )
-
-
-def advance_blocks(session: Session, block_ids: Iterable[int]) -> None:
-    """Page counts have drawn from these blocks: let the next one begin where they ended.
-
-    Looks on from the old mark, so that a form which stayed behind (named by a row that was not
-    carried out) keeps the mark at itself.
-    """
-    ids = sorted(block_ids)
-    _lock_blocks(session, ids)
-    given = ids_table(session, ids)
-    lowest = (
-        select(func.min(Form.serial))
-        .where(
-            Form.block_id == Block.id,
-            Form.serial >= Block.lowest_free,
-            Form.state == FormState.ISSUED,
-        )
-        .scalar_subquery()
-    )
-    session.execute(
-        update(Block)
-        .where(Block.id.in_(select(given.c.id)))
-        .values(lowest_free=lowest)
-        .execution_options(synchronize_session=False)
-    )
-
-
-def _lock_blocks(session: Session, block_ids: Sequence[int]) -> None:
-    """Before a mark is compared: another transaction may be moving it the other way."""
-    given = ids_table(session, sorted(block_ids))
-    session.execute(
-        select(Block.id)
-        .join(given, given.c.id == Block.id)
-        .order_by(Block.id)
-        .with_for_update(**NO_KEY_UPDATE, of=Block)
-    ).all()

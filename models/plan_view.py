@@ -15,19 +15,19 @@ from models.certificate_use import verified_counts
 from models.outcomes import BatchCounts, RowResult, batch_counts, row_results
 from models.page_planner import stock_owner
 from models.serials import as_ranges
-from models.states import Action, FormState, PagesMode, RowStatus
+from models.standings import Standing
+from models.states import Action, PagesMode, RowStatus
 from models.stock import Certificate, Form, Stock
+from models.usage import stock_counts
 
 RANGES_SHOWN: Final = 3
 _LOOKED_AT: Final = 300
 """Serials of which the first ranges are made."""
-COUNTED_TO: Final = 100_000
-"""So far a stock is counted for the plan: beyond it there is plenty."""
 
 
 @dataclass(frozen=True, slots=True)
 class StockChange:
-    """A stock that the plan draws from: forms on hand (`COUNTED_TO` or more when `many`), and taken."""
+    """A stock that the plan draws from: forms on hand, and taken."""
 
     owner: str
     form_type: str
@@ -35,11 +35,6 @@ class StockChange:
     taken: int
     wanted: int
     """Forms wanted by count, those that come short included."""
-
-    @property
-    def many(self) -> bool:
-        """So many that they were not counted to the end."""
-        return self.before >= COUNTED_TO
 
     @property
     def short(self) -> int:
@@ -222,16 +217,7 @@ def _stocks(session: Session, batch_id: int) -> list[StockChange]:
 
 
 def _on_hand(session: Session, owner: str, form_type: str) -> int:
-    some = (
-        select(Form.id)
-        .join(Stock, Stock.id == Form.stock_id)
-        .where(
-            Stock.owner == owner,
-            Stock.form_type == form_type,
-            Form.state == FormState.ISSUED,
-            Form.hold.is_(None),
-        )
-        .limit(COUNTED_TO)
-        .subquery()
+    stock = session.scalar(
+        select(Stock.id).where(Stock.owner == owner, Stock.form_type == form_type)
     )
-    return session.scalar(select(func.count()).select_from(some)) or 0
+    return 0 if stock is None else stock_counts(session, stock)[Standing.ON_HAND]

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Final
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models.bulk import insert_new
+from models.calendar import BEIJING, business_date
 from models.reconciliation import Run
 from models.states import RunState
-
-BEIJING: Final = ZoneInfo("Asia/Shanghai")
-"""Business dates are customs' days, whatever the zone of this deployment."""
-
-
-def business_date(now: datetime) -> date:
-    """The day it is at customs."""
-    return now.astimezone(BEIJING).date()
 
 
 def plan_next_run(session: Session, now: datetime, hour: int) -> None:

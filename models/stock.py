@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, BigId, Code, Id, Serial, UTCDateTime, When, state_column
@@ -126,7 +126,7 @@ class FormEvent(Base):
     number: Mapped[int] = mapped_column(default=0)
     hash: Mapped[str] = mapped_column(String(64), default="")
 
-    __table_args__ = (Index(None, "form_id", "id"),)
+    __table_args__ = (Index(None, "form_id", "id"), Index(None, "at"))
 
 
 class Discrepancy(Base):
@@ -145,4 +145,12 @@ class Discrepancy(Base):
     closed_by: Mapped[str | None] = mapped_column(String(64))
     closed_reason: Mapped[str | None] = mapped_column(String(200))
 
-    __table_args__ = (Index(None, "form_id"),)
+    __table_args__ = (
+        Index(None, "form_id"),
+        Index(
+            "ix_discrepancy_open",
+            "id",
+            sqlite_where=text("closed_at IS NULL"),
+            postgresql_where=text("closed_at IS NULL"),
+        ),
+    )

@@ -31,7 +31,7 @@ from models.states import (
 
 _LEAVES = "state IN ('prepared', 'signed')"
 _TAKEN = "state = 'taken'"
-_LEFT = "state IN ('sending', 'in_doubt')"
+_LEFT = "state IN ('sending', 'in_doubt', 'parked')"
 _ASK = "ask_at IS NOT NULL"
 
 WAITS_TO_LEAVE: Final[ColumnElement[bool]] = literal_column(f"submission.{_LEAVES}")
@@ -39,7 +39,8 @@ WAITS_TO_LEAVE: Final[ColumnElement[bool]] = literal_column(f"submission.{_LEAVE
 a query that repeats its condition, and compares the words, not the values."""
 
 MAY_HAVE_LEFT: Final[ColumnElement[bool]] = literal_column(f"submission.{_LEFT}")
-"""A message that is being sent, or of which nobody knows whether it was; the words of its index again."""
+"""A message that is being sent, of which nobody knows whether it was, or that waits for a person; the
+words of its index again."""
 
 IS_TAKEN: Final[ColumnElement[bool]] = literal_column(f"submission.{_TAKEN}")
 """A message that customs has, and of which a receipt is awaited."""

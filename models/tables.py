@@ -11,6 +11,7 @@ from models.pulses import Pulse
 from models.reconciliation import Difference, PastUse, Repair, Run
 from models.stock import Block, Certificate, Discrepancy, Form, FormEvent, Stock
 from models.submissions import Attempt, Card, CustomsLink, InboxMessage, ReceiptLine, Submission
+from models.tallies import Tally, TallyChange
 
 metadata = Base.metadata
 
@@ -41,6 +42,8 @@ __all__ = [
     "Run",
     "Stock",
     "Submission",
+    "Tally",
+    "TallyChange",
     "Upload",
     "metadata",
 ]

@@ -1,7 +1,7 @@
 """The book of the forms: what is where now, what came and went in a period, how fast it goes (台账).
 
-Counted from the events, so that opening + received - used = closing holds by the same history that an
-auditor sees. Used is what customs has accounted for: verified or voided. A lost form is still to be
+Numbers are kept beside the events (`models.tallies`), so that opening + received - used = closing holds by
+the same history that an auditor sees. Used is what customs has accounted for: verified or voided. A lost form is still to be
 accounted for, and shown apart.
 """
 
@@ -11,41 +11,22 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from enum import StrEnum
 from typing import Any, Final
 
 from sqlalchemy import and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
-from models.batches import Batch, BatchRow, Item
+from models.base import aware
+from models.batches import OPEN_BATCH, Batch, BatchRow, Item
 from models.bulk import CHUNK
+from models.calendar import business_date
 from models.forecast import WEEK_WEIGHTS
-from models.language import Text, t
-from models.runs import business_date
+from models.language import t
 from models.serials import successor
-from models.states import BatchState, FormState, ItemState, RowStatus, text_of
+from models.standings import Standing, state_of
+from models.states import BatchState, FormState, ItemState, RowStatus
 from models.stock import Block, Form, FormEvent, Stock
-
-
-class Standing(StrEnum):
-    """Where a form stands in the book; every form is in exactly one."""
-
-    ON_HAND = "on_hand"
-    HELD = "held"
-    LOST = "lost"
-    RESERVED = "reserved"
-    VERIFY_SUBMITTED = "verify_submitted"
-    VOID_SUBMITTED = "void_submitted"
-    VERIFIED = "verified"
-    VOIDED = "voided"
-
-
-STANDING_WORDS: Final[dict[Standing, Text]] = {
-    Standing.ON_HAND: Text("可用", "on hand"),
-    Standing.HELD: Text("停用", "held"),
-    Standing.LOST: Text("遗失", "lost"),
-    **{s: text_of(FormState(s.value)) for s in list(Standing)[3:]},
-}
+from models.tallies import Movement, amounts
 
 _STANDING: Final = case(
     (and_(Form.state == FormState.ISSUED, Form.lost_at.is_not(None)), Standing.LOST.value),
@@ -83,6 +64,11 @@ class Balance:
     lost: int = 0
     """Reported lost in the period; not subtracted: customs still counts them as ours."""
 
+    def add(self, movement: Movement, count: int) -> None:
+        """Forms that came or went in the period."""
+        if movement not in {Movement.ENTERED, Movement.REFUSED}:
+            setattr(self, movement.value, getattr(self, movement.value) + count)
+
     @property
     def closing(self) -> int:
         """Forms that were still to be accounted for at the end."""
@@ -115,59 +101,112 @@ def list_stocks(session: Session, owner: str | None, form_type: str | None) -> l
     return [StockKey(*row) for row in session.execute(query.order_by(Stock.owner, Stock.form_type))]
 
 
+def stock_counts(session: Session, stock_id: int) -> dict[Standing, int]:
+    """How many forms of a stock stand how."""
+    counts = dict.fromkeys(Standing, 0)
+    for standings in _counts_by_block(session, stock_id).values():
+        for standing, count in standings.items():
+            counts[standing] += count
+    return counts
+
+
+def _counts_by_block(session: Session, stock_id: int) -> dict[int, dict[Standing, int]]:
+    by_block: dict[int, dict[Standing, int]] = defaultdict(dict)
+    for key, count in amounts(session, f"stock:{stock_id}:").items():
+        _, _, block, standing = key.split(":")
+        by_block[int(block)][Standing(standing)] = count
+    return by_block
+
+
+def form_counts(session: Session) -> dict[FormState, int]:
+    """How many forms are in which state, all in all."""
+    counts: dict[FormState, int] = defaultdict(int)
+    for key, count in amounts(session, "stock:").items():
+        counts[state_of(Standing(key.rpartition(":")[2]))] += count
+    return dict(counts)
+
+
 def stock_book(session: Session, key: StockKey, range_limit: int) -> StockBook:
-    """Count a stock by standing, with the first `range_limit` ranges of each. Memory: the ranges."""
+    """A stock by standing, with the first `range_limit` ranges of each. Memory: the ranges.
+
+    Forms are read only of blocks whose forms do not all stand the same, and only while ranges are wanted.
+    """
     book = StockBook(key)
-    last: Standing | None = None
-    following = ""
-    for serial, word in session.execute(
-        select(Form.serial, _STANDING)
-        .where(Form.stock_id == key.id)
-        .order_by(Form.serial)
-        .execution_options(yield_per=10 * CHUNK)
-    ):
-        standing = Standing(word)
-        book.counts[standing] += 1
-        ranges = book.ranges[standing]
-        if standing is last and serial == following and ranges:
-            ranges[-1] = (ranges[-1][0], serial) if len(ranges) <= range_limit else ranges[-1]
-        elif len(ranges) <= range_limit:
-            ranges.append((serial, serial))
-        last, following = standing, successor(serial)
-    for ranges in book.ranges.values():
-        del ranges[range_limit:]
+    by_block = _counts_by_block(session, key.id)
+    wanting = set()
+    for standings in by_block.values():
+        for standing, count in standings.items():
+            book.counts[standing] += count
+            wanting.add(standing)
+    blocks = session.execute(
+        select(Block.id, Block.first_serial, Block.last_serial)
+        .where(Block.stock_id == key.id)
+        .order_by(Block.first_serial)
+    ).all()
+    for block in blocks:
+        standings = by_block.get(block.id, {})
+        if not wanting & standings.keys():
+            continue
+        whole = [(next(iter(standings)), block.first_serial, block.last_serial)]
+        for standing, first, last in whole if len(standings) == 1 else _runs(session, block):
+            ranges = book.ranges[standing]
+            if ranges and successor(ranges[-1][1]) == first:
+                ranges[-1] = (ranges[-1][0], last)
+            elif len(ranges) < range_limit:
+                ranges.append((first, last))
+            else:
+                wanting.discard(standing)
     return book
 
 
-def balances(session: Session, start: datetime, end: datetime) -> dict[int, Balance]:
-    """Every stock over `start` <= time < `end`, by stock id.
+def _runs(session: Session, block: Any) -> list[tuple[Standing, str, str]]:
+    """Runs of a block's forms that stand the same, in the order of the serials, which are consecutive."""
+    forms = (
+        select(
+            Form.serial,
+            _STANDING.label("standing"),
+            func.lag(_STANDING).over(order_by=Form.serial).label("before"),
+            func.lag(Form.serial).over(order_by=Form.serial).label("previous"),
+        )
+        .where(Form.block_id == block.id)
+        .subquery()
+    )
+    begins = session.execute(
+        select(forms.c.serial, forms.c.standing, forms.c.previous)
+        .where(forms.c.standing.is_distinct_from(forms.c.before))
+        .order_by(forms.c.serial)
+    ).all()
+    ends = [begin.previous for begin in begins[1:]] + [block.last_serial]
+    return [(Standing(b.standing), b.serial, end) for b, end in zip(begins, ends, strict=True)]
+
+
+def _by_day(
+    session: Session, stock_id: int, start: date | None, end: date
+) -> Iterator[tuple[date, Movement, int]]:
+    """What came and went of a stock on the days from `start` on and before `end`."""
+    first = "" if start is None else start.isoformat()
+    for key, count in amounts(session, f"day:{stock_id}:", first, end.isoformat()).items():
+        _, _, day, movement = key.split(":")
+        yield date.fromisoformat(day), Movement(movement), count
+
+
+def balances(session: Session, start: date, end: date) -> dict[int, Balance]:
+    """Every stock that has any, over the days from `start` on and before `end`, by stock id.
 
     Forms were received on the day that customs issued them (领用日期), entered here later or not.
     """
-    before, within = FormEvent.at < start, and_(FormEvent.at >= start, FormEvent.at < end)
-    first, last = business_date(start), business_date(end)
-    undated = Block.issued_on.is_(None)
-    had = and_(_RECEIVED, or_(Block.issued_on < first, and_(undated, before)))
-    came = and_(_RECEIVED, _came_between(first, last, within))
-
-    def count(condition: Any) -> Any:
-        return func.sum(case((condition, 1), else_=0))
-
-    rows = session.execute(
-        select(
-            Form.stock_id,
-            count(had) - count(and_(before, _USED)),
-            count(came),
-            count(and_(within, _USED_AS[FormState.VERIFIED])),
-            count(and_(within, _USED_AS[FormState.VOIDED])),
-            count(and_(within, FormEvent.cause == "lost")),
-        )
-        .join(Form, Form.id == FormEvent.form_id)
-        .join(Block, Block.id == Form.block_id)
-        .where(or_(_RECEIVED, _USED, FormEvent.cause == "lost"))
-        .group_by(Form.stock_id)
-    )
-    return {stock_id: Balance(*map(int, numbers)) for stock_id, *numbers in rows}
+    found: dict[int, Balance] = {}
+    for stock_id in session.scalars(select(Stock.id).order_by(Stock.id)):
+        moved = list(_by_day(session, stock_id, None, end))
+        balance = found[stock_id] = Balance()
+        for day, movement, count in moved:
+            if day >= start:
+                balance.add(movement, count)
+            elif movement is Movement.RECEIVED:
+                balance.opening += count
+            elif movement in {Movement.VERIFIED, Movement.VOIDED}:
+                balance.opening -= count
+    return found
 
 
 def _came_between(first: date, last: date, within: Any) -> Any:
@@ -177,7 +216,7 @@ def _came_between(first: date, last: date, within: Any) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class Movement:
+class Line:
     """Consecutive forms that came or went together: one line of the register."""
 
     day: date
@@ -194,7 +233,7 @@ class Movement:
 
 def movements(
     session: Session, start: datetime, end: datetime, zone: Any, owner: str | None
-) -> Iterator[Movement]:
+) -> Iterator[Line]:
     """What came and went in a period, in the order of stock and serial. Memory: one line."""
     within = and_(FormEvent.at >= start, FormEvent.at < end)
     what = case(
@@ -228,18 +267,18 @@ def movements(
     )
     if owner:
         query = query.where(Stock.owner == owner)
-    open_line: Movement | None = None
+    open_line: Line | None = None
     for row in session.execute(query):
         entered = row.at.astimezone(zone).date()
         received = row.what == "received" and row.issued_on is not None
         day = row.issued_on if received else entered
         later = t(f"登记于 {entered}", f"entered on {entered}") if day != entered else ""
-        line = Movement(
+        line = Line(
             day, row.owner, row.form_type, row.what, row.serial, row.serial, 1,
             row.certificate or "", row.batch_id, row.reason or later,
         )  # fmt: skip
         if open_line is not None and _continues(open_line, line):
-            open_line = Movement(
+            open_line = Line(
                 line.day, line.owner, line.form_type, line.what, open_line.first_serial,
                 line.last_serial, open_line.form_count + 1, line.certificate, line.batch_id,
                 line.reason,
@@ -252,43 +291,36 @@ def movements(
         yield open_line
 
 
-def _continues(line: Movement, following: Movement) -> bool:
-    def said(m: Movement) -> tuple[object, ...]:
+def _continues(line: Line, following: Line) -> bool:
+    def said(m: Line) -> tuple[object, ...]:
         return m.day, m.owner, m.form_type, m.what, m.certificate, m.batch_id, m.reason
 
     return said(line) == said(following) and successor(line.last_serial) == following.first_serial
 
 
-def weekly_use(session: Session, now: datetime) -> dict[int, list[int]]:
+def weekly_use(session: Session, today: date) -> dict[int, list[int]]:
     """Forms taken for batches or by hand in each of the last weeks, newest first, by stock id.
 
     A stock younger than that has fewer weeks: what it was not there for says nothing.
     """
     weeks = len(WEEK_WEIGHTS)
-    used: dict[int, list[int]] = defaultdict(lambda: [0] * weeks)
-    since = now - timedelta(weeks=weeks)
-    for week in range(weeks):
-        end = now - timedelta(weeks=week)
-        for stock_id, count in session.execute(
-            select(Form.stock_id, func.count())
-            .select_from(FormEvent)
-            .join(Form, Form.id == FormEvent.form_id)
-            .where(_USED, FormEvent.at >= end - timedelta(weeks=1), FormEvent.at < end)
-            .group_by(Form.stock_id)
-        ):
-            used[stock_id][week] = count
-    born = dict(
-        session.execute(
-            select(Form.stock_id, func.min(FormEvent.at))
-            .join(Form, Form.id == FormEvent.form_id)
-            .where(_RECEIVED)
-            .group_by(Form.stock_id)
-        ).all()
-    )
-    for stock_id, first in born.items():
-        lived = max(1, -(-(now - max(first, since)).days // 7))
-        used[stock_id] = used[stock_id][:lived]
-    return dict(used)
+    end = today + timedelta(days=1)
+    since = end - timedelta(weeks=weeks)
+    found: dict[int, list[int]] = {}
+    for stock_id in session.scalars(select(Stock.id).order_by(Stock.id)):
+        used = [0] * weeks
+        for day, movement, count in _by_day(session, stock_id, since, end):
+            if movement in {Movement.VERIFIED, Movement.VOIDED}:
+                used[(today - day).days // 7] += count
+        born = _first_entry(session, stock_id)
+        if born is not None:
+            found[stock_id] = used[: max(1, -(-(end - max(born, since)).days // 7))]
+    return found
+
+
+def _first_entry(session: Session, stock_id: int) -> date | None:
+    first = session.scalar(select(func.min(Block.created_at)).where(Block.stock_id == stock_id))
+    return None if first is None else business_date(aware(first))
 
 
 def queued_forms(session: Session) -> dict[int, int]:
@@ -302,6 +334,7 @@ def queued_forms(session: Session) -> dict[int, int]:
         )
         .join(Form, Form.id == Item.form_id)
         .where(
+            OPEN_BATCH,
             Batch.state == BatchState.CONFIRMED,
             BatchRow.status == RowStatus.OK,
             Item.state == ItemState.PLANNED,
@@ -311,21 +344,11 @@ def queued_forms(session: Session) -> dict[int, int]:
     return dict(rows.all())
 
 
-def day_in_numbers(session: Session, start: datetime, end: datetime) -> dict[str, int]:
-    """What happened to forms in a day, for the morning's digest."""
-    kinds = {
-        "received": _RECEIVED,
-        "verified": _USED_AS[FormState.VERIFIED],
-        "voided": _USED_AS[FormState.VOIDED],
-        "refused": and_(
-            FormEvent.to_state == FormState.ISSUED.value,
-            FormEvent.from_state.in_([FormState.VERIFY_SUBMITTED, FormState.VOID_SUBMITTED]),
-        ),
-        "lost": FormEvent.cause == "lost",
-    }
-    row = session.execute(
-        select(*(func.sum(case((condition, 1), else_=0)) for condition in kinds.values())).where(
-            FormEvent.at >= start, FormEvent.at < end
-        )
-    ).one()
-    return {name: int(count or 0) for name, count in zip(kinds, row, strict=True)}
+def day_in_numbers(session: Session, day: date) -> dict[str, int]:
+    """What happened to forms on a day, for the morning's digest."""
+    totals = dict.fromkeys(("received", "verified", "voided", "refused", "lost"), 0)
+    for stock_id in session.scalars(select(Stock.id)):
+        for _, movement, count in _by_day(session, stock_id, day, day + timedelta(days=1)):
+            if movement is not Movement.RECEIVED:
+                totals["received" if movement is Movement.ENTERED else movement.value] += count
+    return totals

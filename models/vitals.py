@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
-from models.batches import Batch
+from models.batches import OPEN_BATCH, UNCONFIRMED_BATCH, Batch
 from models.card import seen_cards
 from models.deployment import Deployment
 from models.links import Line, line_of
@@ -25,15 +25,29 @@ from models.states import (
     RunState,
     SubmissionState,
 )
-from models.stock import Discrepancy, Form
+from models.stock import Discrepancy
 from models.submissions import (
+    IS_TAKEN,
     MAY_BE_ASKED,
     MAY_HAVE_LEFT,
+    WAITS_TO_LEAVE,
     Attempt,
     InboxMessage,
     ReceiptLine,
     Submission,
 )
+from models.usage import form_counts
+
+OPEN_MESSAGES: Final = (
+    *(SubmissionState.PREPARED, SubmissionState.SIGNED, SubmissionState.SENDING),
+    *(SubmissionState.IN_DOUBT, SubmissionState.TAKEN, SubmissionState.PARKED),
+)
+OPEN_BATCHES: Final = (
+    *(BatchState.RECEIVED, BatchState.UNREADABLE, BatchState.ASKED, BatchState.CHECKED),
+    *(BatchState.CONFIRMED, BatchState.WORKING),
+)
+OPEN_DELIVERIES: Final = (DeliveryState.PENDING, DeliveryState.FAILED)
+"""What has come to its end is not counted: it only grows."""
 
 ATTEMPTS_LOOKED_AT: Final = 1000
 """The latest calls to customs say how it answers now."""
@@ -51,6 +65,7 @@ class Vitals:
 
     forms: dict[FormState, int]
     submissions: dict[SubmissionState, int]
+    """Those that something is still to be done about; so with batches and deliveries."""
     batches: dict[BatchState, int]
     quarantined: int
     discrepancies: int
@@ -82,18 +97,12 @@ def look(session: Session, now: datetime) -> Vitals:
     return Vitals(
         known_at=began.known_at if began else None,
         unclear=_unclear(session, now),
-        forms=dict(session.execute(select(Form.state, func.count()).group_by(Form.state)).all()),
-        submissions=dict(
-            session.execute(select(Submission.state, func.count()).group_by(Submission.state)).all()
-        ),
-        batches=dict(
-            session.execute(select(Batch.state, func.count()).group_by(Batch.state)).all()
-        ),
+        forms=form_counts(session),
+        submissions=_by_state(session, Submission.state, WAITS_TO_LEAVE, MAY_HAVE_LEFT, IS_TAKEN),
+        batches=_by_state(session, Batch.state, UNCONFIRMED_BATCH, OPEN_BATCH),
         quarantined=_count(session, InboxMessage.state == InboxState.QUARANTINED),
         discrepancies=_count(session, Discrepancy.closed_at.is_(None)),
-        deliveries=dict(
-            session.execute(select(Delivery.state, func.count()).group_by(Delivery.state)).all()
-        ),
+        deliveries={state: _count(session, Delivery.state == state) for state in OPEN_DELIVERIES},
         endpoints_failing=_count(session, Endpoint.failure_count > 0),
         gateway_calls=calls,
         gateway_failures=failures,
@@ -130,6 +139,16 @@ def _unclear(session: Session, now: datetime) -> int:
         .where(MAY_BE_ASKED, asked)
     )
     return (session.scalar(messages) or 0) + (session.scalar(lines) or 0)
+
+
+def _by_state(session: Session, state: Any, *kinds: ColumnElement[bool]) -> dict[Any, int]:
+    """Counted kind by kind, each by its own index."""
+    counts: dict[Any, int] = {}
+    for kind in kinds:
+        counts |= dict(
+            session.execute(select(state, func.count()).where(kind).group_by(state)).all()
+        )
+    return counts
 
 
 def _count(session: Session, condition: object) -> int:

@@ -21,6 +21,7 @@ from config.names import Task
 from models.base import NO_KEY_UPDATE
 from models.batch_news import announce_ended
 from models.batches import GIVEN_BACK_BY_TIME, Batch, BatchRow, Item
+from models.blocks import advance_blocks
 from models.bulk import CHUNK, chunks
 from models.errors import (
     BatchGoesOn,
@@ -36,7 +37,7 @@ from models.errors import (
     SheetHasQuestions,
 )
 from models.low_stock import count_soon
-from models.moves import FormMove, advance_blocks, move_forms
+from models.moves import FormMove, move_forms
 from models.planner import make_plan
 from models.progress import finish_batches, may_be_ordered_again
 from models.states import (

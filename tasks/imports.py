@@ -18,14 +18,17 @@ from sqlalchemy.orm import Session
 from customs.gateway import CustomsForm
 from models.base import NO_KEY_UPDATE, Serial, UTCDateTime
 from models.bulk import chunks, insert_new, insert_rows, rows_table
+from models.calendar import business_date
 from models.chain import GENESIS, EventFacts, event_hash
 from models.errors import CellsRefused, ListRefused
 from models.low_stock import count_soon
 from models.plan import CERTIFICATE_APPROVED
 from models.problems import Problem
 from models.serials import as_ranges, serials_between
+from models.standings import Standing
 from models.states import FormState
 from models.stock import Block, Certificate, Form, FormEvent, Stock
+from models.tallies import Movement, day_key, note_changes, standing_key
 from models.verdicts import CUSTOMS_FORM_STATE
 from sheets.imports import (
     ISSUED_TOGETHER,
@@ -157,6 +160,11 @@ def _add_block(
     )
     session.add(block)
     session.flush()
+    today, count = business_date(now), len(serials)
+    received = day_key(stock_id, issued.issued_on or today, Movement.RECEIVED)
+    entered = day_key(stock_id, today, Movement.ENTERED)
+    on_hand = standing_key(stock_id, block.id, Standing.ON_HAND)
+    note_changes(session, dict.fromkeys((received, entered, on_hand), count))
     for chunk in chunks(serials, FORMS_TOGETHER):
         insert_rows(
             session,

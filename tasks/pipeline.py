@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import (
@@ -25,6 +25,7 @@ from sqlalchemy.orm import QueryableAttribute, Session
 
 from config.names import Task
 from customs.gateway import LONGEST_PAUSE
+from models.base import aware
 from models.batches import ENDED_BATCH, OPEN_BATCH, Batch, Item
 from models.low_stock import stocks_to_count
 from models.notifications import Delivery, deliveries_due
@@ -123,12 +124,13 @@ PER_BATCH: Final = (
     Stage(Task.PREPARE, lambda _now: _unprepared(), Batch.confirmed_at),
     Stage(
         Task.REPORT,
+        lambda _now: select(Batch.id).where(ENDED_BATCH, Batch.reported_at.is_(None)),
+        Batch.finished_at,
+    ),
+    Stage(
+        Task.REPORT,  # two transactions that decide the last two forms do not see each other's
         lambda _now: select(Batch.id).where(
-            or_(
-                and_(ENDED_BATCH, Batch.reported_at.is_(None)),
-                # two transactions that decide the last two forms do not see each other's
-                and_(OPEN_BATCH, Batch.state == BatchState.WORKING, ~_holds_anything()),
-            )
+            OPEN_BATCH, Batch.state == BatchState.WORKING, ~_holds_anything()
         ),
         Batch.finished_at,
     ),
@@ -230,11 +232,6 @@ def oldest_due(session: Session, now: datetime) -> dict[Task, float]:
             stage.due(now).with_only_columns(func.count(), func.min(stage.since))
         ).one()
         if count:
-            age = max(0.0, (now - _aware(since)).total_seconds()) if since is not None else 0.0
+            age = max(0.0, (now - aware(since)).total_seconds()) if since is not None else 0.0
             ages[stage.task] = max(age, ages.get(stage.task, 0.0))
     return ages
-
-
-def _aware(moment: datetime) -> datetime:
-    """`min()` of a column forgets on SQLite that its times are UTC."""
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
-from datetime import time as clock_time
 from typing import Any, Final
 
 import structlog
@@ -23,6 +22,7 @@ from config.crash import Point, crash_point
 from config.names import Task
 from customs.gateway import CustomsForm, NotFound, Taken
 from customs.records import SetAside
+from models.calendar import business_date
 from models.comparison import (
     START,
     Found,
@@ -56,7 +56,7 @@ from models.overdue import (
     unmatched_receipts,
 )
 from models.reconciliation import Difference, Run
-from models.runs import BEIJING, business_date, new_run
+from models.runs import new_run
 from models.states import NotificationType, RunState
 from models.usage import day_in_numbers
 from tasks.app import app
@@ -326,9 +326,8 @@ def _open(context: Context, place: Place) -> Place:
     now = context.now()
     overdue = now - timedelta(hours=context.settings.no_answer_hours)
     anchor = take_anchor(context, place.day)
-    start = datetime.combine(business_date(now) - timedelta(days=1), clock_time(), BEIJING)
     with context.database.read() as session:
-        yesterday = day_in_numbers(session, start.astimezone(UTC), start + timedelta(days=1))
+        yesterday = day_in_numbers(session, business_date(now) - timedelta(days=1))
     to = replace(place, stage=_DONE)
     with context.database.write() as session:
         found = (

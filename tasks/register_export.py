@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from models.calendar import BEIJING
 from models.language import Text, t
-from models.runs import BEIJING
 from models.states import FormState, label
 from models.usage import Balance, balances, list_stocks, movements
 from sheets.register import write_register
@@ -27,7 +27,7 @@ def export_register(
 ) -> int:
     """Write the register of these days; gives the number of movement lines. Memory: one line."""
     with context.database.read() as session:
-        over = balances(session, *moments)
+        over = balances(session, first, last + timedelta(days=1))
         stocks = list_stocks(session, owner, None)
         lines = movements(session, *moments, BEIJING, owner)
 

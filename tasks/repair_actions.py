@@ -19,13 +19,13 @@ from sqlalchemy.orm import Session
 from models.base import BigId, Serial
 from models.batches import Batch, BatchRow, Item
 from models.bulk import chunks, insert_rows, rows_table
+from models.calendar import business_date
 from models.differences import DifferenceClass, final_state
 from models.errors import BlankformsError
 from models.holds import hold_forms, lock_stocks_of
 from models.moves import FormMove, move_forms
 from models.overdue import pages_missing
 from models.reconciliation import Difference, Repair
-from models.runs import business_date
 from models.serials import NotSerials, serials_between
 from models.states import (
     Action,

@@ -16,10 +16,10 @@ from sqlalchemy.orm import Session
 
 from models.base import NO_KEY_UPDATE
 from models.bulk import chunks, insert_new, insert_rows
+from models.calendar import BEIJING, business_date
 from models.comparison import Key, Listed
 from models.leases import LEASE, first_free
 from models.reconciliation import Difference, PastUse, Run
-from models.runs import BEIJING, business_date
 from models.states import RunState
 from tasks.context import Context
 

@@ -16,15 +16,16 @@ from sqlalchemy.orm import Session
 from config.names import Task
 from config.settings import Settings
 from customs.gateway import LONGEST_PAUSE
-from models.batches import Batch, BatchRow, Item
+from models.batches import UNCONFIRMED_BATCH, Batch, BatchRow, Item
 from models.links import customs_link
 from models.low_stock import stocks_to_count, watch_stock
 from models.notifications import Delivery
 from models.pulses import note_pulse
 from models.runs import plan_next_run
-from models.states import BatchState, DeliveryState, SubmissionState
+from models.states import DeliveryState, SubmissionState
 from models.stock import Stock
 from models.submissions import MAY_HAVE_LEFT, CustomsLink, Submission
+from models.tallies import merge_changes
 from tasks import pipeline
 from tasks.app import app
 from tasks.context import Context, current
@@ -39,9 +40,6 @@ TOLD_KEPT: Final = timedelta(days=90)
 """How long deliveries are kept: as long as customs keeps receipts."""
 
 CLEARED_TOGETHER: Final = 20
-_UNCONFIRMED: Final = (
-    *(BatchState.RECEIVED, BatchState.ASKED, BatchState.CHECKED, BatchState.UNREADABLE),
-)
 
 
 def sweep(context: Context) -> list[tuple[Task, tuple[int, ...]]]:
@@ -93,7 +91,7 @@ def clear_unconfirmed(context: Context) -> Sequence[int]:
         old = session.scalars(
             select(Batch.id)
             .where(
-                Batch.state.in_(_UNCONFIRMED),
+                UNCONFIRMED_BATCH,
                 Batch.created_at < context.now() - UNCONFIRMED_KEPT,
             )
             .limit(CLEARED_TOGETHER)
@@ -127,6 +125,12 @@ def count_stock_task() -> None:
     count_stock(current())
 
 
+def merge_numbers(context: Context) -> int:
+    """Merge the changes of kept numbers that were noted since the last sweep; gives how many."""
+    with context.database.write() as session:
+        return merge_changes(session)
+
+
 def clear_told(context: Context) -> int:
     """Delete what was told long ago, some at a time; gives how many deliveries."""
     with context.database.write() as session:
@@ -147,6 +151,7 @@ def clear_told(context: Context) -> int:
 def sweep_task() -> None:
     """The scheduler's only ring."""
     sweep(current())
+    merge_numbers(current())
     clear_told(current())
     cleared = clear_unconfirmed(current())
     if cleared:

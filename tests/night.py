@@ -6,8 +6,8 @@ from datetime import date, timedelta
 
 from sqlalchemy import select, update
 
+from models.calendar import business_date
 from models.differences import DifferenceClass
-from models.runs import business_date
 from models.stock import Block
 from sheets.imports import CertificateRecord
 from tasks import inbox, receipts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from importlib.metadata import version
@@ -26,15 +26,12 @@ from config.settings import Settings
 from models.database import Database
 from models.errors import DatabaseUnreachable
 from models.states import (
-    BatchState,
     CardState,
-    DeliveryState,
     FormState,
     LineReason,
     LineState,
-    SubmissionState,
 )
-from models.vitals import Vitals, look
+from models.vitals import OPEN_BATCHES, OPEN_DELIVERIES, OPEN_MESSAGES, Vitals, look
 from tasks.ability import CODES, Area, Hindrance, hindrances
 from tasks.pipeline import AT_ALL, PER_BATCH, oldest_due
 
@@ -101,14 +98,19 @@ class _Snapshot(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         v = self._vitals
         yield _by_state("forms", "Forms by state", FormState, v.forms)
-        yield _by_state("batches", "Batches by state", BatchState, v.batches)
+        yield _by_state("batches", "Batches by state that have not ended", OPEN_BATCHES, v.batches)
         yield _by_state(
             "submissions",
-            "Messages by state; in_doubt and parked are among them",
-            SubmissionState,
+            "Messages by state that have not ended; in_doubt and parked are among them",
+            OPEN_MESSAGES,
             v.submissions,
         )
-        yield _by_state("deliveries", "Notifications by state", DeliveryState, v.deliveries)
+        yield _by_state(
+            "deliveries",
+            "Notifications by state that were not delivered",
+            OPEN_DELIVERIES,
+            v.deliveries,
+        )
         yield _labelled(
             "oldest_due_seconds", "Age of the oldest due row, by stage", "stage", self._ages
         )
@@ -170,6 +172,6 @@ def _labelled(name: str, text: str, label: str, values: Mapping[str, float]) -> 
 
 
 def _by_state(
-    name: str, text: str, states: type[StrEnum], counts: Mapping[Any, int]
+    name: str, text: str, states: Iterable[StrEnum], counts: Mapping[Any, int]
 ) -> GaugeMetricFamily:
     return _labelled(name, text, "state", {s.value: counts.get(s, 0) for s in states})

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select, text, update
 
+from models.calendar import business_date
 from models.chain import GENESIS, EventFacts, Tamper, event_hash
 from models.holds import hold_forms
 from models.invariants import broken_invariants
 from models.moves import FormMove, move_forms
-from models.runs import business_date
 from models.states import FormState
 from models.stock import Form
 from tasks import audit, custody, reconciliation

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import io
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import openpyxl
 import pytest
 
 from models.batches import Batch
+from models.calendar import BEIJING, business_date
 from models.errors import BadArgument, CellsRefused, NotFound
-from models.runs import BEIJING, business_date
+from models.standings import Standing
 from models.states import BatchState, FormState
 from models.stock import Form
 from models.usage import (
-    Standing,
     balances,
     day_in_numbers,
     list_stocks,
@@ -137,20 +137,20 @@ def test_every_form_stands_somewhere_and_ranges_say_where(stocked):
 
 
 def test_opening_and_received_less_used_is_closing(stocked):
-    zero = datetime(2000, 1, 1, tzinfo=UTC)
+    zero = date(2000, 1, 1)
     confirm(stocked, order(stocked, 1, "核销", "211014001-211014003"))
     stocked.drain()
-    middle = stocked.clock()
-    stocked.clock.forward(hours=1)
+    stocked.clock.forward(days=1)
+    middle = business_date(stocked.clock())
     bring_in(stocked, [issued(SENDER, "B", "211015001", 5)], [])
     confirm(stocked, order(stocked, 2, "作废", "211014004", reason="污损"))
     stocked.drain()
     custody.lose(stocked.context, ["211014009"], None, "x")
-    end = stocked.clock() + timedelta(seconds=1)
+    end = middle + timedelta(days=1)
     with stocked.context.database.read() as session:
         (first,) = balances(session, zero, middle).values()
         (second,) = balances(session, middle, end).values()
-        yesterday = day_in_numbers(session, middle, end)
+        yesterday = day_in_numbers(session, middle)
     # the second range was issued in 2022 too, whenever it was entered here
     assert (first.opening, first.received, first.verified, first.voided) == (0, 25, 3, 0)
     assert (second.opening, second.received, second.voided, second.lost) == (22, 0, 1, 1)
@@ -184,7 +184,7 @@ def test_forms_are_received_on_the_day_of_their_issue_and_a_later_entry_is_said(
     start = datetime(2022, 3, 31, 16, tzinfo=UTC)  # 1 April in Beijing, when they were issued
     days = (start, start + timedelta(days=1))
     with stocked.context.database.read() as session:
-        (balance,) = balances(session, *days).values()
+        (balance,) = balances(session, date(2022, 4, 1), date(2022, 4, 2)).values()
         (line,) = movements(session, *days, BEIJING, None)
     assert (balance.opening, balance.received) == (0, 20)
     assert (str(line.day), line.form_count) == ("2022-04-01", 20)
@@ -211,7 +211,7 @@ def test_recent_use_and_queued_batches_are_counted(stocked):
     stocked.drain()
     batch = order(stocked, 3, "核销", pages=4)
     with stocked.context.database.read() as session:
-        assert list(weekly_use(session, stocked.clock()).values()) == [[1, 3]]
+        assert list(weekly_use(session, business_date(stocked.clock())).values()) == [[1, 3]]
         assert queued_forms(session) == {}  # checked: a dry run wants nothing
     with stocked.context.database.write() as session:
         session.get_one(Batch, batch).state = BatchState.CONFIRMED

@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import select, update
 
 from models.batches import Batch, Item
+from models.calendar import business_date
 from models.differences import DifferenceClass
 from models.errors import BadArgument, GatewayUnreachable, RunBusy, RunSuperseded
 from models.reconciliation import Run
-from models.runs import business_date
 from models.states import FormState, RepairState, RunState
 from sheets.imports import CertificateRecord, IssuedRange
 from tasks import custody, intake, planning, reconciliation, repairing

@@ -24,6 +24,8 @@ GROWING = (
     "form_event",
     "attempt",
     "delivery",
+    "batch",
+    "discrepancy",
 )
 
 

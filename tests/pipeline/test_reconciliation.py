@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import select
 
 from models.batches import Batch
+from models.calendar import business_date
 from models.differences import DifferenceClass
 from models.errors import ReasonNeeded, SecondPersonNeeded
 from models.reconciliation import Difference, Repair, Run
-from models.runs import business_date
 from models.serials import serials_between
 from models.states import BatchState, FormState, RepairState, RunState
 from models.stock import Discrepancy, Form, FormEvent

@@ -39,7 +39,7 @@ def test_forms_messages_cards_and_ages_are_counted(world):
     world.drain()
     metrics = read(world)
     assert metrics["blankforms_forms", "verified"] == 2
-    assert metrics["blankforms_submissions", "decided"] == 1
+    assert ("blankforms_submissions", "decided") not in metrics  # what has ended only grows
     assert metrics["blankforms_submissions", "in_doubt"] == 0
     assert metrics["blankforms_gateway_failure_ratio",] == 1
     assert metrics["blankforms_card_ready", "key-file"] == 1

@@ -1,16 +1,21 @@
-"""Messages leave by turns, a claim to send has a number, and a card claims what it signs."""
+"""Messages leave by turns, a claim to send has a number, a card claims what it signs, and what is shown is
+kept instead of counted.
+"""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
 
+from models.base import BigId
+
 revision = "0007"
 down_revision = "0006"
 
+UNCONFIRMED = "state IN ('received', 'unreadable', 'asked', 'checked')"
 LEAVES = "state IN ('prepared', 'signed')"
 TAKEN = "state = 'taken'"
-LEFT = "state IN ('sending', 'in_doubt')"
+LEFT = "state IN ('sending', 'in_doubt', 'parked')"
 
 
 def upgrade() -> None:
@@ -54,3 +59,63 @@ def upgrade() -> None:
         sqlite_where=sa.text(TAKEN),
         postgresql_where=sa.text(TAKEN),
     )
+    for name, table, columns, where in (
+        ("ix_batch_unconfirmed", "batch", ["created_at", "state"], UNCONFIRMED),
+        ("ix_delivery_failed", "delivery", ["id"], "state = 'failed'"),
+        ("ix_discrepancy_open", "discrepancy", ["id"], "closed_at IS NULL"),
+    ):
+        op.create_index(
+            name, table, columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where)
+        )
+    op.create_index("ix_form_event_at", "form_event", ["at"])
+    _numbers()
+
+
+def _numbers() -> None:
+    """What is there is counted once; from now on what changes is noted (`models.tallies`)."""
+    postgres = op.get_bind().dialect.name == "postgresql"
+    key = sa.String(64, collation="C") if postgres else sa.String(64)
+    op.create_table(
+        "tally",
+        sa.Column("key", key, nullable=False),
+        sa.Column("amount", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_tally")),
+    )
+    op.create_table(
+        "tally_change",
+        sa.Column("id", BigId, nullable=False),
+        sa.Column("key", key, nullable=False),
+        sa.Column("amount", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_tally_change")),
+    )
+    standings = (
+        "SELECT stock_id, block_id, CASE"
+        " WHEN state = 'issued' AND lost_at IS NOT NULL THEN 'lost'"
+        " WHEN state = 'issued' AND hold IS NOT NULL THEN 'held'"
+        " WHEN state = 'issued' THEN 'on_hand' ELSE state END AS standing FROM form"
+    )
+    op.execute(
+        "INSERT INTO tally (key, amount) SELECT 'stock:' || stock_id || ':' || block_id || ':' || standing,"
+        f" COUNT(*) FROM ({standings}) AS standings GROUP BY stock_id, block_id, standing"
+    )
+    if postgres:
+        day = "to_char(e.at AT TIME ZONE 'Asia/Shanghai', 'YYYY-MM-DD')"
+        issued = "to_char(b.issued_on, 'YYYY-MM-DD')"
+    else:
+        day, issued = "date(e.at, '+8 hours')", "b.issued_on"
+    received = "CASE WHEN e.from_state IS NULL THEN 'received' END"
+    moved = (
+        "CASE WHEN e.from_state IS NULL THEN 'entered' WHEN e.cause = 'lost' THEN 'lost'"
+        " WHEN e.to_state IN ('verified', 'voided') AND e.from_state <> e.to_state THEN e.to_state"
+        " WHEN e.to_state = 'issued' AND e.from_state IN ('verify_submitted', 'void_submitted')"
+        " THEN 'refused' END"
+    )
+    for when, what in ((f"COALESCE({issued}, {day})", received), (day, moved)):
+        movements = (
+            f"SELECT f.stock_id, {when} AS day, {what} AS what FROM form_event e"
+            " JOIN form f ON f.id = e.form_id JOIN block b ON b.id = f.block_id"
+        )
+        op.execute(
+            "INSERT INTO tally (key, amount) SELECT 'day:' || stock_id || ':' || day || ':' || what,"
+            f" COUNT(*) FROM ({movements}) AS moved WHERE what IS NOT NULL GROUP BY stock_id, day, what"
+        )

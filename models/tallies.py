@@ -1,0 +1,108 @@
+"""Numbers that are kept, so that nobody counts a million rows to show one.
+
+What changes is noted beside it, in the same transaction, as a row of its own: nobody waits for anybody.
+The sweep merges what was noted. A sum is exact at any moment, merged or not; invariant 15 counts anew.
+
+    stock:<stock>:<block>:<standing>     forms
+    day:<stock>:<date>:<what>            forms that came or went that day (`Movement`), business dates
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import date
+from enum import StrEnum
+from typing import Final
+
+from sqlalchemy import BigInteger, String, delete, func, select, union_all
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from models.base import Base, Id
+from models.bulk import insert_rows, upsert_sums
+from models.standings import Standing
+
+MERGED_TOGETHER: Final = 2000
+
+Key = String(64).with_variant(String(64, collation="C"), "postgresql")
+
+
+class Movement(StrEnum):
+    """How forms of a stock come and go."""
+
+    RECEIVED = "received"
+    """By the day that customs issued them, or that of their entry where nobody knows it."""
+    ENTERED = "entered"
+    """By the day of their entry here."""
+    VERIFIED = "verified"
+    VOIDED = "voided"
+    REFUSED = "refused"
+    """Given back by customs."""
+    LOST = "lost"
+
+
+class Tally(Base):
+    """A number, as of the last merge."""
+
+    __tablename__ = "tally"
+
+    key: Mapped[str] = mapped_column(Key, primary_key=True)
+    amount: Mapped[int] = mapped_column(BigInteger)
+
+
+class TallyChange(Base):
+    """A change of a number since then."""
+
+    __tablename__ = "tally_change"
+
+    id: Mapped[Id]
+    key: Mapped[str] = mapped_column(Key)
+    amount: Mapped[int] = mapped_column(BigInteger)
+
+
+def standing_key(stock_id: int, block_id: int, standing: Standing) -> str:
+    """The forms of a block that stand so."""
+    return f"stock:{stock_id}:{block_id}:{standing.value}"
+
+
+def day_key(stock_id: int, day: date, movement: Movement) -> str:
+    """The forms of a stock that came or went so on a day."""
+    return f"day:{stock_id}:{day.isoformat()}:{movement.value}"
+
+
+def note_changes(session: Session, changes: Mapping[str, int]) -> None:
+    """Note by how much numbers have changed."""
+    rows = [{"key": key, "amount": amount} for key, amount in sorted(changes.items()) if amount]
+    insert_rows(session, TallyChange, rows)
+
+
+def amounts(session: Session, prefix: str, start: str = "", end: str = "") -> dict[str, int]:
+    """The numbers whose keys begin with a prefix (that ends with a colon), those between `start` and before
+    `end` behind it; those that are 0 are left out.
+    """
+    low, high = prefix + start, prefix + end if end else prefix[:-1] + chr(ord(prefix[-1]) + 1)
+    both = union_all(
+        *(
+            select(table.key, table.amount).where(table.key >= low, table.key < high)
+            for table in (Tally, TallyChange)
+        )
+    ).subquery()
+    total = func.sum(both.c.amount)
+    rows = session.execute(select(both.c.key, total).group_by(both.c.key).having(total != 0))
+    return {key: int(amount) for key, amount in rows}
+
+
+def merge_changes(session: Session) -> int:
+    """Merge what was noted, some at a time; gives how many changes. Two at once share them."""
+    some = select(TallyChange.id).order_by(TallyChange.id).limit(MERGED_TOGETHER)
+    gone = session.execute(
+        delete(TallyChange)
+        .where(TallyChange.id.in_(some))
+        .returning(TallyChange.key, TallyChange.amount)
+        .execution_options(synchronize_session=False)
+    ).all()
+    sums: Counter[str] = Counter()
+    for key, amount in gone:
+        sums[key] += amount
+    upsert_sums(session, Tally, "key", "amount", sorted(sums.items()))
+    return len(gone)
