@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -22,10 +22,11 @@ from cli.runtime import (
     write_table,
 )
 from models.errors import BadArgument, NotFound
+from models.form_list import FormFilter, list_forms
 from models.language import Text, t
 from models.numbers import NotACertificateNumber, clean, parse_certificate_number
 from models.problems import Problem
-from models.queries import FormFilter, form_passport, list_forms
+from models.queries import form_passport
 from models.states import FormState, SubmissionState, label, text_of
 from tasks import adopting, asking, inbox, receipts
 
@@ -67,6 +68,7 @@ def forms(
         Handling | None, typer.Option(help=t("自理或代理证书", "self- or agent-handled"))
     ] = None,
     limit: Annotated[int, typer.Option(min=1)] = 200,
+    after: Annotated[str, typer.Option(help=t("从上次停下的地方接着列", "go on from there"))] = "",
     output: Output = None,
     json: Json = False,
 ) -> None:
@@ -86,10 +88,16 @@ def forms(
         owner=_clean(owner),
         handling=handling.value if handling else None,
     )
+    found: list[dict[str, Any]] = []
     with opened() as context, context.database.read() as session:
-        found = list(list_forms(session, wanted, limit))
+        for _ in range(_PAGES):
+            page = list_forms(session, wanted, limit - len(found), after)
+            found += page.forms
+            after = page.next
+            if not after or len(found) == limit:
+                break
     if json:
-        print_json({"forms": found})
+        print_json({"forms": found, "next": after or None})
         return
     titles = (
         t("流水号", "serial"),
@@ -113,6 +121,12 @@ def forms(
             for f in found
         ),
     )  # fmt: skip
+    if after:
+        tell(t(f"还有，接着列: --after {after}", f"there are more: --after {after}"))
+
+
+_PAGES: Final = 50
+"""Short pages that one command puts together: half a second, however rare what is asked for."""
 
 
 def form(
@@ -240,7 +254,7 @@ def refresh(
         asked = asking.ask(context, certificate)
         settled = adopting.adopt(context)
         with context.database.read() as session:
-            found = list(list_forms(session, FormFilter(certificate=certificate), 500)) \
+            found = list(list_forms(session, FormFilter(certificate=certificate), 500).forms) \
                 if certificate else []  # fmt: skip
     if json:
         print_json(

@@ -202,6 +202,13 @@ INVARIANTS: Final = (
         " WHERE key LIKE 'stock%' GROUP BY key HAVING SUM(amount) <> 0",
     ),
     Invariant(
+        "16c",
+        "the list of used forms is what they are",
+        "SELECT f.id FROM form f LEFT JOIN used_form u ON u.form_id = f.id WHERE (f.state IN"
+        " ('verify_submitted', 'verified', 'void_submitted', 'voided')) <> (u.form_id IS NOT NULL)"
+        " OR u.state <> f.state OR u.serial <> f.serial",
+    ),
+    Invariant(
         "16b",
         "the forms that came and went are as many as is kept",
         "SELECT what FROM (SELECT CASE WHEN key LIKE 'day%entered' THEN 'entered'"

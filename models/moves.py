@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import null, update
+from sqlalchemy import delete, false, func, insert, literal, null, select, update
 from sqlalchemy.orm import Session
 
 from models.blocks import reopen_blocks
@@ -18,8 +19,8 @@ from models.bulk import CHUNK, chunks
 from models.history import Event, LockedForm, locked_forms, write_events
 from models.holds import set_holds
 from models.standings import standing_of
-from models.states import FINAL_FORM_STATES, FORM_MOVES, FormState
-from models.stock import Form
+from models.states import FINAL_FORM_STATES, FORM_MOVES, USED_STATES, FormState
+from models.stock import Certificate, Form, UsedForm
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +92,37 @@ def _move_chunk(
         .values(changes)
         .execution_options(synchronize_session=False)
     )
+    _list_used(session, select(c.form_id), start in USED_STATES, target)
     if target is FormState.ISSUED:
         set_holds(session, holds)
         reopen_blocks(session, [m.form_id for m in moving])
     return {m.form_id for m in moving}
+
+
+def _list_used(session: Session, form_ids: Any, was_used: bool, target: FormState) -> None:
+    """Keep the list of used forms as the forms are now."""
+    of_these = UsedForm.form_id.in_(form_ids)
+    if target not in USED_STATES:
+        if was_used:
+            session.execute(
+                delete(UsedForm).where(of_these).execution_options(synchronize_session=False)
+            )
+    elif was_used:
+        session.execute(
+            update(UsedForm)
+            .where(of_these)
+            .values(state=target)
+            .execution_options(synchronize_session=False)
+        )
+    else:
+        self_handled = func.coalesce(Certificate.exporter == Certificate.agent, false())
+        forms = (
+            select(Form.id, Form.serial, literal(target.value), self_handled)
+            .outerjoin(Certificate, Certificate.number == Form.certificate)
+            .where(Form.id.in_(form_ids))
+        )
+        columns = ["form_id", "serial", "state", "self_handled"]
+        session.execute(insert(UsedForm).from_select(columns, forms))
 
 
 def _event(form: LockedForm, move: FormMove, target: FormState, at: datetime, cause: str) -> Event:

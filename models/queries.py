@@ -1,94 +1,19 @@
-"""Lists that people ask for: forms, certificates, batches, the history of one form (guide 二)."""
+"""Lists that people ask for: certificates, batches, the history of one form (guide 二)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from models.batches import Batch, Item
-from models.states import FormState, ItemState
-from models.stock import Block, Certificate, Form, FormEvent, Stock
+from models.form_list import FormFilter, list_forms
+from models.states import ItemState
+from models.stock import Certificate, Form, FormEvent
 from models.submissions import InboxMessage, ReceiptLine, Submission
-
-USED_STATES: Final = (
-    FormState.VERIFY_SUBMITTED,
-    FormState.VERIFIED,
-    FormState.VOID_SUBMITTED,
-    FormState.VOIDED,
-)
-"""Forms that the guide's default list shows: those verified or voided, or submitted for it (S-60)."""
-
-
-@dataclass(frozen=True, slots=True)
-class FormFilter:
-    """The guide's five filters (S-61) and ours; none given means the guide's default set (S-60)."""
-
-    serial: str | None = None
-    form_type: str | None = None
-    certificate: str | None = None
-    states: tuple[FormState, ...] = ()
-    issued_from: date | None = None
-    issued_to: date | None = None
-    owner: str | None = None
-    handling: str | None = None
-
-
-def list_forms(session: Session, wanted: FormFilter, limit: int) -> Iterator[dict[str, Any]]:
-    """Forms in serial order, at most `limit`."""
-    query = (
-        select(
-            Form.serial,
-            Form.form_type,
-            Form.state,
-            Form.certificate,
-            Form.hold,
-            Stock.owner,
-            Block.issued_on,
-        )
-        .join(Stock, Stock.id == Form.stock_id)
-        .join(Block, Block.id == Form.block_id)
-        .outerjoin(Certificate, Certificate.number == Form.certificate)
-        .order_by(Form.serial, Form.form_type)
-        .limit(limit)
-    )
-    for row in session.execute(_filtered(query, wanted)):
-        yield {
-            "serial": row.serial,
-            "type": row.form_type,
-            "state": row.state.value,
-            "certificate": row.certificate,
-            "owner": row.owner,
-            "issued_on": row.issued_on.isoformat() if row.issued_on else None,
-            "hold": row.hold,
-        }
-
-
-def _filtered(query: Any, wanted: FormFilter) -> Any:
-    self_handled = Certificate.exporter == Certificate.agent
-    if wanted == FormFilter():
-        return query.where(Form.state.in_(USED_STATES), self_handled)
-    if wanted.serial is not None:
-        query = query.where(Form.serial == wanted.serial)
-    if wanted.form_type is not None:
-        query = query.where(Form.form_type == wanted.form_type)
-    if wanted.certificate is not None:
-        query = query.where(Form.certificate == wanted.certificate)
-    if wanted.states:
-        query = query.where(Form.state.in_(wanted.states))
-    if wanted.issued_from is not None:
-        query = query.where(Block.issued_on >= wanted.issued_from)
-    if wanted.issued_to is not None:
-        query = query.where(Block.issued_on <= wanted.issued_to)
-    if wanted.owner is not None:
-        query = query.where(Stock.owner == wanted.owner)
-    if wanted.handling is not None:
-        query = query.where(self_handled if wanted.handling == "self" else ~self_handled)
-    return query
 
 
 def list_certificates(
@@ -132,7 +57,7 @@ def list_certificates(
 def form_passport(session: Session, serial: str) -> list[dict[str, Any]]:
     """Every form of a serial (one for each type) with its history, messages and receipts (S-63, S-64)."""
     passports = []
-    for form in list_forms(session, FormFilter(serial=serial), limit=100):
+    for form in list_forms(session, FormFilter(serial=serial), limit=100).forms:
         form_id = session.scalars(
             select(Form.id).where(Form.serial == serial, Form.form_type == form["type"])
         ).one()

@@ -238,6 +238,12 @@ SUBMISSION_MOVES: Final[frozenset[tuple[SubmissionState, SubmissionState]]] = fr
     }
 )
 
+USED_STATES: Final = (
+    *(FormState.VERIFY_SUBMITTED, FormState.VERIFIED),
+    *(FormState.VOID_SUBMITTED, FormState.VOIDED),
+)
+"""Forms that the guide's default list shows: those verified or voided, or submitted for it (S-60)."""
+
 FINAL_FORM_STATES: Final = frozenset({FormState.VERIFIED, FormState.VOIDED})
 
 AWAITING_RECEIPT: Final = frozenset(

@@ -103,6 +103,23 @@ class Form(Base):
     )
 
 
+class UsedForm(Base):
+    """A form that is submitted or final, once more, for lists: by handling and state in serial order.
+
+    An index on `form` that names the state would cost every move its place in the page (DESIGN.md 7).
+    `self_handled` is what the certificate was when the form was used.
+    """
+
+    __tablename__ = "used_form"
+
+    form_id: Mapped[int] = mapped_column(ForeignKey("form.id"), primary_key=True)
+    serial: Mapped[str] = mapped_column(Serial)
+    state: Mapped[FormState] = mapped_column(state_column(FormState))
+    self_handled: Mapped[bool]
+
+    __table_args__ = (Index(None, "self_handled", "state", "serial", "form_id"),)
+
+
 class FormEvent(Base):
     """One move of one form, written in the transaction of the move. Never changed, never deleted.
 

@@ -9,7 +9,7 @@ from models.notifications import Delivery, Endpoint, Notification
 from models.pauses import Pause
 from models.pulses import Pulse
 from models.reconciliation import Difference, PastUse, Repair, Run
-from models.stock import Block, Certificate, Discrepancy, Form, FormEvent, Stock
+from models.stock import Block, Certificate, Discrepancy, Form, FormEvent, Stock, UsedForm
 from models.submissions import Attempt, Card, CustomsLink, InboxMessage, ReceiptLine, Submission
 from models.tallies import Tally, TallyChange
 
@@ -45,5 +45,6 @@ __all__ = [
     "Tally",
     "TallyChange",
     "Upload",
+    "UsedForm",
     "metadata",
 ]

@@ -10,7 +10,7 @@ The sweep merges what was noted. A sum is exact at any moment, merged or not; in
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from enum import StrEnum
 from typing import Final
@@ -19,7 +19,7 @@ from sqlalchemy import BigInteger, String, delete, func, select, union_all
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, Id
-from models.bulk import insert_rows, upsert_sums
+from models.bulk import chunks, insert_rows, rows_table, upsert_sums
 from models.standings import Standing
 
 MERGED_TOGETHER: Final = 2000
@@ -90,6 +90,18 @@ def amounts(session: Session, prefix: str, start: str = "", end: str = "") -> di
     total = func.sum(both.c.amount)
     rows = session.execute(select(both.c.key, total).group_by(both.c.key).having(total != 0))
     return {key: int(amount) for key, amount in rows}
+
+
+def amounts_of(session: Session, keys: Sequence[str]) -> dict[str, int]:
+    """The numbers of these keys; those that are not there are 0."""
+    found: Counter[str] = Counter()
+    for some in chunks(keys):
+        given = select(rows_table(session, {"key": Key}, [(key,) for key in some]).c.key)
+        for table in (Tally, TallyChange):
+            rows = select(table.key, table.amount).where(table.key.in_(given))
+            for key, amount in session.execute(rows):
+                found[key] += amount
+    return dict(found)
 
 
 def merge_changes(session: Session) -> int:

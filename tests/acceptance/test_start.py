@@ -199,7 +199,7 @@ ALTER TABLE customs_link DROP COLUMN served_turn; ALTER TABLE customs_link DROP 
 ALTER TABLE customs_link DROP COLUMN newcomers; ALTER TABLE customs_link DROP COLUMN called_back;
 DROP INDEX ix_submission_taken;
 DROP INDEX ix_batch_unconfirmed; DROP INDEX ix_delivery_failed; DROP INDEX ix_discrepancy_open;
-DROP INDEX ix_form_event_at; DROP TABLE tally; DROP TABLE tally_change;
+DROP INDEX ix_form_event_at; DROP TABLE tally; DROP TABLE tally_change; DROP TABLE used_form;
 CREATE INDEX ix_submission_due ON submission (state, next_attempt_at);
 DROP TABLE pause; DROP TABLE pulse; DROP INDEX ix_receipt_line_ask; DROP INDEX ix_inbox_callback_id;
 DROP INDEX ix_inbox_quarantined;

@@ -12,6 +12,8 @@ from models.base import BigId
 revision = "0007"
 down_revision = "0006"
 
+USED = "('verify_submitted', 'verified', 'void_submitted', 'voided')"
+FORM_STATES = "('issued', 'reserved', 'verify_submitted', 'verified', 'void_submitted', 'voided')"
 UNCONFIRMED = "state IN ('received', 'unreadable', 'asked', 'checked')"
 LEAVES = "state IN ('prepared', 'signed')"
 TAKEN = "state = 'taken'"
@@ -69,11 +71,40 @@ def upgrade() -> None:
         )
     op.create_index("ix_form_event_at", "form_event", ["at"])
     _numbers()
+    _used_forms()
+
+
+def _used_forms() -> None:
+    serial = sa.String(12, collation="C") if _is_postgres() else sa.String(12)
+    op.create_table(
+        "used_form",
+        sa.Column("form_id", BigId, nullable=False),
+        sa.Column("serial", serial, nullable=False),
+        sa.Column("state", sa.String(20), nullable=False),
+        sa.Column("self_handled", sa.Boolean(), nullable=False),
+        sa.CheckConstraint(f"state IN {FORM_STATES}", name=op.f("ck_used_form_formstate")),
+        sa.ForeignKeyConstraint(["form_id"], ["form.id"], name=op.f("fk_used_form_form_id_form")),
+        sa.PrimaryKeyConstraint("form_id", name=op.f("pk_used_form")),
+    )
+    op.execute(
+        "INSERT INTO used_form (form_id, serial, state, self_handled) SELECT f.id, f.serial, f.state,"
+        " COALESCE(c.exporter = c.agent, false) FROM form f LEFT JOIN certificate c"
+        f" ON c.number = f.certificate WHERE f.state IN {USED}"
+    )
+    op.create_index(
+        "ix_used_form_self_handled_state_serial_form_id",
+        "used_form",
+        ["self_handled", "state", "serial", "form_id"],
+    )
+
+
+def _is_postgres() -> bool:
+    return op.get_bind().dialect.name == "postgresql"
 
 
 def _numbers() -> None:
     """What is there is counted once; from now on what changes is noted (`models.tallies`)."""
-    postgres = op.get_bind().dialect.name == "postgresql"
+    postgres = _is_postgres()
     key = sa.String(64, collation="C") if postgres else sa.String(64)
     op.create_table(
         "tally",
