@@ -36,7 +36,6 @@ DUPLICATE: Final = "2201"
 
 _OPERATION: Final = {Action.VERIFY: "V", Action.VOID: "Z"}
 _ACTION: Final = {letter: action for action, letter in _OPERATION.items()}
-_NS: Final = {"b": NAMESPACE}
 
 SCHEMA: Final = etree.XMLSchema(etree.parse(str(Path(__file__).parent / "bcm1.xsd")))
 """The contract's schema, binding for every message: what breaks it is no receipt."""
@@ -141,9 +140,16 @@ def _escaped(text: str) -> str:
 
 
 def parse_xml(body: bytes) -> etree._Element:
-    """A tree from untrusted bytes: no entities, no network, no DTD. Raises `NotReadable`."""
+    """A tree from untrusted bytes: no entities, no network, no DTD; what is no element and no text is left
+    out, so that a text is read as the schema sees it. Raises `NotReadable`.
+    """
     parser = etree.XMLParser(
-        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
     )
     try:
         root = etree.fromstring(body, parser)
@@ -180,42 +186,58 @@ def parse_receipt(body: bytes) -> Receipt:
         SCHEMA.assertValid(root)
     except etree.DocumentInvalid as error:
         raise NotReadable(f"schema: {error}") from None
-    node = root.find("b:DataInfo/b:BussinessData/b:BlankCertReceipt", _NS)
-    if node is None or root.findtext("b:EnvelopInfo/b:message_type", None, _NS) != "BCM201":
+    if root.tag != _PACKAGE:
         raise NotReadable("no BCM201")
+    envelope = _texts(root[0])
+    node = root[1][0][-1]
+    if envelope["message_type"] != "BCM201" or node.tag != _RECEIPT:
+        raise NotReadable("no BCM201")
+    said = _texts(node)
     try:
         return Receipt(
-            receipt_id=_text(node, "ReceiptId"),
-            receiver=root.findtext("b:EnvelopInfo/b:receiver_id", "", _NS),
-            number=_text(node, "EtpsPreentNo"),
-            seq_no=_text(node, "SeqNo"),
-            action=_ACTION[_text(node, "OperType")],
-            certificate=_text(node, "CertNo"),
-            result=_text(node, "ManageResult"),
-            managed_at=beijing_time(_text(node, "ManageTime")),
-            forms=[_receipt_form(line) for line in node.iterfind("b:BlankCertReturn", _NS)],
+            receipt_id=said["ReceiptId"],
+            receiver=envelope["receiver_id"],
+            number=said["EtpsPreentNo"],
+            seq_no=said.get("SeqNo", ""),
+            action=_ACTION[said["OperType"]],
+            certificate=said["CertNo"],
+            result=said["ManageResult"],
+            managed_at=beijing_time(said["ManageTime"]),
+            forms=[_receipt_form(_texts(line)) for line in node if line.tag == _RETURN],
         )
     except ValueError as error:  # a day that is none, a GNo of thousands of digits
         raise NotReadable(str(error)) from None
 
 
-def _receipt_form(line: etree._Element) -> ReceiptForm:
+def _receipt_form(said: dict[str, str]) -> ReceiptForm:
     return ReceiptForm(
-        int(_text(line, "GNo")),
-        _text(line, "SerialNo"),
-        _text(line, "RepCode"),
-        _text(line, "RepMsg"),
-        _text(line, "FormState"),
+        int(said["GNo"]),
+        said["SerialNo"],
+        said["RepCode"],
+        said.get("RepMsg", ""),
+        said["FormState"],
     )
+
+
+_TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
 
 
 def beijing_time(text: str) -> datetime:
     """A time of the wire, which has no zone and means Beijing's. Raises ValueError."""
-    moment = datetime.strptime(text, TIME_FORMAT).replace(tzinfo=BEIJING)
+    if not _TIME.fullmatch(text):
+        raise ValueError(f"time {text}")
+    moment = datetime.fromisoformat(text).replace(tzinfo=BEIJING)
     if moment.year < EARLIEST_YEAR:
         raise ValueError(f"time {text}")
     return moment
 
 
-def _text(node: etree._Element, name: str) -> str:
-    return node.findtext(f"b:{name}", "", _NS)
+def _texts(node: etree._Element) -> dict[str, str]:
+    """The texts of the children by their names, in one pass: the schema says which there are, and how often."""
+    return {child.tag[_PREFIX:]: child.text or "" for child in node if isinstance(child.tag, str)}
+
+
+_PREFIX: Final = len(f"{{{NAMESPACE}}}")
+_PACKAGE: Final = f"{{{NAMESPACE}}}Package"
+_RECEIPT: Final = f"{{{NAMESPACE}}}BlankCertReceipt"
+_RETURN: Final = f"{{{NAMESPACE}}}BlankCertReturn"

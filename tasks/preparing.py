@@ -151,7 +151,6 @@ def _unprepared(session: Session, batch_id: int, certificates: Sequence[str]) ->
             Certificate.exporter,
             Certificate.agent,
         )
-        .join(given, given.c.number == Item.certificate)
         .join(Certificate, Certificate.number == Item.certificate)
         .join(Form, Form.id == Item.form_id)
         .join(Stock, Stock.id == Form.stock_id)
@@ -160,6 +159,7 @@ def _unprepared(session: Session, batch_id: int, certificates: Sequence[str]) ->
         )
         .where(
             Item.batch_id == batch_id,
+            Item.certificate.in_(select(given.c.number)),
             Item.state == ItemState.HELD,
             Item.submission_id.is_(None),
         )

@@ -355,3 +355,17 @@ def test_any_of_several_secrets_and_signatures_will_do_while_rotating():
 def test_no_header_makes_it_fail_otherwise(message_id, moment, signatures, body):
     with pytest.raises(webhooks.SignatureRefused):
         webhooks.verify([SECRET], message_id, moment, signatures, body, 1000)
+
+
+def test_an_answer_is_no_receipt_though_the_schema_knows_it():
+    answer = (DATA / "contract" / "CommonResponeMessage.accepted.xml").read_bytes()
+    with pytest.raises(bcm1.NotReadable):
+        bcm1.parse_receipt(answer)
+
+
+def test_a_text_is_read_as_the_schema_sees_it():
+    """A comment within a value does not cut it off."""
+    receipt = SAMPLE_RECEIPT
+    number = bcm1.parse_receipt(receipt).number
+    odd = number.encode()[:4] + b"<!-- x --><?p y?>" + number.encode()[4:]
+    assert bcm1.parse_receipt(receipt.replace(number.encode(), odd)).number == number
