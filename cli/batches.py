@@ -42,7 +42,7 @@ from models.states import (
     RowStatus,
     label,
 )
-from tasks import allocation
+from tasks import releasing
 from tasks.ability import hindrances
 from tasks.context import Context
 from tasks.reporting import write_result_sheet
@@ -126,7 +126,7 @@ def result(
 def cancel(batch: Number, json: Json = False) -> None:
     """What is at customs, or may be, goes on."""
     with opened() as context:
-        done = allocation.cancel(context, batch)
+        done = releasing.cancel(context, batch)
     if json:
         print_json({"batch": batch, "released": done.released, "at_customs": done.at_customs})
         return

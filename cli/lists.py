@@ -210,6 +210,7 @@ _CAUSES = {
     "issue:sheet": Text("登记领用", "issued (sheet)"),
     "issue:customs": Text("海关清单", "issued (customs)"),
     "reserve": Text("预占", "reserved"),
+    "plan_moved": Text("库存已变，预占撤回", "the plan has moved: given back"),
     "send": Text("提交", "submitted"),
     "receipt": Text("回执", "receipt"),
     "cancel": Text("取消", "cancelled"),

@@ -95,6 +95,9 @@ class Batch(Base):
     expires_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
     cancelled_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
     """A person took it back: what has not left never will, whatever the clock says."""
+    lease: Mapped[str | None] = mapped_column(String(120))
+    lease_until: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    """Who plans or reserves it step by step, and until when (`models.leases`)."""
     next_turn: Mapped[int | None] = mapped_column(BigInteger)
     """Above the turns of all its messages (`models.turns`); NULL: it has none yet."""
 

@@ -161,14 +161,14 @@ INVARIANTS: Final = (
         "10b",
         "a finished or cancelled batch holds nothing",
         "SELECT DISTINCT b.id FROM batch b JOIN item i ON i.batch_id = b.id AND i.state = 'held'"
-        " WHERE b.state IN ('finished', 'cancelled', 'received', 'asked', 'checked', 'confirmed')",
+        " WHERE b.state IN ('finished', 'cancelled', 'received', 'asked', 'checked')",
     ),
     Invariant(
         "10c",
-        "a finished or cancelled batch has no open row",
+        "a finished batch has no open row (one that was taken back before it began was not processed)",
         "SELECT DISTINCT b.id FROM batch b JOIN item i ON i.batch_id = b.id AND i.state = 'planned'"
         " JOIN batch_row r ON r.batch_id = b.id AND r.number = i.row_number AND r.status = 'ok'"
-        " WHERE b.state IN ('finished', 'cancelled')",
+        " WHERE b.state = 'finished'",
     ),
     Invariant(
         "11",

@@ -14,7 +14,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
 
-from sqlalchemy import String, and_, case, func, select, type_coerce
+from sqlalchemy import ColumnElement, Integer, String, and_, case, func, select, true, type_coerce
 from sqlalchemy.orm import Session
 
 from models.batches import Batch, BatchRow, Item
@@ -25,14 +25,29 @@ from models.plan import Lifted, LiveOrder, VerifyDemand, page_problems
 from models.problems import Problem
 from models.row_problems import add_problems
 from models.states import Action, ItemState, PagesMode, RowStatus
+from models.steps import Steps
 from models.stock import Certificate, Form
 
 CERTIFICATES_TOGETHER: Final = 1000
 
 
-def check_pages(session: Session, batch: Batch) -> dict[int, int]:
+def check_pages(steps: Steps, batch: Batch) -> dict[int, int]:
     """Write the problems of rows that are right so far; gives the forms of counted rows that get another
     number than they say.
+    """
+    with steps.read() as session:
+        found, other = judge_pages(session, batch)
+    for some in chunks(found):
+        with steps.write() as session:
+            add_problems(session, batch, some)
+    return other
+
+
+def judge_pages(
+    session: Session, batch: Batch, numbers: Sequence[int] | None = None
+) -> tuple[list[tuple[int, Sequence[Problem]]], dict[int, int]]:
+    """The problems of rows that are right so far, and the forms of counted rows that get another number
+    than they say. `numbers`: of these rows, which must be all of their certificates.
 
     One pass over the rows by certificate; what a certificate has is looked up by index, chunk by chunk.
     Memory: a chunk, and the problems found.
@@ -40,7 +55,7 @@ def check_pages(session: Session, batch: Batch) -> dict[int, int]:
     lifted = Lifted(again=bool(batch.again_reason), beyond=bool(batch.beyond_reason))
     other: dict[int, int] = {}
     found: list[tuple[int, Sequence[Problem]]] = []
-    for wants in chunks(_by_certificate(session, batch.id), CERTIFICATES_TOGETHER):
+    for wants in chunks(_by_certificate(session, batch.id, numbers), CERTIFICATES_TOGETHER):
         had = verified_counts(session, [w.certificate for w in wants])
         suspects = [w for w in wants if _is_suspect(w, had.get(w.certificate, 0))]
         live = _live_orders(session, batch.id, [w.certificate for w in suspects])
@@ -56,9 +71,7 @@ def check_pages(session: Session, batch: Batch) -> dict[int, int]:
             found += sorted(problems.items())
             said = {d.row_number: d.counted for d in want.demands if d.counted is not None}
             other |= {n: forms[n] for n, count in said.items() if forms.get(n, count) != count}
-    for some in chunks(found):
-        add_problems(session, batch, some)
-    return other
+    return found, other
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +107,13 @@ def _is_suspect(want: _Wants, had: int) -> bool:
     return mixed or (several and counts > 0 and want.rows[0][5] == PagesMode.TOP_UP.value)
 
 
-def _by_certificate(session: Session, batch_id: int) -> Iterator[_Wants]:
+def _by_certificate(
+    session: Session, batch_id: int, numbers: Sequence[int] | None
+) -> Iterator[_Wants]:
+    these: ColumnElement[bool] = true()
+    if numbers is not None:
+        given = rows_table(session, {"number": Integer()}, [(n,) for n in numbers])
+        these = BatchRow.number.in_(select(given.c.number))
     named = (
         select(func.count())
         .where(
@@ -120,6 +139,7 @@ def _by_certificate(session: Session, batch_id: int) -> Iterator[_Wants]:
         .join(Certificate, Certificate.number == BatchRow.certificate)
         .where(
             BatchRow.batch_id == batch_id,
+            these,
             BatchRow.status == RowStatus.OK,
             func.coalesce(type_coerce(BatchRow.action, String()), "") != Action.VOID.value,
         )

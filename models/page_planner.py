@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Integer, String, case, delete, func, select
+from sqlalchemy import ColumnElement, Integer, String, case, delete, exists, func, or_, select
 from sqlalchemy.orm import Session
 
-from models.batches import Batch, BatchRow, Item
+from models.batches import OPEN_BATCH, Batch, BatchRow, Item
 from models.bulk import CHUNK, chunks, insert_rows, rows_table
 from models.plan import (
     AvailableForm,
@@ -20,12 +20,14 @@ from models.problems import Problem
 from models.row_problems import add_problems
 from models.states import (
     Action,
+    BatchState,
     FormState,
     ItemState,
     PagesMode,
     RowStatus,
     StockSource,
 )
+from models.steps import Steps
 from models.stock import Block, Certificate, Form, Stock
 
 
@@ -37,7 +39,7 @@ def stock_owner() -> Any:
     )
 
 
-def plan_pages(session: Session, batch: Batch, wanted: Mapping[int, int]) -> None:
+def plan_pages(steps: Steps, batch: Batch, wanted: Mapping[int, int]) -> None:
     """Give every page count its serials, stock by stock, lowest first.
 
     `wanted`: rows that get another number of forms than they say (a top-up).
@@ -51,56 +53,65 @@ def plan_pages(session: Session, batch: Batch, wanted: Mapping[int, int]) -> Non
             BatchRow.page_count.is_not(None),
         )
     )
-    stocks = session.execute(
-        page_rows.with_only_columns(stock_owner().label("owner"), Certificate.type)
-        .distinct()
-        .order_by("owner", Certificate.type)
-    ).all()
+    with steps.read() as session:
+        stocks = session.execute(
+            page_rows.with_only_columns(stock_owner().label("owner"), Certificate.type)
+            .distinct()
+            .order_by("owner", Certificate.type)
+        ).all()
     short: dict[str, Taking] = {}
     for owner, form_type in stocks:
         of_stock = page_rows.where(stock_owner() == owner, Certificate.type == form_type)
-        demands = _page_demands(session, batch, of_stock, wanted)
+        demands = _page_demands(steps, batch, of_stock, wanted)
         repeated = (
             of_stock.with_only_columns(BatchRow.certificate, func.sum(BatchRow.page_count))
             .where(BatchRow.pages_mode == PagesMode.ADDITIONAL)
             .group_by(BatchRow.certificate)
             .having(func.count() > 1)
         )
-        totals = {c: int(wanted or 0) for c, wanted in session.execute(repeated)}
-        available = _available_forms(session, batch.id, owner, form_type)
-        for takings in chunks(take_pages(demands, totals, available)):
-            _store_takings(session, batch, takings)
+        with steps.read() as session:
+            totals = {c: int(wanted or 0) for c, wanted in session.execute(repeated)}
+        available = _available_forms(steps, batch.id, owner, form_type)
+        for takings in chunks(take_pages(demands, totals, available), TAKINGS_A_STEP):
+            with steps.write() as session:
+                _store_takings(session, batch, takings)
             short |= {t.demand.certificate: t for t in takings if not t.forms}
-    _refuse_rest_of(session, batch, short)
-
-
-def _refuse_rest_of(session: Session, batch: Batch, short: dict[str, Taking]) -> None:
-    """All of a certificate's pages or none, whichever stocks they were to come from."""
     for certificates in chunks(sorted(short)):
-        given = rows_table(session, {"number": String()}, [(c,) for c in certificates])
-        rest = session.execute(
-            select(BatchRow.number, BatchRow.certificate)
-            .join(given, given.c.number == BatchRow.certificate)
+        with steps.write() as session:
+            _refuse_rest_of(session, batch, certificates, short)
+
+
+TAKINGS_A_STEP: Final = 1000
+
+
+def _refuse_rest_of(
+    session: Session, batch: Batch, certificates: Sequence[str], short: Mapping[str, Taking]
+) -> None:
+    """All of a certificate's pages or none, whichever stocks they were to come from."""
+    given = rows_table(session, {"number": String()}, [(c,) for c in certificates])
+    rest = session.execute(
+        select(BatchRow.number, BatchRow.certificate)
+        .join(given, given.c.number == BatchRow.certificate)
+        .where(
+            BatchRow.batch_id == batch.id,
+            BatchRow.status == RowStatus.OK,
+            BatchRow.page_count.is_not(None),
+        )
+    ).all()
+    for rows in chunks(rest):
+        numbers = rows_table(session, {"number": Integer()}, [(r.number,) for r in rows])
+        session.execute(
+            delete(Item)
             .where(
-                BatchRow.batch_id == batch.id,
-                BatchRow.status == RowStatus.OK,
-                BatchRow.page_count.is_not(None),
+                Item.batch_id == batch.id,
+                ~Item.named,
+                Item.row_number.in_(select(numbers.c.number)),
             )
-        ).all()
-        for rows in chunks(rest):
-            numbers = rows_table(session, {"number": Integer()}, [(r.number,) for r in rows])
-            session.execute(
-                delete(Item)
-                .where(
-                    Item.batch_id == batch.id,
-                    ~Item.named,
-                    Item.row_number.in_(select(numbers.c.number)),
-                )
-                .execution_options(synchronize_session=False)
-            )
-            add_problems(
-                session, batch, [(r.number, [_stock_short(short[r.certificate])]) for r in rows]
-            )
+            .execution_options(synchronize_session=False)
+        )
+        add_problems(
+            session, batch, [(r.number, [_stock_short(short[r.certificate])]) for r in rows]
+        )
 
 
 def _stock_short(taking: Taking) -> Problem:
@@ -109,16 +120,22 @@ def _stock_short(taking: Taking) -> Problem:
 
 
 def _page_demands(
-    session: Session, batch: Batch, of_stock: Any, wanted: Mapping[int, int]
+    steps: Steps, batch: Batch, of_stock: Any, wanted: Mapping[int, int]
 ) -> Iterator[PageDemand]:
     """The page counts of one stock in row order."""
     last = 0
-    while rows := session.execute(
-        of_stock.with_only_columns(BatchRow.number, BatchRow.certificate, BatchRow.page_count)
-        .where(BatchRow.number > last)
-        .order_by(BatchRow.number)
-        .limit(CHUNK)
-    ).all():
+    while True:
+        with steps.read() as session:
+            rows = session.execute(
+                of_stock.with_only_columns(
+                    BatchRow.number, BatchRow.certificate, BatchRow.page_count
+                )
+                .where(BatchRow.number > last)
+                .order_by(BatchRow.number)
+                .limit(CHUNK)
+            ).all()
+        if not rows:
+            return
         last = rows[-1].number
         done: list[int] = []
         for row in rows:
@@ -127,40 +144,59 @@ def _page_demands(
                 yield PageDemand(row.number, row.certificate, forms)
             else:
                 done.append(row.number)
-        nothing = Problem("nothing_to_do", "page_count")
-        add_problems(session, batch, [(number, [nothing]) for number in done])
+        if done:
+            nothing = Problem("nothing_to_do", "page_count")
+            with steps.write() as session:
+                add_problems(session, batch, [(number, [nothing]) for number in done])
 
 
 def _available_forms(
-    session: Session, batch_id: int, owner: str, form_type: str
+    steps: Steps, batch_id: int, owner: str, form_type: str
 ) -> Iterator[AvailableForm]:
-    """Forms of a stock that a page count may take, ascending; not those that the file names."""
-    named = (
+    """Forms of a stock that a page count may take, ascending; not those that the file names, or that a
+    batch is taking step by step which was confirmed before.
+    """
+    taken: ColumnElement[bool] = (
         select(Item.id)
         .where(Item.batch_id == batch_id, Item.named, Item.serial == Form.serial)
         .exists()
     )
-    blocks = session.execute(
-        select(Block.id, Block.lowest_free)
-        .join(Stock, Stock.id == Block.stock_id)
-        .where(Stock.owner == owner, Stock.form_type == form_type, Block.lowest_free.is_not(None))
-        .order_by(Block.first_serial)
-    ).all()
+    with steps.read() as session:
+        blocks = session.execute(
+            select(Block.id, Block.lowest_free)
+            .join(Stock, Stock.id == Block.stock_id)
+            .where(
+                Stock.owner == owner, Stock.form_type == form_type, Block.lowest_free.is_not(None)
+            )
+            .order_by(Block.first_serial)
+        ).all()
+        being_taken = session.scalars(
+            select(Batch.id).where(
+                OPEN_BATCH,
+                Batch.state == BatchState.CONFIRMED,
+                Batch.lease.is_not(None),
+                Batch.id != batch_id,
+            )
+        ).all()
+    if being_taken:
+        wanted = (Item.form_id == Form.id, Item.state == ItemState.PLANNED)
+        taken = or_(taken, exists().where(*wanted, Item.batch_id.in_(being_taken)))
     for block_id, lowest_free in blocks:
         after = lowest_free
         inclusive = True
         while True:
-            forms = session.execute(
-                select(Form.id, Form.serial, Form.state, Form.hold, named.label("named"))
-                .where(
-                    Form.block_id == block_id,
-                    Form.serial >= after if inclusive else Form.serial > after,
-                )
-                .order_by(Form.serial)
-                .limit(CHUNK)
-            ).all()
+            with steps.read() as session:
+                forms = session.execute(
+                    select(Form.id, Form.serial, Form.state, Form.hold, taken.label("taken"))
+                    .where(
+                        Form.block_id == block_id,
+                        Form.serial >= after if inclusive else Form.serial > after,
+                    )
+                    .order_by(Form.serial)
+                    .limit(CHUNK)
+                ).all()
             for form in forms:
-                if form.state is FormState.ISSUED and form.hold is None and not form.named:
+                if form.state is FormState.ISSUED and form.hold is None and not form.taken:
                     yield AvailableForm(form.id, form.serial)
             if len(forms) < CHUNK:
                 break

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     Integer,
@@ -49,21 +49,44 @@ from models.plan import (
 )
 from models.row_problems import placed, store_rows
 from models.states import FormState, RowStatus, StockSource
+from models.steps import Steps
 from models.stock import Certificate, Form, FormEvent, Stock
 
 
-def make_plan(session: Session, batch: Batch) -> str:
-    """Check every row of the batch in this transaction; gives the hash of what would be done."""
+def make_plan(steps: Steps, batch: Batch) -> str:
+    """Check every row of the batch; gives the hash of what would be done.
+
+    In one transaction it is the plan of one moment. In many, what others take meanwhile may be in it still:
+    whoever reserves looks again.
+    """
+    with steps.read() as session:
+        last = session.scalar(
+            select(func.max(BatchRow.number)).where(BatchRow.batch_id == batch.id)
+        )
+    for low in range(1, (last or 0) + 1, ROWS_A_STEP):
+        with steps.write() as session:
+            _begin(session, batch.id, low, low + ROWS_A_STEP - 1)
+    with steps.read() as session:
+        suspects = _suspects(session, batch.id)
+    for numbers in chunks(suspects):
+        with steps.write() as session:
+            _check_rows(session, batch, _rows(session, batch.id, numbers))
+    plan_pages(steps, batch, check_pages(steps, batch))
+    with steps.read() as session:
+        return plan_hash(chain([batch.order_key or ""], _plan_lines(session, batch.id)))
+
+
+ROWS_A_STEP: Final = 2000
+
+
+def _begin(session: Session, batch_id: int, low: int, high: int) -> None:
+    """Forget what page counts had been given, and find the forms that are named, of these rows."""
     session.execute(
         delete(Item)
-        .where(Item.batch_id == batch.id, ~Item.named)
+        .where(Item.batch_id == batch_id, Item.row_number.between(low, high), ~Item.named)
         .execution_options(synchronize_session=False)
     )
-    _link_named_forms(session, batch.id)
-    for numbers in chunks(_suspects(session, batch.id)):
-        _check_rows(session, batch, _rows(session, batch.id, numbers))
-    plan_pages(session, batch, check_pages(session, batch))
-    return plan_hash(chain([batch.order_key or ""], _plan_lines(session, batch.id)))
+    _link_named_forms(session, batch_id, low, high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +100,13 @@ class _Row:
     certificate: CertificateFacts | None
 
 
-def _link_named_forms(session: Session, batch_id: int) -> None:
+def _link_named_forms(session: Session, batch_id: int, low: int, high: int) -> None:
     """Point each named serial at the form of that serial and the certificate's type, if any."""
     session.execute(
         update(Item)
         .where(
             Item.batch_id == batch_id,
+            Item.row_number.between(low, high),
             Certificate.number == Item.certificate,
             Form.serial == Item.serial,
             Form.form_type == Certificate.type,

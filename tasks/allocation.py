@@ -1,28 +1,31 @@
 """Stage 3, reserve: on confirmation, lock the stock and take the serials; or give them back.
 
-One transaction: the plan is made again under the lock of every stock concerned, compared with the
-one that was confirmed, and taken whole. A rollback frees all. Run twice, the second run finds the
-batch no longer confirmed and does nothing.
+The plan is made again under the lock of every stock concerned, compared with the one that was confirmed,
+and taken whole: in one transaction, whose rollback frees all, or for a large batch step by step
+(`models.steps`), all of which are taken back when one finds the plan moved. Run twice, the second run finds
+the batch no longer confirmed and does nothing.
 """
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import groupby
 from typing import Final
 
 import structlog
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import Integer, and_, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from config.crash import Point, crash_point
 from config.names import Task
 from models.base import NO_KEY_UPDATE
-from models.batch_news import announce_ended
-from models.batches import GIVEN_BACK_BY_TIME, Batch, BatchRow, Item
+from models.batches import Batch, BatchRow, Item
 from models.blocks import advance_blocks
-from models.bulk import CHUNK, chunks
+from models.bulk import CHUNK, ids_table, rows_table
 from models.errors import (
     BatchGoesOn,
     BatchNotFound,
@@ -38,31 +41,26 @@ from models.errors import (
 )
 from models.low_stock import count_soon
 from models.moves import FormMove, move_forms
+from models.page_limits import judge_pages
 from models.planner import make_plan
-from models.progress import finish_batches, may_be_ordered_again
 from models.states import (
-    NOT_LEFT,
     BatchState,
     FormState,
     ItemState,
     RowStatus,
-    SubmissionState,
     label,
 )
+from models.steps import OneTransaction, Steps
 from models.stock import Certificate, Form, Stock
-from models.submissions import Submission
 from sheets.questions import load_question
 from tasks.app import app
-from tasks.attempts import give_back_items, set_submissions
 from tasks.context import Context, current
+from tasks.stepwise import TakenOver, is_large, step_by_step
 
 log = structlog.get_logger(__name__)
 
-_EXPIRED: Final = "reservation_expired"
-_OPEN: Final = (
-    *(BatchState.RECEIVED, BatchState.ASKED, BatchState.CHECKED, BatchState.CONFIRMED),
-    BatchState.WORKING,
-)
+ROWS_TAKEN_TOGETHER: Final = 500
+"""Rows of a large batch whose forms are taken in one transaction: about a thousand forms, a tenth of a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +157,9 @@ def reserve(context: Context, batch_id: int) -> None:
     """
     try:
         refusal = _reserve(context, batch_id)
+    except TakenOver:
+        log.info("batch_not_due", batch_id=batch_id, task="reserve")
+        return
     except (
         PlanMoved
     ) as moved:  # a form was moved in spite of the stock's lock; the rollback freed all
@@ -166,8 +167,7 @@ def reserve(context: Context, batch_id: int) -> None:
         with context.database.write() as session:
             batch = session.get_one(Batch, batch_id, with_for_update=NO_KEY_UPDATE)
             if batch.state is BatchState.CONFIRMED:
-                batch.plan = make_plan(session, batch)
-                _back_to_checked(context, batch)
+                _back_to_checked(context, batch, make_plan(OneTransaction(session), batch))
     if refusal is not None:
         log.info("batch_back_to_checked", batch_id=batch_id, code=refusal.code)
         raise refusal
@@ -177,32 +177,111 @@ def reserve(context: Context, batch_id: int) -> None:
 
 
 def _reserve(context: Context, batch_id: int) -> BlankformsError | None:
-    """Reserve in one transaction; gives why not, when the batch is back in checked."""
+    """Reserve; gives why not, when the batch is back in checked."""
     with context.database.write() as session:
         context.journal.require_current(session)
         batch = session.get(Batch, batch_id, with_for_update=NO_KEY_UPDATE)
         if batch is None or batch.state is not BatchState.CONFIRMED:
-            log.info("batch_not_due", batch_id=batch_id, task="reserve")
-            return None
-        _lock_stocks(session, batch_id)
-        batch.plan = make_plan(session, batch)
-        refusal = _refusal(session, batch)
-        if refusal is None:
-            _take(session, context, batch)
-        else:
-            _back_to_checked(context, batch)
-        crash_point(Point.RESERVE_BEFORE_COMMIT)
+            raise TakenOver
+        if not is_large(session, batch):
+            return _reserve_at_once(session, context, batch)
+    return _reserve_in_steps(context, batch_id)
+
+
+def _reserve_at_once(session: Session, context: Context, batch: Batch) -> BlankformsError | None:
+    """The plan is made again under the lock of every stock concerned, and taken whole."""
+    _lock_stocks(session, _stocks_of(session, batch.id))
+    steps = OneTransaction(session)
+    plan = make_plan(steps, batch)
+    refusal = _refusal(session, batch, plan)
+    if refusal is None:
+        batch.plan = plan
+        for numbers in _by_certificates(steps, batch.id):
+            _take(session, context, batch, numbers)
+        _begin_work(context, batch)
+    else:
+        _back_to_checked(context, batch, plan)
+    crash_point(Point.RESERVE_BEFORE_COMMIT)
     return refusal
 
 
-def _back_to_checked(context: Context, batch: Batch) -> None:
+def _reserve_in_steps(context: Context, batch_id: int) -> BlankformsError | None:
+    """The plan is made again, and taken some certificates at a time, each under the lock of the stocks.
+
+    Nothing of the batch is prepared before all is taken; what a step finds moved frees all that was. Then the
+    batch is back in checked, or, when whatever is lowest was wanted, planned anew. What was taken by a process
+    that died is freed first.
+    """
+    with step_by_step(context, batch_id, [BatchState.CONFIRMED]) as steps:
+        with steps.read() as session:
+            stocks = _stocks_of(session, batch_id)
+        for tries_left in reversed(range(TRIES)):
+            _free_taken(steps, context, batch_id)
+            refusal = _plan_again(steps, context, batch_id)
+            if refusal is not None:
+                return refusal
+            try:
+                _take_in_steps(steps, context, batch_id, stocks)
+            except PlanMoved as moved:
+                refusal = moved
+            else:
+                break
+            _free_taken(steps, context, batch_id)
+            with steps.read() as session:
+                batch = session.get_one(Batch, batch_id)
+            if batch.expected_plan is None and tries_left:
+                continue
+            plan = make_plan(steps, batch)
+            with steps.write() as session:
+                _back_to_checked(context, session.get_one(Batch, batch_id), plan)
+            return refusal
+        with steps.write() as session:
+            _begin_work(context, session.get_one(Batch, batch_id))
+    return None
+
+
+TRIES: Final = 5
+"""How often a large batch is planned anew when others were quicker; then a person is asked again."""
+
+
+def _plan_again(steps: Steps, context: Context, batch_id: int) -> BlankformsError | None:
+    with steps.read() as session:
+        batch = session.get_one(Batch, batch_id)
+    plan = make_plan(steps, batch)
+    with steps.write() as session:
+        batch = session.get_one(Batch, batch_id)
+        refusal = _refusal(session, batch, plan)
+        batch.plan = plan
+        if refusal is not None:
+            _back_to_checked(context, batch, plan)
+    return refusal
+
+
+def _take_in_steps(steps: Steps, context: Context, batch_id: int, stocks: Sequence[int]) -> None:
+    for numbers in _by_certificates(steps, batch_id):
+        with steps.write() as session:
+            context.journal.require_current(session)
+            _lock_stocks(session, stocks)
+            batch = session.get_one(Batch, batch_id)
+            _require_unmoved(session, batch, numbers)
+            _take(session, context, batch, numbers)
+            crash_point(Point.RESERVE_BEFORE_COMMIT)
+
+
+def _back_to_checked(context: Context, batch: Batch, plan: str) -> None:
+    batch.plan = plan
     batch.state = BatchState.CHECKED
     batch.confirmed_content = None
     batch.checked_at = context.now()
 
 
-def _lock_stocks(session: Session, batch_id: int) -> None:
-    """Lock every stock that the batch may draw from, in id order."""
+def _begin_work(context: Context, batch: Batch) -> None:
+    batch.state = BatchState.WORKING
+    batch.expires_at = context.now() + timedelta(hours=context.settings.reservation_hours)
+
+
+def _stocks_of(session: Session, batch_id: int) -> Sequence[int]:
+    """Every stock that the batch may draw from, in id order."""
     concerned = (
         select(Stock.id)
         .join(
@@ -215,17 +294,22 @@ def _lock_stocks(session: Session, batch_id: int) -> None:
         .join(BatchRow, BatchRow.certificate == Certificate.number)
         .where(BatchRow.batch_id == batch_id)
     )
-    locked = session.scalars(
+    return session.scalars(select(Stock.id).where(Stock.id.in_(concerned)).order_by(Stock.id)).all()
+
+
+def _lock_stocks(session: Session, stocks: Sequence[int]) -> None:
+    """Lock these stocks, in id order."""
+    session.execute(
         select(Stock.id)
-        .where(Stock.id.in_(concerned))
+        .where(Stock.id.in_(stocks))
         .order_by(Stock.id)
         .with_for_update(**NO_KEY_UPDATE)
     ).all()
-    count_soon(session, locked)
+    count_soon(session, stocks)
 
 
-def _refusal(session: Session, batch: Batch) -> BlankformsError | None:
-    if batch.expected_plan is not None and batch.expected_plan != batch.plan:
+def _refusal(session: Session, batch: Batch, plan: str) -> BlankformsError | None:
+    if batch.expected_plan is not None and batch.expected_plan != plan:
         return PlanMoved()
     counts = dict(
         session.execute(
@@ -242,121 +326,101 @@ def _refusal(session: Session, batch: Batch) -> BlankformsError | None:
     return None
 
 
-def _take(session: Session, context: Context, batch: Batch) -> None:
-    ok_rows = select(BatchRow.number).where(
-        BatchRow.batch_id == batch.id, BatchRow.status == RowStatus.OK
+def _by_certificates(steps: Steps, batch_id: int) -> list[array[int]]:
+    """The numbers of the rows that are right, some certificates together: all rows of each."""
+    right = and_(BatchRow.batch_id == batch_id, BatchRow.status == RowStatus.OK)
+    chunks_of_rows = [array("q")]
+    with steps.read() as session:
+        rows = session.execute(
+            select(BatchRow.certificate, BatchRow.number)
+            .where(right)
+            .order_by(BatchRow.certificate, BatchRow.number)
+            .execution_options(yield_per=10 * CHUNK)
+        )
+        for _, of_one in groupby(rows, key=lambda r: r.certificate):
+            if len(chunks_of_rows[-1]) >= ROWS_TAKEN_TOGETHER:
+                chunks_of_rows.append(array("q"))
+            chunks_of_rows[-1].extend(r.number for r in of_one)
+    return chunks_of_rows
+
+
+def _require_unmoved(session: Session, batch: Batch, numbers: Sequence[int]) -> None:
+    """What was planned a moment ago of these rows is right under the lock too. Raises `PlanMoved`.
+
+    That the forms are still free is seen when they are taken.
+    """
+    problems, other = judge_pages(session, batch, numbers)
+    if problems:
+        raise PlanMoved
+    given = rows_table(session, {"number": Integer()}, [(n,) for n in numbers])
+    planned = session.execute(
+        select(BatchRow.number, BatchRow.page_count, func.count(Item.id))
+        .outerjoin(
+            Item, and_(Item.batch_id == BatchRow.batch_id, Item.row_number == BatchRow.number)
+        )
+        .where(
+            BatchRow.batch_id == batch.id,
+            BatchRow.number.in_(select(given.c.number)),
+            BatchRow.page_count.is_not(None),
+        )
+        .group_by(BatchRow.number, BatchRow.page_count)
     )
+    if any(count != other.get(number, wanted) for number, wanted, count in planned):
+        raise PlanMoved
+
+
+def _take(session: Session, context: Context, batch: Batch, numbers: Sequence[int]) -> None:
+    """Reserve the forms that are planned for these rows. Raises `PlanMoved` when one is not free."""
+    given = rows_table(session, {"number": Integer()}, [(n,) for n in numbers])
+    of_these = and_(Item.batch_id == batch.id, Item.row_number.in_(select(given.c.number)))
+    items = session.execute(
+        select(Item.form_id, Item.certificate, Item.named, Form.block_id, Form.hold)
+        .join(Form, Form.id == Item.form_id)
+        .where(of_these)
+        .order_by(Item.form_id)
+    ).all()
+    if any(i.hold is not None for i in items):
+        raise PlanMoved
+    reason = "; ".join(r for r in (batch.again_reason, batch.beyond_reason) if r) or None
+    moves = [FormMove(i.form_id, i.certificate, batch.id, reason=reason) for i in items]
+    moved = move_forms(
+        session, moves, FormState.ISSUED, FormState.RESERVED, context.now(), "reserve"
+    )
+    if len(moved) != len(moves):
+        raise PlanMoved
     session.execute(
         update(Item)
-        .where(Item.batch_id == batch.id, Item.row_number.in_(ok_rows))
+        .where(of_these)
         .values(state=ItemState.HELD)
         .execution_options(synchronize_session=False)
     )
-    blocks: set[int] = set()
-    reason = "; ".join(r for r in (batch.again_reason, batch.beyond_reason) if r) or None
-    last = 0
-    while items := session.execute(
-        select(Item.form_id, Item.certificate, Item.named, Form.block_id)
-        .join(Form, Form.id == Item.form_id)
-        .where(Item.batch_id == batch.id, Item.state == ItemState.HELD, Item.form_id > last)
-        .order_by(Item.form_id)
-        .limit(CHUNK)
-    ).all():
-        last = items[-1].form_id
-        moves = [FormMove(i.form_id, i.certificate, batch.id, reason=reason) for i in items]
-        now = context.now()
-        moved = move_forms(session, moves, FormState.ISSUED, FormState.RESERVED, now, "reserve")
-        if len(moved) != len(moves):
-            raise PlanMoved
-        blocks |= {i.block_id for i in items if not i.named}
-    advance_blocks(session, blocks)
-    batch.state = BatchState.WORKING
-    batch.expires_at = context.now() + timedelta(hours=context.settings.reservation_hours)
+    advance_blocks(session, {i.block_id for i in items if not i.named})
 
 
-@dataclass(frozen=True, slots=True)
-class Cancelled:
-    """What a cancel did: forms given back, and forms that were at customs already."""
-
-    released: int
-    at_customs: int
-
-
-def cancel(context: Context, batch_id: int) -> Cancelled:
-    """Take back what has not left. What is at customs, or may be, goes on to its end.
-
-    Raises `BatchNotFound`, `BatchNotOpen`. A second cancel finds nothing left to take back.
-    """
-    with context.database.write() as session:
-        batch = session.get(Batch, batch_id, with_for_update=NO_KEY_UPDATE)
-        if batch is None:
-            raise BatchNotFound(batch=batch_id)
-        if batch.state not in _OPEN:
-            raise BatchNotOpen(batch=batch_id, state=label(batch.state))
-        released = _release(session, context, batch_id, "cancel")
-        at_customs = session.scalar(
-            select(func.count()).where(Item.batch_id == batch_id, Item.state == ItemState.HELD)
-        )
-        if at_customs:
-            batch.cancelled_at = context.now()  # what comes back as not taken is not sent again
-        else:
-            batch.state = BatchState.CANCELLED
-            batch.finished_at = context.now()
-            session.flush()
-            announce_ended(session, [batch_id], context.now())
-        session.flush()
-        may_be_ordered_again(session, [batch_id])
-    log.info("batch_cancelled", batch_id=batch_id, released=released, at_customs=at_customs or 0)
-    context.ring(Task.REPORT, batch_id)
-    return Cancelled(released, at_customs or 0)
-
-
-def expire(context: Context, batch_id: int) -> None:
-    """Give back what a batch has held too long without sending it; what left goes on.
-
-    Of a cancelled batch: what was on its way then and certainly did not arrive.
-    """
-    with context.database.write() as session:
-        batch = session.get(Batch, batch_id, with_for_update=NO_KEY_UPDATE)
-        if batch is None or batch.state is not BatchState.WORKING or batch.expires_at is None:
-            return
-        if batch.cancelled_at is None and batch.expires_at > context.now():
-            return
-        cause = _EXPIRED if batch.cancelled_at is None else "cancel"
-        released = _release(session, context, batch_id, cause)
-        finish_batches(session, [batch_id], context.now())
-    if released:
-        log.warning("reservation_ended", batch_id=batch_id, cause=cause, forms=released)
-
-
-def _release(session: Session, context: Context, batch_id: int, cause: str) -> int:
-    """Items that have not left, and their messages, in bounded chunks; gives the number of forms."""
-    not_left = session.scalars(
-        select(Submission.id)
-        .where(Submission.batch_id == batch_id, Submission.state.in_(NOT_LEFT))
-        .order_by(Submission.id)
-        .with_for_update(**NO_KEY_UPDATE)
-    ).all()
-    code = GIVEN_BACK_BY_TIME if cause == _EXPIRED else cause
-    for some in chunks(not_left):
-        set_submissions(session, some, state=SubmissionState.CANCELLED, next_attempt_at=None)
-    released = 0
-    takeable = or_(
-        Item.submission_id.is_(None),
-        Item.submission_id.in_(
-            select(Submission.id).where(
-                Submission.batch_id == batch_id, Submission.state == SubmissionState.CANCELLED
+def _free_taken(steps: Steps, context: Context, batch_id: int) -> None:
+    """Give back what was taken of a batch that is not reserved as a whole, some at a time."""
+    while True:
+        with steps.write() as session:
+            items = session.execute(
+                select(Item.id, Item.form_id, Item.certificate)
+                .where(Item.batch_id == batch_id, Item.state == ItemState.HELD)
+                .order_by(Item.form_id)
+                .limit(CHUNK)
+            ).all()
+            if not items:
+                return
+            given = ids_table(session, [i.id for i in items])
+            session.execute(
+                update(Item)
+                .where(Item.id.in_(select(given.c.id)))
+                .values(state=ItemState.PLANNED)
+                .execution_options(synchronize_session=False)
             )
-        ),
-    )
-    while items := session.execute(
-        select(Item.id, Item.form_id, Item.certificate, Item.batch_id)
-        .where(Item.batch_id == batch_id, Item.state == ItemState.HELD, takeable)
-        .order_by(Item.form_id)
-        .limit(CHUNK)
-    ).all():
-        released += give_back_items(session, context, items, code, cause)
-    return released
+            moves = [
+                FormMove(i.form_id, i.certificate, batch_id, reason="plan_moved") for i in items
+            ]
+            now = context.now()
+            move_forms(session, moves, FormState.RESERVED, FormState.ISSUED, now, "plan_moved")
 
 
 @app.task(name=Task.RESERVE.value)
@@ -366,9 +430,3 @@ def reserve_task(batch_id: int) -> None:
         reserve(current(), batch_id)
     except BlankformsError as refusal:
         log.warning("reserve_refused", batch_id=batch_id, code=refusal.code)
-
-
-@app.task(name=Task.EXPIRE.value)
-def expire_task(batch_id: int) -> None:
-    """A reservation is overdue."""
-    expire(current(), batch_id)

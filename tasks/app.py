@@ -40,6 +40,7 @@ QUEUES: Final = {
 MODULES: Final = (
     "tasks.planning",
     "tasks.allocation",
+    "tasks.releasing",
     "tasks.preparing",
     "tasks.signing",
     "tasks.sending",

@@ -101,7 +101,8 @@ def _unprepared() -> Select[int]:
     waiting = exists().where(
         Item.batch_id == Batch.id, Item.state == ItemState.HELD, Item.submission_id.is_(None)
     )
-    return select(Batch.id).where(OPEN_BATCH, Batch.state == BatchState.WORKING, waiting)
+    working = and_(Batch.state == BatchState.WORKING, Batch.cancelled_at.is_(None))
+    return select(Batch.id).where(OPEN_BATCH, working, waiting)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from sqlalchemy.orm import Session
+
 from config.crash import Point, crash_point
 from config.names import Task
 from models.base import NO_KEY_UPDATE
@@ -15,8 +17,10 @@ from models.batch_news import announce_checked
 from models.batches import Batch
 from models.planner import make_plan
 from models.states import BatchState
+from models.steps import OneTransaction
 from tasks.app import app
 from tasks.context import Context, current
+from tasks.stepwise import TakenOver, is_large, step_by_step
 
 _CHECKABLE: Final = (BatchState.RECEIVED, BatchState.ASKED, BatchState.CHECKED)
 
@@ -35,7 +39,8 @@ NOTHING_LIFTED: Final = Lift()
 
 
 def check(context: Context, batch_id: int, lift: Lift = NOTHING_LIFTED) -> str | None:
-    """Check a batch that is not confirmed yet; gives the plan's hash. None: nothing to check.
+    """Check a batch that is not confirmed yet; gives the plan's hash. None: nothing to check, or another
+    process is checking it at this moment.
 
     A batch whose sheet has questions is checked to be looked at, and stays asked.
     """
@@ -43,16 +48,31 @@ def check(context: Context, batch_id: int, lift: Lift = NOTHING_LIFTED) -> str |
         batch = session.get(Batch, batch_id, with_for_update=NO_KEY_UPDATE)
         if batch is None or batch.state not in _CHECKABLE:
             return None
-        before = batch.plan if batch.state is BatchState.CHECKED else None
         batch.again_reason, batch.beyond_reason = lift.again, lift.beyond_pages
-        plan = batch.plan = make_plan(session, batch)
-        batch.state = BatchState.ASKED if batch.questions else BatchState.CHECKED
-        batch.checked_at = context.now()
-        if plan != before and not batch.questions:
-            announce_checked(session, batch, context.now())
-        crash_point(Point.CHECK_BEFORE_COMMIT)
+        large = is_large(session, batch)
+        if not large:
+            plan = make_plan(OneTransaction(session), batch)
+            _checked(session, context, batch, plan)
+    if large:
+        try:
+            with step_by_step(context, batch_id, _CHECKABLE) as steps:
+                plan = make_plan(steps, batch)
+                with steps.write() as session:
+                    _checked(session, context, session.get_one(Batch, batch_id), plan)
+        except TakenOver:
+            return None
     context.ring(Task.DELIVER)
     return plan
+
+
+def _checked(session: Session, context: Context, batch: Batch, plan: str) -> None:
+    before = batch.plan if batch.state is BatchState.CHECKED else None
+    batch.plan = plan
+    batch.state = BatchState.ASKED if batch.questions else BatchState.CHECKED
+    batch.checked_at = context.now()
+    if plan != before and not batch.questions:
+        announce_checked(session, batch, context.now())
+    crash_point(Point.CHECK_BEFORE_COMMIT)
 
 
 @app.task(name=Task.CHECK.value)

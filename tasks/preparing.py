@@ -49,7 +49,7 @@ def prepare(context: Context, batch_id: int) -> int:
         context.journal.require_current(session)
         require_identity(session, context.identity, to_stay=True)
         batch = session.get(Batch, batch_id, with_for_update=NO_KEY_UPDATE)
-        if batch is None or batch.state is not BatchState.WORKING:
+        if batch is None or batch.state is not BatchState.WORKING or batch.cancelled_at is not None:
             return 0
         certificates = _next_certificates(session, batch_id)
         count = _prepare_certificates(session, context, batch, certificates)

@@ -41,7 +41,16 @@ from models.states import (
 from models.stock import Discrepancy, Form, Stock
 from models.submissions import InboxMessage, Submission
 from sheets.imports import ISSUED_TOGETHER, IssuedRange
-from tasks import adopting, allocation, asking, imports, inbox, intake, planning, receipts
+from tasks import (
+    adopting,
+    asking,
+    imports,
+    inbox,
+    intake,
+    planning,
+    receipts,
+    releasing,
+)
 from tasks.context import Context
 
 log = structlog.get_logger(__name__)
@@ -258,7 +267,7 @@ def _answered(state: SubmissionState | None) -> Outcome:
 def _reservation_expired(context: Context, differences: Sequence[Difference]) -> dict[int, Outcome]:
     """Release what dead batches hold."""
     for batch_id in sorted({d.reference for d in differences if d.reference}):
-        allocation.expire(context, batch_id)
+        releasing.expire(context, batch_id)
     with context.database.read() as session:
         forms = forms_of(session, differences)
     return {

@@ -194,7 +194,8 @@ def test_an_embedded_database_is_copied_aside_before_it_is_upgraded(short_tmp):
 
 SINCE_0005 = """
 DROP INDEX ix_submission_turn; DROP INDEX ix_submission_left; ALTER TABLE submission DROP COLUMN turn;
-ALTER TABLE batch DROP COLUMN next_turn; ALTER TABLE customs_link DROP COLUMN claim_number;
+ALTER TABLE batch DROP COLUMN next_turn; ALTER TABLE batch DROP COLUMN lease;
+ALTER TABLE batch DROP COLUMN lease_until; ALTER TABLE customs_link DROP COLUMN claim_number;
 ALTER TABLE customs_link DROP COLUMN served_turn; ALTER TABLE customs_link DROP COLUMN newest_turn;
 ALTER TABLE customs_link DROP COLUMN newcomers; ALTER TABLE customs_link DROP COLUMN called_back;
 DROP INDEX ix_submission_taken;

@@ -19,7 +19,7 @@ from config.crash import Point
 from models.errors import DatabaseRestored, NotAdopted
 from models.states import NotificationType
 from net.webhooks import sign
-from tasks import allocation, endpoints, repairing, restored
+from tasks import endpoints, releasing, repairing, restored
 from tasks.repair_actions import Order
 from tests.customs.test_signing import LABEL, MODULE, PIN, make_key, make_token
 from tests.factories import SENDER
@@ -192,7 +192,7 @@ def _accept(trial: Trial) -> None:
         with trial.database.read() as session:
             working = list(session.scalars(text("SELECT id FROM batch WHERE state = 'working'")))
         for batch_id in working:
-            allocation.cancel(context, batch_id)
+            releasing.cancel(context, batch_id)
         repairing.repair(context, refusal.values["run"], [], Order("值班"))
         restored.accept(context, "值班")
 

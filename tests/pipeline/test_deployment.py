@@ -20,7 +20,7 @@ from models.errors import (
     MessagesWait,
 )
 from models.submissions import CustomsLink, Submission
-from tasks import allocation, asking, inbox, preparing, sending, signing
+from tasks import asking, inbox, preparing, releasing, sending, signing
 from tasks.opening import require_deployment
 from tests.conftest import settings_for
 from tests.factories import AGENT_HANDLED, EXPORTER, SENDER, bring_in, confirm, upload
@@ -164,7 +164,7 @@ class TestAnotherCustoms:
     def test_not_while_messages_for_the_one_before_could_leave(self, world, order):
         with pytest.raises(MessagesWait):
             changed(world, deployment.adopt_customs, OTHER)
-        allocation.cancel(world.context, order)
+        releasing.cancel(world.context, order)
         changed(world, deployment.adopt_customs, OTHER)
 
     def test_not_once_a_message_was_sent(self, world, order):

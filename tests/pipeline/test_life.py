@@ -36,7 +36,6 @@ from models.states import BatchState, SubmissionState
 from models.submissions import Submission
 from net.notifier_http import HttpNotifier
 from tasks import (
-    allocation,
     asking,
     audit,
     custody,
@@ -44,6 +43,7 @@ from tasks import (
     preparing,
     receipts,
     reconciliation,
+    releasing,
     repairing,
     sending,
     signing,
@@ -225,7 +225,7 @@ class Life(RuleBasedStateMachine):
     @rule(index=st.integers(0, 20))
     def expire(self, index):
         if self.batches:
-            allocation.expire(self.world.context, self.batches[index % len(self.batches)])
+            releasing.expire(self.world.context, self.batches[index % len(self.batches)])
 
     @rule()
     def customs_decides(self):
@@ -262,7 +262,7 @@ class Life(RuleBasedStateMachine):
     def cancel(self, index):
         if self.batches:
             try:
-                allocation.cancel(self.world.context, self.batches[index % len(self.batches)])
+                releasing.cancel(self.world.context, self.batches[index % len(self.batches)])
             except BlankformsError as error:
                 assert error.code == "batch_not_open", error
 

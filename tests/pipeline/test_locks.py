@@ -67,14 +67,14 @@ def test_forms_coming_back_and_a_reservation_do_not_deadlock(world, monkeypatch)
     inbox.poll(world.context)
     second = upload(world, [[agent_certificate(2).number, "核销", "", 1]], name="2.csv")
     reopened, reserved = threading.Event(), threading.Event()
-    original = moves._reopen_blocks
+    original = moves.reopen_blocks
 
     def reopen(session, ids):
         original(session, ids)
         reopened.set()
         reserved.wait(1.0)  # the other one has begun, and waits for us or has ended
 
-    monkeypatch.setattr(moves, "_reopen_blocks", reopen)
+    monkeypatch.setattr(moves, "reopen_blocks", reopen)
 
     def reserve():
         reopened.wait(10)

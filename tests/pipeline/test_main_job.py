@@ -19,7 +19,18 @@ from models.outcomes import batch_counts, row_results
 from models.states import BatchState, FormState, InboxState, PagesMode, RowOutcome, SubmissionState
 from models.stock import Discrepancy, Form, FormEvent
 from models.submissions import Attempt, InboxMessage, Submission
-from tasks import allocation, asking, inbox, intake, planning, preparing, receipts, sending, signing
+from tasks import (
+    allocation,
+    asking,
+    inbox,
+    intake,
+    planning,
+    preparing,
+    receipts,
+    releasing,
+    sending,
+    signing,
+)
 from tests.conftest import DATA
 from tests.factories import (
     AGENT_HANDLED,
@@ -285,7 +296,7 @@ class TestCancel:
         confirm(world, batch_id)
         preparing.prepare(world.context, batch_id)
         signing.sign(world.context)
-        assert allocation.cancel(world.context, batch_id).released == 3
+        assert releasing.cancel(world.context, batch_id).released == 3
         world.drain()
         assert world.customs.messages() == []
         assert batch(world, batch_id).state is BatchState.CANCELLED
@@ -300,7 +311,7 @@ class TestCancel:
         signing.sign(world.context)
         world.customs.play({"fault": "error_before", "times": 1})
         sending.send(world.context)
-        assert allocation.cancel(world.context, batch_id).at_customs == 1
+        assert releasing.cancel(world.context, batch_id).at_customs == 1
         for _ in range(3):
             world.clock.forward(seconds=400)
             world.drain()
@@ -316,7 +327,7 @@ class TestCancel:
         preparing.prepare(world.context, batch_id)
         signing.sign(world.context)
         sending.send(world.context)
-        done = allocation.cancel(world.context, batch_id)
+        done = releasing.cancel(world.context, batch_id)
         assert (done.released, done.at_customs) == (0, 1)
         world.drain()
         assert batch(world, batch_id).state is BatchState.FINISHED
@@ -328,7 +339,7 @@ class TestCancel:
         rows = [(AGENT_HANDLED, VERIFY, "", 1)]
         first = upload(world, rows)
         confirm(world, first)
-        allocation.cancel(world.context, first)
+        releasing.cancel(world.context, first)
         confirm(world, upload(world, rows))
         world.drain()
         assert world.customs.effects() == {"211014001": "V"}
@@ -339,7 +350,7 @@ def test_a_reservation_that_is_never_sent_is_released_in_time(world):
     batch_id = upload(world, [(AGENT_HANDLED, VERIFY, "", 2)])
     confirm(world, batch_id)
     world.clock.forward(hours=25)
-    allocation.expire(world.context, batch_id)
+    releasing.expire(world.context, batch_id)
     assert form(world, "211014001").state is FormState.ISSUED
     assert [p.code for p in results(world, batch_id)[0].problems] == ["reservation_expired"]
     again = upload(world, [(AGENT_HANDLED, VERIFY, "", 1, "", "", "x")])

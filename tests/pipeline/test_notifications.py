@@ -15,7 +15,7 @@ from models.card import note_card
 from models.card_errors import CardExpired, SigningError
 from models.notifications import Delivery, Endpoint, Notification, announce
 from models.states import DeliveryState, NotificationType
-from tasks import allocation, endpoints, notifications, upkeep
+from tasks import endpoints, notifications, releasing, upkeep
 from tasks.pipeline import oldest_due
 from tests import factories
 from tests.conftest import settings_for
@@ -82,7 +82,7 @@ def test_a_cancelled_batch_is_told_too(told):
         subscribe(told, made, [NotificationType.BATCH_FINISHED])
         batch = upload(told, [[factories.AGENT_HANDLED, "核销", "211014001"]])
         confirm(told, batch)
-        allocation.cancel(told.context, batch)
+        releasing.cancel(told.context, batch)
         notifications.deliver(told.context)
         assert [g["data"]["state"] for g in made.got] == ["cancelled"]
 

@@ -17,6 +17,7 @@ from tasks import (
     preparing,
     receipts,
     reconciliation,
+    releasing,
     repairing,
     restored,
     sending,
@@ -315,7 +316,7 @@ def test_what_the_backup_had_only_reserved_is_not_asked_of_customs_again(world):
     repairing.repair(world.context, run, [], Order("值班", "恢复备份"))
     with pytest.raises(NotAdopted):
         restored.accept(world.context, "值班")
-    allocation.cancel(world.context, batch)
+    releasing.cancel(world.context, batch)
     repairing.repair(world.context, run, [], Order("值班", "恢复备份"))
     assert len(restored.accept(world.context, "值班")) == 3
     world.drain()

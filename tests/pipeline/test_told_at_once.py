@@ -28,7 +28,7 @@ from models.stock import Certificate, Form
 from models.submissions import Attempt, Submission
 from models.vitals import look
 from net import clock
-from tasks import allocation, asking, line, pipeline, preparing, sending, signing
+from tasks import allocation, asking, line, pipeline, preparing, releasing, sending, signing
 from tests.factories import (
     AGENT_HANDLED,
     EXPORTER,
@@ -128,7 +128,7 @@ def test_an_expired_batch_of_which_nothing_left_was_never_submitted(world):
     with world.context.database.write() as session:
         session.execute(update(Batch).values(expires_at=world.clock()))
     world.clock.forward(seconds=1)
-    allocation.expire(world.context, batch_id)
+    releasing.expire(world.context, batch_id)
     again = upload(world, rows)
     confirm(world, again)
     world.drain()
@@ -142,7 +142,7 @@ def test_an_expired_batch_of_which_something_left_was_submitted(world):
     world.customs.play({"fault": "receipt_never"})
     sending.send(world.context)
     world.clock.forward(days=400)
-    allocation.expire(world.context, batch_id)
+    releasing.expire(world.context, batch_id)
     with world.context.database.read() as session:
         assert session.get_one(Batch, batch_id).confirmed_content is not None
 
@@ -157,7 +157,7 @@ def test_a_batch_cancelled_after_the_clock_ran_back_sends_nothing(world):
     sending.send(world.context)
     assert message_state(world, batch_id) is SubmissionState.IN_DOUBT
     world.clock.forward(hours=-3)  # before the confirmation
-    assert allocation.cancel(world.context, batch_id).at_customs == 1
+    assert releasing.cancel(world.context, batch_id).at_customs == 1
     with world.context.database.write() as session:
         session.execute(update(Submission).values(next_attempt_at=world.clock()))
         session.execute(
@@ -171,7 +171,7 @@ def test_a_batch_cancelled_after_the_clock_ran_back_sends_nothing(world):
     assert message_state(world, batch_id) is SubmissionState.SIGNED, "certainly not there"
     assert sending.send(world.context) == 0
     assert "expire" in " ".join(rung(world))
-    allocation.expire(world.context, batch_id)
+    releasing.expire(world.context, batch_id)
     assert batch_state(world, batch_id) is BatchState.FINISHED
 
 
@@ -288,9 +288,9 @@ def test_a_cancelled_batch_of_which_everything_is_at_customs_is_not_rung_for(wor
     world.customs.play({"fault": "receipt_never"})
     batch_id = signed(world)
     sending.send(world.context)
-    allocation.cancel(world.context, batch_id)
+    releasing.cancel(world.context, batch_id)
     world.clock.forward(days=400)
-    assert "allocation.expire" not in rung(world)
+    assert "releasing.expire" not in rung(world)
 
 
 def test_what_customs_does_not_make_clear_for_an_hour_is_shown_to_a_person(world):

@@ -17,13 +17,13 @@ from models.stock import Certificate, Discrepancy, Form
 from models.submissions import InboxMessage, ReceiptLine, Submission
 from tasks import (
     adopting,
-    allocation,
     asking,
     imports,
     inbox,
     preparing,
     receipts,
     reconciliation,
+    releasing,
     sending,
     signing,
 )
@@ -412,7 +412,7 @@ def test_a_late_receipt_of_a_cancelled_message_keeps_its_form_from_page_counts(w
     batch_id, number, seq_no = sent(world)
     world.clock.forward(seconds=2000)
     asking.ask(world.context)
-    allocation.cancel(world.context, batch_id)
+    releasing.cancel(world.context, batch_id)
     assert form(world, ONE).state is FormState.ISSUED
     told(world, receipt_xml("R1", number, seq_no, [(ONE, *DONE)]))
     assert form(world, ONE).hold is not None
@@ -430,7 +430,7 @@ def test_a_late_4001_of_a_cancelled_message_holds_its_form_until_customs_has_dec
     batch_id, number, seq_no = sent(world)
     world.clock.forward(seconds=2000)
     asking.ask(world.context)
-    allocation.cancel(world.context, batch_id)
+    releasing.cancel(world.context, batch_id)
     told(world, receipt_xml("R1", number, seq_no, [(ONE, *BY_A_PERSON)]))
     assert adopting.adopt(world.context) == 0, "customs' list says nothing before it has decided"
     assert form(world, ONE).hold is not None

@@ -7,7 +7,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from models.base import BigId
+from models.base import BigId, UTCDateTime
 
 revision = "0007"
 down_revision = "0006"
@@ -27,6 +27,8 @@ def upgrade() -> None:
     op.execute(  # the lease of a sending that has ended; from now on it would keep others away
         "UPDATE submission SET lease_until = NULL WHERE state IN ('prepared', 'signed')"
     )
+    op.add_column("batch", sa.Column("lease", sa.String(120), nullable=True))
+    op.add_column("batch", sa.Column("lease_until", UTCDateTime(), nullable=True))
     op.add_column("batch", sa.Column("next_turn", sa.BigInteger(), nullable=True))
     for name in ("claim_number", "served_turn", "newest_turn"):
         op.add_column(
