@@ -31,7 +31,7 @@ from models.card import seen_cards, trouble_of
 from models.errors import BadArgument, BatchNotFound, Exit
 from models.language import t
 from models.links import line_of
-from models.outcomes import BatchCounts, RowResult, batch_counts, row_results
+from models.outcomes import BatchCounts, RowResult, batch_counts, batch_progress, row_results
 from models.pauses import pauses_of
 from models.queries import list_batches
 from models.states import (
@@ -271,30 +271,33 @@ def watch(context: Context, batch_id: int) -> None:
         disable=not sys.stderr.isatty(),
     ) as progress:
         bar = progress.add_task(t(f"批次 {batch_id}", f"batch {batch_id}"), states="")
+        with context.database.read() as session:
+            total = batch_counts(
+                session, batch_id
+            ).planned_forms  # once: there may be a hundred thousand
         while True:
             with context.database.read() as session:
                 batch = session.get(Batch, batch_id)
                 if batch is None:
                     raise BatchNotFound(batch=batch_id)
-                counts = batch_counts(session, batch_id)
+                how_far = batch_progress(session, batch_id)
                 cards = seen_cards(session)
-            open_forms = _open(counts)
+            if batch.state in _ENDED:
+                progress.update(bar, total=total or None, completed=total)
+                return
             progress.update(
                 bar,
-                total=counts.planned_forms or None,
-                completed=counts.planned_forms - open_forms,
-                states=" ".join(f"{label(s)} {n}" for s, n in sorted(counts.forms.items())),
+                total=total or None,
+                completed=how_far.ended,
+                states=" ".join(f"{label(s)} {n}" for s, n in sorted(how_far.forms.items())),
             )
-            if batch.state in _ENDED:
-                return
             since = batch.confirmed_at or batch.created_at
             for card in cards:
                 trouble = trouble_of(card)
                 if card.state in _FOR_A_PERSON and card.seen_at >= since and trouble:
                     raise trouble
-            now = (counts.forms, counts.refused_forms)
-            if now != before:
-                moved_at, before = time.monotonic(), now
+            if how_far != before:
+                moved_at, before = time.monotonic(), how_far
             elif time.monotonic() - max(moved_at, looked_at) > STILL_SECONDS:
                 stopped, looked_at = what_stops_it(context), time.monotonic()
             for said in (*stopped, *paused_parts(context, batch_id)):
@@ -302,8 +305,3 @@ def watch(context: Context, batch_id: int) -> None:
                     told.add(said)
                     progress.console.print(said, markup=False)
             time.sleep(LOOK_SECONDS)
-
-
-def _open(counts: BatchCounts) -> int:
-    ended = counts.forms.get(FormState.VERIFIED, 0) + counts.forms.get(FormState.VOIDED, 0)
-    return counts.planned_forms - ended - counts.refused_forms - counts.released_forms

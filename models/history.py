@@ -18,9 +18,19 @@ from models.chain import EventFacts, event_hash
 from models.standings import Standing, standing_of
 from models.states import FormState
 from models.stock import Form, FormEvent
-from models.tallies import Movement, day_key, note_changes, standing_key
+from models.tallies import (
+    GivenBack,
+    Movement,
+    batch_key,
+    day_key,
+    note_changes,
+    standing_key,
+)
 
 REASON_LIMIT = 400
+
+PLAN_MOVED: Final = "plan_moved"
+"""Cause of the event by which a form is free again that was reserved for a plan which could not be kept."""
 
 LOST: Final = "lost"
 """Cause of the event by which a form is reported lost."""
@@ -133,6 +143,8 @@ def _counted(events: Sequence[Event]) -> Counter[str]:
     for event in events:
         form = event.form
         before = standing_of(form.state, hold=bool(form.hold), lost=form.lost_at is not None)
+        if event.batch_id is not None and form.state is not event.to_state:
+            changes.update(_of_batch(event.batch_id, event))
         if before is not event.standing:
             changes[standing_key(form.stock_id, form.block_id, before)] -= 1
             changes[standing_key(form.stock_id, form.block_id, event.standing)] += 1
@@ -142,6 +154,17 @@ def _counted(events: Sequence[Event]) -> Counter[str]:
             if went is Movement.REFUSED and form.state is FormState.RESERVED:
                 continue  # it has not been at customs
             changes[day_key(form.stock_id, day, went)] += 1
+    return changes
+
+
+def _of_batch(batch_id: int, event: Event) -> dict[str, int]:
+    left, arrived = event.form.state, event.to_state
+    changes = {} if left is FormState.ISSUED else {batch_key(batch_id, left): -1}
+    if arrived is not FormState.ISSUED:
+        changes[batch_key(batch_id, arrived)] = 1
+    elif event.cause != PLAN_MOVED:
+        how = GivenBack.RELEASED if left is FormState.RESERVED else GivenBack.REFUSED
+        changes[batch_key(batch_id, how)] = 1
     return changes
 
 

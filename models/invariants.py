@@ -202,6 +202,14 @@ INVARIANTS: Final = (
         " WHERE key LIKE 'stock%' GROUP BY key HAVING SUM(amount) <> 0",
     ),
     Invariant(
+        "16d",
+        "the forms of batches under way are as many as is kept",
+        "SELECT key FROM (SELECT key, amount FROM tally UNION ALL SELECT key, amount FROM tally_change"
+        " UNION ALL SELECT 'batch:' || i.batch_id || ':' || f.state, -1 FROM item i JOIN form f"
+        " ON f.id = i.form_id WHERE i.state = 'held') counted WHERE key LIKE 'batch%reserved'"
+        " OR key LIKE 'batch%submitted' GROUP BY key HAVING SUM(amount) <> 0",
+    ),
+    Invariant(
         "16c",
         "the list of used forms is what they are",
         "SELECT f.id FROM form f LEFT JOIN used_form u ON u.form_id = f.id WHERE (f.state IN"

@@ -20,6 +20,7 @@ from models.bulk import CHUNK
 from models.problems import Problem, load_problem
 from models.serials import show_serials
 from models.states import (
+    FINAL_FORM_STATES,
     FINAL_STATE,
     Action,
     BatchState,
@@ -29,6 +30,7 @@ from models.states import (
     RowStatus,
 )
 from models.stock import Form
+from models.tallies import GivenBack, amounts
 
 _UNCONFIRMED = (
     *(BatchState.RECEIVED, BatchState.UNREADABLE, BatchState.ASKED, BatchState.CHECKED),
@@ -192,6 +194,34 @@ def _later_problems(items: Sequence[_ItemFacts]) -> list[Problem]:
         Problem(_GIVEN_BACK.get(code or "", "cancelled")) for code in sorted(given_back, key=str)
     ]
     return problems
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the forms of a batch under way have come, however many there are."""
+
+    forms: dict[FormState, int]
+    """Those that are reserved, at customs, or final."""
+    given_back: int
+
+    @property
+    def ended(self) -> int:
+        """Forms of which nothing is awaited any more."""
+        final = sum(n for state, n in self.forms.items() if state in FINAL_FORM_STATES)
+        return final + self.given_back
+
+
+def batch_progress(session: Session, batch_id: int) -> Progress:
+    """The progress of a batch that has not been reported yet; afterwards its rows tell (`batch_counts`)."""
+    forms: dict[FormState, int] = {}
+    given_back = 0
+    for key, count in amounts(session, f"batch:{batch_id}:").items():
+        where = key.rpartition(":")[2]
+        if where in {*GivenBack}:
+            given_back += count
+        else:
+            forms[FormState(where)] = count
+    return Progress(forms, given_back)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ The sweep merges what was noted. A sum is exact at any moment, merged or not; in
 
     stock:<stock>:<block>:<standing>     forms
     day:<stock>:<date>:<what>            forms that came or went that day (`Movement`), business dates
+    batch:<batch>:<where>                forms of a batch that is under way: by state, or given back (`GivenBack`)
 """
 
 from __future__ import annotations
@@ -41,6 +42,13 @@ class Movement(StrEnum):
     LOST = "lost"
 
 
+class GivenBack(StrEnum):
+    """How a form of a batch came back."""
+
+    REFUSED = "refused"
+    RELEASED = "released"
+
+
 class Tally(Base):
     """A number, as of the last merge."""
 
@@ -68,6 +76,21 @@ def standing_key(stock_id: int, block_id: int, standing: Standing) -> str:
 def day_key(stock_id: int, day: date, movement: Movement) -> str:
     """The forms of a stock that came or went so on a day."""
     return f"day:{stock_id}:{day.isoformat()}:{movement.value}"
+
+
+def batch_key(batch_id: int, where: StrEnum) -> str:
+    """The forms of a batch that are in a state, or were given back so."""
+    return f"batch:{batch_id}:{where.value}"
+
+
+def forget_batch(session: Session, batch_id: int) -> None:
+    """A batch has ended: what became of it is read from its rows from now on."""
+    for table in (Tally, TallyChange):
+        session.execute(
+            delete(table)
+            .where(table.key >= f"batch:{batch_id}:", table.key < f"batch:{batch_id};")
+            .execution_options(synchronize_session=False)
+        )
 
 
 def note_changes(session: Session, changes: Mapping[str, int]) -> None:

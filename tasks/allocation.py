@@ -39,6 +39,7 @@ from models.errors import (
     RowsRefused,
     SheetHasQuestions,
 )
+from models.history import PLAN_MOVED
 from models.low_stock import count_soon
 from models.moves import FormMove, move_forms
 from models.page_limits import judge_pages
@@ -416,11 +417,9 @@ def _free_taken(steps: Steps, context: Context, batch_id: int) -> None:
                 .values(state=ItemState.PLANNED)
                 .execution_options(synchronize_session=False)
             )
-            moves = [
-                FormMove(i.form_id, i.certificate, batch_id, reason="plan_moved") for i in items
-            ]
+            moves = [FormMove(i.form_id, i.certificate, batch_id, reason=PLAN_MOVED) for i in items]
             now = context.now()
-            move_forms(session, moves, FormState.RESERVED, FormState.ISSUED, now, "plan_moved")
+            move_forms(session, moves, FormState.RESERVED, FormState.ISSUED, now, PLAN_MOVED)
 
 
 @app.task(name=Task.RESERVE.value)

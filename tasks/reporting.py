@@ -22,6 +22,7 @@ from models.outcomes import RowResult, row_results
 from models.problems import Problem
 from models.progress import finish_batches
 from models.states import BatchState, RowOutcome, RowStatus, label
+from models.tallies import forget_batch
 from sheets.result import CHECK_HEADERS, ResultRow, write_result
 from tasks.app import app
 from tasks.context import Context, current
@@ -48,6 +49,7 @@ def report(context: Context, batch_id: int) -> Path | None:
     with context.database.write() as session:
         batch = session.get_one(Batch, batch_id)
         batch.reported_at = context.now()
+        forget_batch(session, batch_id)
     context.ring(Task.DELIVER)
     log.info("batch_reported", batch_id=batch_id, path=str(path))
     return path

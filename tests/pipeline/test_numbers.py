@@ -9,11 +9,13 @@ from sqlalchemy import event, func, select, text
 
 from models.database import Database
 from models.invariants import broken_invariants
+from models.outcomes import Progress, batch_progress
 from models.standings import Standing
+from models.states import FormState
 from models.stock import Block, Form
 from models.tallies import Tally, TallyChange, amounts, merge_changes, note_changes
 from models.usage import list_stocks, stock_book, stock_counts
-from tasks import custody, upkeep
+from tasks import custody, inbox, preparing, receipts, reporting, sending, signing, upkeep
 from tests.factories import SENDER, agent_certificate, bring_in, confirm, issued, upload
 
 
@@ -135,3 +137,29 @@ def test_a_stock_whose_forms_all_stand_the_same_is_shown_without_reading_them(st
     event.remove(stocked.context.database.engine, "before_cursor_execute", watch)
     assert book.ranges[Standing.ON_HAND] == [("211014001", "211014020")]
     assert not any("FROM form" in statement for statement in read)
+
+
+def test_the_progress_of_a_batch_is_kept_until_it_is_reported(stocked):
+    batch = upload(
+        stocked,
+        [(agent_certificate(1).number, "核销", "", 3), (agent_certificate(2).number, "作废", "211014010", "", "", "01")],
+    )  # fmt: skip
+    confirm(stocked, batch)
+
+    def progress():
+        with stocked.context.database.read() as session:
+            return batch_progress(session, batch)
+
+    assert progress() == Progress({FormState.RESERVED: 4}, 0)
+    preparing.prepare(stocked.context, batch)
+    signing.sign(stocked.context)
+    sending.send(stocked.context)
+    at_customs = {FormState.VERIFY_SUBMITTED: 3, FormState.VOID_SUBMITTED: 1}
+    assert progress() == Progress(at_customs, 0)
+    stocked.customs.simulated.decide_due()
+    inbox.poll(stocked.context)
+    receipts.apply(stocked.context)
+    assert progress().ended == 4
+    reporting.report(stocked.context, batch)
+    assert progress() == Progress({}, 0)
+    stocked.assert_sound()

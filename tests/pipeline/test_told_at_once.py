@@ -172,7 +172,7 @@ def test_a_batch_cancelled_after_the_clock_ran_back_sends_nothing(world):
     assert sending.send(world.context) == 0
     assert "expire" in " ".join(rung(world))
     releasing.expire(world.context, batch_id)
-    assert batch_state(world, batch_id) is BatchState.FINISHED
+    assert batch_state(world, batch_id) is BatchState.CANCELLED
 
 
 def test_no_send_begins_after_its_time_though_the_machine_slept(world, monkeypatch):

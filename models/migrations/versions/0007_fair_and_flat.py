@@ -152,3 +152,8 @@ def _numbers() -> None:
             "INSERT INTO tally (key, amount) SELECT 'day:' || stock_id || ':' || day || ':' || what,"
             f" COUNT(*) FROM ({movements}) AS moved WHERE what IS NOT NULL GROUP BY stock_id, day, what"
         )
+    op.execute(
+        "INSERT INTO tally (key, amount) SELECT 'batch:' || i.batch_id || ':' || f.state, COUNT(*)"
+        " FROM batch b JOIN item i ON i.batch_id = b.id AND i.state IN ('held', 'decided')"
+        " JOIN form f ON f.id = i.form_id WHERE b.state = 'working' GROUP BY i.batch_id, f.state"
+    )
