@@ -20,10 +20,12 @@ from pathlib import Path
 
 from bench import callbacks, claims, growth
 from bench.compare import real_card, side_by_side, variants
+from bench.flat import flat
 from bench.night import nights
 from bench.parts import checking
 from bench.rig import Bench
 from bench.sweep import sweeping
+from bench.urgent import urgent
 
 
 def main() -> None:
@@ -122,6 +124,8 @@ PARTS: dict[str, Part] = {
     "claims": lambda b: (claiming(b, 20, 1, 1), claiming(b, 2, 100, 3))[0],
     "callbacks": lambda b: called_back(b, 3_000, 5),
     "sweep": lambda b: swept(b, 1_000_000),
+    "urgent": lambda b: urgent(b, 10_000, 20),
+    "flat": lambda b: flat(b, 5_000_000, 500_000),
     "night": lambda b: nights(b.folder, (10_000, 100_000, 1_000_000)),
 }
 QUICK: dict[str, Part] = {
@@ -132,6 +136,8 @@ QUICK: dict[str, Part] = {
     "claims": lambda b: claiming(b, 1, 2, 1),
     "callbacks": lambda b: called_back(b, 200, 1),
     "sweep": lambda b: swept(b, 2_000),
+    "urgent": lambda b: urgent(b, 100, 2),
+    "flat": lambda b: flat(b, 20_000, 1_000),
     "night": lambda b: nights(b.folder, (1_000, 5_000)),
 }
 

@@ -38,6 +38,7 @@ from tests.conftest import ROOT
 from tests.customs.test_signing import LABEL, MODULE, PIN, make_token
 
 LINES: Final = ("worker", "submitter", "sender", "scheduler", "web")
+ORDERED: Final = ("--yes", "--only-valid")
 WARM: Final = 8
 """Orders before the clock starts, so that every process has loaded what it works with."""
 
@@ -189,8 +190,10 @@ class Bench:
                 system.stop()
 
     @contextmanager
-    def _system(self, rows: int, **settings: str) -> Iterator[System]:
+    def _system(self, rows: int, *, callbacks: bool = False, **settings: str) -> Iterator[System]:
         home = self._home(rows)
+        if callbacks:
+            (home / "faults.json").write_text("[]")
         common = {"SWEEP_SECONDS": "1", "POLL_SECONDS": "1", "LOG_LEVEL": "WARNING",
                   "SIMULATOR_DELAY_SECONDS": "0", "SIMULATOR_FAULTS": str(home / "faults.json"),
                   "SEND_DEADLINE_SECONDS": "60", "LEASE_SECONDS": "180", "SETTLE_SECONDS": "300"}  # fmt: skip
@@ -232,7 +235,32 @@ class Bench:
         **settings: str,
     ) -> Run:
         """One sheet from `blankforms submit` to its result; `submitter`: another program for that line."""
-        with self._system(rows, **settings) as system:
+        with self.running(
+            rows, postgres=postgres, workers=workers, submitter=submitter, **settings
+        ) as system:
+            command_line = ["cli.main", "submit", self.sheet(rows), *ORDERED, "--wait", "--json"]
+            run = _measured(system, rows, command_line)
+            if submitter:
+                run.parts["busy"] = _card_busy(system.home)
+            return run
+
+    def sheet(self, rows: int) -> str:
+        """The path of the sheet of so many rows."""
+        return str(self._books(rows) / f"orders-{rows}.xlsx")
+
+    @contextmanager
+    def running(
+        self,
+        rows: int,
+        *,
+        postgres: bool = False,
+        workers: int = 2,
+        submitter: str = "",
+        callbacks: bool = False,
+        **settings: str,
+    ) -> Iterator[System]:
+        """All processes, warm, with what is needed for a sheet of so many rows."""
+        with self._system(rows, callbacks=callbacks, **settings) as system:
             system.environment["WORKER_CONCURRENCY"] = str(workers)
             if postgres:
                 system.environment["DATABASE_URL"] = self._postgres_with(rows)
@@ -243,22 +271,8 @@ class Bench:
                 if name == "submitter" and submitter:
                     command = command.replace("workers.submitter", submitter)
                 system.spawn(name, ["sh", "-c", f"exec {command}"])
-            books = self._books(rows)
-            system.run("submit", str(books / "warm.csv"), "--yes", "--wait")
-            sheet = str(books / f"orders-{rows}.xlsx")
-            command_line = [
-                "cli.main",
-                "submit",
-                sheet,
-                "--yes",
-                "--only-valid",
-                "--wait",
-                "--json",
-            ]
-            run = _measured(system, rows, command_line)
-            if submitter:
-                run.parts["busy"] = _card_busy(system.home)
-            return run
+            system.run("submit", str(self._books(rows) / "warm.csv"), "--yes", "--wait")
+            yield system
 
     def token(self) -> dict[str, str]:
         """Settings of a SoftHSM token made for this bench."""
