@@ -19,7 +19,7 @@ from math import log
 from pathlib import Path
 
 from bench import callbacks, claims, growth
-from bench.compare import real_card, side_by_side, variants
+from bench.compare import real_card, side_by_side, two_cards, variants
 from bench.flat import flat
 from bench.night import nights
 from bench.parts import checking
@@ -118,7 +118,7 @@ Part = Callable[[Bench], None]
 PARTS: dict[str, Part] = {
     "compare": lambda b: side_by_side(b, 10_000, 1_000, 5),
     "variants": lambda b: variants(b, 3_000, 5),
-    "card": lambda b: real_card(b, 390),
+    "card": lambda b: (real_card(b, 390), two_cards(b, 390))[0],
     "check": lambda b: checking(b.folder, 100_000, 5),
     "growth": lambda b: grown(b, (1_000, 10_000, 100_000, 1_000_000)),
     "claims": lambda b: (claiming(b, 20, 1, 1), claiming(b, 2, 100, 3))[0],
@@ -130,7 +130,7 @@ PARTS: dict[str, Part] = {
 }
 QUICK: dict[str, Part] = {
     "compare": lambda b: side_by_side(b, 300, 100, 1),
-    "card": lambda b: real_card(b, 20),
+    "card": lambda b: (real_card(b, 20), two_cards(b, 20))[0],
     "check": lambda b: checking(b.folder, 2_000, 1),
     "growth": lambda b: grown(b, (100, 1_000)),
     "claims": lambda b: claiming(b, 1, 2, 1),

@@ -22,6 +22,7 @@ from models.form_list import FormFilter, list_forms
 from models.states import FormState, PagesMode
 from sheets.imports import IssuedRange
 from tasks import allocation, intake, planning, preparing, signing, upkeep
+from tasks.app import configure
 from tasks.context import Context
 from tasks.imports import add_ranges, store_certificates
 from tests.acceptance.system import broker
@@ -38,6 +39,8 @@ COMMANDS = (
     ("doctor",),
 )
 ORDERS = 12
+BIG = 100_000
+"""Forms from which on commands are measured; below, that the bench runs is all that is wanted."""
 
 
 def flat(bench: Bench, forms: int, batches: int) -> None:
@@ -66,10 +69,11 @@ def _both(bench: Bench, forms: int, batches: int) -> None:
             print(
                 f"\n{kind}, milliseconds (median)\n\n| what | empty | full | ratio |\n|---|---|---|---|"
             )
+            configure(empty.settings)
             for name, work in _parts(empty).items():
                 _line(name, _median(work), _median(_parts(full)[name]))
             _line("one order, to its signature", _orders(empty), _orders(full))
-            for command in COMMANDS:
+            for command in COMMANDS if forms >= BIG else ():
                 _line(
                     f"`{' '.join(command)}`", _run(empty, few, command), _run(full, many, command)
                 )

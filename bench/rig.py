@@ -20,7 +20,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, Final
+from typing import Final
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import psutil
 import psycopg
@@ -72,6 +74,8 @@ class Bench:
         self._servers = ExitStack()
         self._postgres = ""
         self._templates: set[str] = set()
+        self._beside: dict[str, int] = {}
+        """Process ids of the servers that work for a run besides its own processes."""
 
     def close(self) -> None:
         self._servers.close()
@@ -190,7 +194,10 @@ class Bench:
                 system.stop()
 
     @contextmanager
-    def _system(self, rows: int, *, callbacks: bool = False, **settings: str) -> Iterator[System]:
+    def _system(
+        self, rows: int, *, callbacks: bool = False, stub: bool = False, **settings: str
+    ) -> Iterator[System]:
+        """A broker and a gateway: the simulator of customs, or one that costs next to nothing (`stub`)."""
         home = self._home(rows)
         if callbacks:
             (home / "faults.json").write_text("[]")
@@ -201,8 +208,14 @@ class Bench:
         system.environment["PYTHONPATH"] = str(ROOT)
         system.environment["BROKER_URL"] = f"redis+socket://{home}/broker.sock"
         trust = system.environment.pop("TRUST", "")
-        with broker(home / "broker", port=0, unix_socket_path=home / "broker.sock"):
-            system.start_simulator(*(("--trust", trust) if trust else ()))
+        with broker(home / "broker", port=0, unix_socket_path=home / "broker.sock") as server:
+            self._beside = {"broker": int(server.client().info("server")["process_id"])}
+            if stub:
+                port = system.simulator_port
+                system.spawn("simulator", [sys.executable, "-m", "bench.stub", str(port)])
+                system.wait(lambda: system.listens(port), "stub")
+            else:
+                system.start_simulator(*(("--trust", trust) if trust else ()))
             try:
                 yield system
             finally:
@@ -211,11 +224,12 @@ class Bench:
 
     # -- the three ------------------------------------------------------------------------------
 
-    def floor(self, rows: int, **settings: str) -> Run:
-        with self._system(rows, **settings) as system:
+    def floor(self, rows: int, *, stub: bool = False, **settings: str) -> Run:
+        with self._system(rows, stub=stub, **settings) as system:
             floor.prepare(system.home, rows)
             sheet = self._books(rows) / f"orders-{rows}.xlsx"
-            return _measured(system, rows, ["bench.floor", str(sheet), str(system.home), str(rows)])
+            command = ["bench.floor", str(sheet), str(system.home), str(rows)]
+            return self._measured(system, rows, command)
 
     def naive(self, rows: int, **settings: str) -> Run:
         with self._system(rows, **settings) as system:
@@ -223,7 +237,7 @@ class Bench:
             line = "celery --quiet --app bench.naive worker --concurrency 2"
             system.spawn("naive", ["sh", "-c", f"exec {line}"])
             sheet = self._books(rows) / f"orders-{rows}.xlsx"
-            return _measured(system, rows, ["bench.naive", str(sheet), str(system.home)])
+            return self._measured(system, rows, ["bench.naive", str(sheet), str(system.home)])
 
     def ours(
         self,
@@ -232,14 +246,22 @@ class Bench:
         postgres: bool = False,
         workers: int = 2,
         submitter: str = "",
+        stub: bool = False,
+        cards: int = 1,
         **settings: str,
     ) -> Run:
         """One sheet from `blankforms submit` to its result; `submitter`: another program for that line."""
         with self.running(
-            rows, postgres=postgres, workers=workers, submitter=submitter, **settings
+            rows,
+            postgres=postgres,
+            workers=workers,
+            submitter=submitter,
+            stub=stub,
+            cards=cards,
+            **settings,
         ) as system:
             command_line = ["cli.main", "submit", self.sheet(rows), *ORDERED, "--wait", "--json"]
-            run = _measured(system, rows, command_line)
+            run = self._measured(system, rows, command_line)
             if submitter:
                 run.parts["busy"] = _card_busy(system.home)
             return run
@@ -257,22 +279,48 @@ class Bench:
         workers: int = 2,
         submitter: str = "",
         callbacks: bool = False,
+        stub: bool = False,
+        cards: int = 1,
         **settings: str,
     ) -> Iterator[System]:
         """All processes, warm, with what is needed for a sheet of so many rows."""
-        with self._system(rows, callbacks=callbacks, **settings) as system:
+        with self._system(rows, callbacks=callbacks, stub=stub, **settings) as system:
             system.environment["WORKER_CONCURRENCY"] = str(workers)
             if postgres:
                 system.environment["DATABASE_URL"] = self._postgres_with(rows)
+                pid = (self.folder / "pg" / "postmaster.pid").read_text().split()[0]
+                self._beside["database"] = int(pid)
             else:
                 shutil.copy(self._imported(rows), system.home / "blankforms.db")
-            for name in LINES:
-                command = PROCFILE[name]
-                if name == "submitter" and submitter:
+            for name in (*LINES, *(f"submitter{n}" for n in range(1, cards))):
+                command = PROCFILE[name.rstrip("0123456789")]
+                if submitter:
                     command = command.replace("workers.submitter", submitter)
                 system.spawn(name, ["sh", "-c", f"exec {command}"])
             system.run("submit", str(self._books(rows) / "warm.csv"), "--yes", "--wait")
             yield system
+
+    def _measured(self, system: System, rows: int, command: list[str]) -> Run:
+        """Run a command to its end beside the processes of `system`."""
+        pids = self._beside | {name: process.pid for name, process in system.processes.items()}
+        before = {name: _cpu(pid) for name, pid in pids.items()}
+        began = time.perf_counter()
+        code, out, err, used = _run(command, system.environment)
+        seconds = time.perf_counter() - began
+        if code != 0:
+            tail = (system.home / "processes.log").read_text()[-3000:]
+            raise SystemExit(f"{command}: {code}\n{out[-2000:]}\n{err[-2000:]}\n{tail}")
+        messages, forms = _effects(system)
+        run = Run(rows, messages - WARM * ("cli.main" in command), seconds)
+        for name, pid in pids.items():
+            run.cpu[name] = _cpu(pid) - before[name]
+        for name, one in system.processes.items():
+            run.peak[name] = _peak(one.pid)
+        run.cpu["command"] = used.ru_utime + used.ru_stime
+        wanted = data.forms_of(rows) + WARM * ("cli.main" in command)
+        if forms != wanted:  # a run that did not do its work is no measurement
+            raise SystemExit(f"{command}: {forms} forms, {wanted} wanted\n{out[:2000]}")
+        return run
 
     def token(self) -> dict[str, str]:
         """Settings of a SoftHSM token made for this bench."""
@@ -283,24 +331,6 @@ class Bench:
         return {"PKCS11_MODULE": str(MODULE), "PKCS11_TOKEN_LABEL": LABEL, "PKCS11_KEY_LABEL": "sign",
                 "PKCS11_PIN_FILE": str(folder / "pin"), "SOFTHSM2_CONF": str(folder / "softhsm2.conf"),
                 "TRUST": str(folder / "certificate.pem")}  # fmt: skip
-
-
-def _measured(system: System, rows: int, command: list[str]) -> Run:
-    """Run a command to its end beside the processes of `system`."""
-    before = {name: _cpu(process.pid) for name, process in system.processes.items()}
-    began = time.perf_counter()
-    code, out, err, used = _run(command, system.environment)
-    seconds = time.perf_counter() - began
-    if code != 0:
-        tail = (system.home / "processes.log").read_text()[-3000:]
-        raise SystemExit(f"{command}: {code}\n{out[-2000:]}\n{err[-2000:]}\n{tail}")
-    run = Run(rows, _messages(system.home) - WARM * ("cli.main" in command), seconds)
-    for name, one in system.processes.items():
-        run.cpu[name] = _cpu(one.pid) - before[name]
-        run.peak[name] = _peak(one.pid)
-    run.cpu["command"] = used.ru_utime + used.ru_stime
-    _check(system.home, rows, json.loads(out), command)
-    return run
 
 
 def _run(
@@ -325,22 +355,22 @@ def _card_busy(home: Path) -> float:
     return sum(end - began for began, end in times) / (times[-1][1] - times[0][0])
 
 
-def _check(home: Path, rows: int, shown: dict[str, Any], command: list[str]) -> None:
-    """A run that did not do its work is no measurement."""
-    with sqlite3.connect(home / "simulator" / "ledger.db") as db:
+def _effects(system: System) -> tuple[int, int]:
+    """How many messages customs has, and how many forms it has verified or voided, each once."""
+    try:
+        with urlopen(f"http://127.0.0.1:{system.simulator_port}/count") as answer:
+            stub = json.load(answer)
+        return int(stub["messages"]), int(stub["forms"])
+    except HTTPError:  # the simulator knows no such page
+        pass
+    with sqlite3.connect(system.home / "simulator" / "ledger.db") as db:
+        (messages,) = db.execute("SELECT COUNT(*) FROM message").fetchone()
         effects, forms = db.execute(
             "SELECT COUNT(*), COUNT(DISTINCT serial) FROM decision WHERE effect = 1"
         ).fetchone()
-    wanted = data.forms_of(rows) + WARM * ("cli.main" in command)
-    if (effects, forms) != (wanted, wanted):
-        raise SystemExit(
-            f"{command}: {effects} effects on {forms} forms, {wanted} wanted\n{str(shown)[:2000]}"
-        )
-
-
-def _messages(home: Path) -> int:
-    with sqlite3.connect(home / "simulator" / "ledger.db") as db:
-        return int(db.execute("SELECT COUNT(*) FROM message").fetchone()[0])
+    if effects != forms:
+        raise SystemExit(f"{effects} effects on {forms} forms")
+    return int(messages), int(forms)
 
 
 def _tree(pid: int) -> list[psutil.Process]:
