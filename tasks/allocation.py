@@ -45,6 +45,7 @@ from models.moves import FormMove, move_forms
 from models.page_limits import judge_pages
 from models.planner import make_plan
 from models.states import (
+    Action,
     BatchState,
     FormState,
     ItemState,
@@ -368,6 +369,19 @@ def _require_unmoved(session: Session, batch: Batch, numbers: Sequence[int]) -> 
     )
     if any(count != other.get(number, wanted) for number, wanted, count in planned):
         raise PlanMoved
+    lost_to_be_voided = and_(Form.lost_at.is_not(None), Item.action == Action.VOID)
+    held = (
+        select(Item.id)
+        .join(Form, Form.id == Item.form_id)
+        .where(
+            Item.batch_id == batch.id,
+            Item.row_number.in_(select(given.c.number)),
+            Form.hold.is_not(None),
+            ~lost_to_be_voided,
+        )
+    )
+    if session.scalar(held.limit(1)) is not None:
+        raise PlanMoved
 
 
 def _take(session: Session, context: Context, batch: Batch, numbers: Sequence[int]) -> None:
@@ -375,13 +389,11 @@ def _take(session: Session, context: Context, batch: Batch, numbers: Sequence[in
     given = rows_table(session, {"number": Integer()}, [(n,) for n in numbers])
     of_these = and_(Item.batch_id == batch.id, Item.row_number.in_(select(given.c.number)))
     items = session.execute(
-        select(Item.form_id, Item.certificate, Item.named, Form.block_id, Form.hold)
+        select(Item.form_id, Item.certificate, Item.named, Form.block_id)
         .join(Form, Form.id == Item.form_id)
         .where(of_these)
         .order_by(Item.form_id)
     ).all()
-    if any(i.hold is not None for i in items):
-        raise PlanMoved
     reason = "; ".join(r for r in (batch.again_reason, batch.beyond_reason) if r) or None
     moves = [FormMove(i.form_id, i.certificate, batch.id, reason=reason) for i in items]
     moved = move_forms(

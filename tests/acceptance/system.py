@@ -170,5 +170,5 @@ def referee(database: Database, ledger_file: Path) -> None:
 
     ledger = Ledger(ledger_file)
     with database.read() as session:
-        assert broken_invariants(session) == {}
-        assert broken_against_ledger(session, ledger.read) == []
+        assert not (broken := broken_invariants(session)), broken
+        assert not (wrong := broken_against_ledger(session, ledger.read)), wrong

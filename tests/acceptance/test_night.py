@@ -18,6 +18,7 @@ from sqlalchemy import text
 from config.settings import load_settings
 from customs.simulator.ledger import Ledger
 from models.database import Database
+from models.tallies import note_changes
 from tasks import inbox
 from tasks.app import configure
 from tests.acceptance.system import PROCFILE, broker, flush, kept_alive, referee, system
@@ -81,6 +82,7 @@ def plant(home, database) -> None:
         gone = "(SELECT id FROM form WHERE serial = '211013012')"
         session.execute(text(f"DELETE FROM form_event WHERE form_id = {gone}"))
         session.execute(text("DELETE FROM form WHERE serial = '211013012'"))
+        note_changes(session, {"stock:1:3:on_hand": -1, "day:1:2022-04-01:entered": -1})
         inbox.store(session, [inbox.callback_arrival("msg_odd", b"{")], datetime.now(UTC))
     with ledger.transaction() as db:
         db.execute("DELETE FROM form WHERE serial = '211013012'")
