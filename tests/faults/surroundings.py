@@ -157,7 +157,7 @@ def database_restored(trial: Trial) -> Verdict:
         verdict.wrong.append(f"clerks were told {dict(trial.told())}, not that it was restored")
     worker = trial.start("worker")
     if point is Point.INTENT_BEFORE_COMMIT:
-        closed = "SELECT closed_reason FROM customs_link"
+        closed = "SELECT closed_code FROM customs_link"
         trial.until(lambda: trial.one(closed) == DatabaseRestored.code)
     elif point is Point.INTENT_COMMITTED:  # asking is allowed: customs has them
         sending = "SELECT COUNT(*) FROM submission WHERE state = 'sending'"
