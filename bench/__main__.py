@@ -24,7 +24,6 @@ from bench.flat import flat
 from bench.night import nights
 from bench.parts import checking
 from bench.rig import Bench
-from bench.sweep import sweeping
 from bench.urgent import urgent
 
 
@@ -91,14 +90,6 @@ def called_back(bench: Bench, count: int, runs: int) -> None:
               f" bare {statistics.median(b.p99 for b in bare):.0f} ms")  # fmt: skip
 
 
-def swept(bench: Bench, rows: int) -> None:
-    """The sweep's question, both databases."""
-    lite = sweeping(bench.folder / "sweep", "", rows)
-    large = sweeping(bench.folder / "sweep-pg", bench.new_database("sweep"), rows)
-    print(f"\nThe sweep over {rows:,} messages, items and receipts, none due: SQLite {lite:.1f} ms,"
-          f" PostgreSQL {large:.1f} ms (goal 50)")  # fmt: skip
-
-
 def grown(bench: Bench, sizes: tuple[int, ...]) -> None:
     """Checking and reserving by size."""
     found = [growth.growing(bench.folder, size) for size in sizes]
@@ -123,7 +114,6 @@ PARTS: dict[str, Part] = {
     "growth": lambda b: grown(b, (1_000, 10_000, 100_000, 1_000_000)),
     "claims": lambda b: (claiming(b, 20, 1, 1), claiming(b, 2, 100, 3))[0],
     "callbacks": lambda b: called_back(b, 3_000, 5),
-    "sweep": lambda b: swept(b, 1_000_000),
     "urgent": lambda b: urgent(b, 10_000, 20),
     "flat": lambda b: flat(b, 5_000_000, 500_000),
     "night": lambda b: nights(b.folder, (10_000, 100_000, 1_000_000)),
@@ -135,8 +125,7 @@ QUICK: dict[str, Part] = {
     "growth": lambda b: grown(b, (100, 1_000)),
     "claims": lambda b: claiming(b, 1, 2, 1),
     "callbacks": lambda b: called_back(b, 200, 1),
-    "sweep": lambda b: swept(b, 2_000),
-    "urgent": lambda b: urgent(b, 100, 2),
+    "urgent": lambda b: urgent(b, 100, 1),
     "flat": lambda b: flat(b, 20_000, 1_000),
     "night": lambda b: nights(b.folder, (1_000, 5_000)),
 }

@@ -178,11 +178,15 @@ class Journal:
             raise DatabaseRestored
 
     def unknown(self, session: Session) -> Iterator[Entry]:
-        """Every entry since the last acceptance that the database does not know, oldest first.
+        """Every entry since the last acceptance that the database does not know, oldest first; of a database
+        that is older than that acceptance, those before it too.
 
         Memory: one chunk, however long the journal is.
         """
-        for some in chunks(_entries(self._lines())):
+        claim = session.scalar(select(func.max(CustomsLink.claim_number))) or 0
+        again = claim < self._look().claim
+        entries = _entries(self._lines(accepted=again))
+        for some in chunks(e for e in entries if not again or e.claim > claim):
             yield from _unknown(session, some)
 
     def _append(self, text: str) -> None:
@@ -221,12 +225,12 @@ class Journal:
         self._seen = seen
         return seen
 
-    def _lines(self) -> Iterator[str]:
-        """The lines behind the last acceptance."""
+    def _lines(self, *, accepted: bool = False) -> Iterator[str]:
+        """The lines behind the last acceptance; with `accepted`, those before it too."""
         try:
             with self.path.open(encoding="utf-8", errors="replace") as file:
                 begin = 0
-                while line := file.readline():
+                while not accepted and (line := file.readline()):
                     if line.startswith(_ACCEPTED):
                         begin = file.tell()
                 file.seek(begin)

@@ -22,7 +22,7 @@ from models.queries import form_passport, list_batches, list_certificates
 from models.states import FormState
 from models.usage import balances, list_stocks, queued_forms, stock_book, weekly_use
 from models.vitals import look
-from tasks import pipeline, upkeep
+from tasks import asking, pipeline, upkeep
 from tests.conftest import admin
 from tests.factories import AGENT_HANDLED, SENDER, bring_in, confirm, upload
 
@@ -167,5 +167,6 @@ def test_an_order_is_carried_out_from_its_own_rows(world):
     bring_in(world)
     with no_scan(world):
         confirm(world, upload(world, [(AGENT_HANDLED, "核销", "", 2)], name=f"{uuid.uuid4()}.csv"))
+        asking.ask(world.context)
         world.drain()
     assert len(world.customs.effects()) == 2

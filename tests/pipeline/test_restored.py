@@ -188,6 +188,25 @@ def test_it_ends_after_a_reconciliation_and_customs_is_believed(older):
     assert len(effects) == 13
 
 
+def test_the_same_old_database_that_comes_back_once_more_is_noticed_though_nothing_was_sent_since(
+    older,
+):
+    again = backup(older.context.database)
+    older.clock.forward(hours=1)
+    reconciled(older)
+    restored.accept(older.context, "值班")
+    restore(older.context.database, again)
+    with pytest.raises(DatabaseRestored):
+        confirm(older, upload(older, orders(CERTIFICATES[3:]), name="again.csv"))
+    assert len(restored.unknown(older.context)) == 3
+    older.clock.forward(hours=1)
+    reconciled(older)
+    assert len(restored.accept(older.context, "值班")) == 3
+    with older.context.database.read() as session:
+        assert not older.context.journal.behind(session)
+    assert len(older.customs.effects()) == 12
+
+
 def sent_minutes_ago(world):
     """Three certificates are sent, taken and forgotten; customs has not decided them."""
     bring_in(world, certificates=[*SAMPLE_CERTIFICATES, *map(agent_certificate, range(1, 7))])
