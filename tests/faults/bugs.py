@@ -110,7 +110,7 @@ def _new_number_on_a_resend() -> None:
                     )
                     session.execute(
                         text("UPDATE submission SET number = :n, payload = NULL, signed_at = NULL,"
-                             " payload_sha256 = NULL, state = 'prepared' WHERE id = :i"),
+                             " payload_sha256 = NULL, lease_until = NULL, state = 'prepared' WHERE id = :i"),
                         given,
                     )  # fmt: skip
             else:
@@ -125,7 +125,8 @@ def _a_second_message_for_the_same_forms() -> None:
     claim = sending._claim
     copied = ", ".join(
         c.name for c in Submission.__table__.columns
-        if c.name not in {"id", "number", "state", "payload", "payload_sha256", "signed_at", "send_count"}
+        if c.name not in {"id", "number", "state", "payload", "payload_sha256", "signed_at", "send_count",
+                          "lease_until"}
     )  # fmt: skip
 
     def doubled(context, limit):
