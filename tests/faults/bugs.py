@@ -143,6 +143,8 @@ def _a_second_message_for_the_same_forms() -> None:
                 session.execute(text("UPDATE item SET submission_id ="
                                      " (SELECT id FROM submission WHERE number = :n)"
                                      " WHERE submission_id = :i"), where)  # fmt: skip
+                session.execute(text("DELETE FROM used_form WHERE form_id IN (SELECT form_id FROM item"
+                                     " WHERE submission_id = (SELECT id FROM submission WHERE number = :n))"), where)  # fmt: skip
                 session.execute(
                     text("UPDATE form SET state = 'reserved' WHERE state IN ('verify_submitted',"
                          " 'void_submitted') AND id IN (SELECT form_id FROM item WHERE submission_id ="
