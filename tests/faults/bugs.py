@@ -182,10 +182,11 @@ def _serials_are_computed() -> None:
     """The next serial is the one after the highest that was used."""
     original = page_planner._available_forms
 
-    def available(session, *stock):
+    def available(steps, *stock):
         used = select(func.max(Form.serial)).where(Form.state != FormState.ISSUED)
-        highest = session.scalar(used) or ""
-        return (form for form in original(session, *stock) if form.serial > highest)
+        with steps.read() as session:
+            highest = session.scalar(used) or ""
+        return (form for form in original(steps, *stock) if form.serial > highest)
 
     page_planner._available_forms = available
 
