@@ -21,7 +21,7 @@ from models.errors import BrokerFull, BrokerReadOnly, BrokerRefused, BrokerUnrea
 
 log = structlog.get_logger(__name__)
 
-_FAILURES: Final = (OperationalError, OSError, RedisError)
+FAILURES: Final = (OperationalError, OSError, RedisError)
 """However the broker fails: away, as kombu says it, or there and refusing, as its client does."""
 
 PROBE_KEY: Final = "probe"
@@ -111,7 +111,7 @@ def ring(task: Task, *ids: int) -> None:
     """Say that `task` may be due for these ids. Failing to say so is logged; the sweep says it."""
     try:
         _publish(task, ids)
-    except _FAILURES as error:
+    except FAILURES as error:
         log.info("ring_failed", task=task.value, ids=ids, error=str(error))
 
 
@@ -125,7 +125,7 @@ def require_broker() -> None:
             connection.ensure_connection(max_retries=1, timeout=4)
             channel: Any = connection.channel()
             channel.client.set(PROBE_KEY, "1", ex=PROBE_SECONDS)
-    except _FAILURES as error:
+    except FAILURES as error:
         raise _broker_error(error) from error
 
 

@@ -10,6 +10,7 @@ import subprocess
 import psutil
 import pytest
 
+from config.names import Queue
 from models.database import Database
 from models.schema import HEAD
 from tests.acceptance.system import PROCFILE, broker, referee, system
@@ -220,3 +221,18 @@ def test_what_a_process_keeps_is_for_its_account_alone(short_tmp):
             p for p in home.rglob("*") if p.stat().st_mode & 0o077 and p.name != "processes.log"
         ]
     assert readable == []
+
+
+def test_while_nobody_takes_its_rings_the_scheduler_makes_no_more_of_them(short_tmp):
+    """It rings each second: a day without workers would fill the broker."""
+    home = short_tmp / "unheard"
+    with system(home) as running:
+        running.run("batch", "list")
+        with broker(home / "broker", port=0, unix_socket_path=home / "broker.sock") as server:
+            client, rings = server.client(), f"blankforms:{Queue.WORK.value}"
+            client.rpush(rings, *["x"] * 990)
+            running.start("scheduler")
+            running.wait(lambda: "nobody_takes_rings" in log(running), "it says so")
+            assert client.llen(rings) == 1000
+            client.delete(rings)
+            running.wait(lambda: client.llen(rings) > 2, "it rings again")
