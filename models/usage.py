@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import and_, case, func, or_, select
+from sqlalchemy import ColumnElement, and_, case, func, or_, select, union_all
 from sqlalchemy.orm import Session
 
 from models.base import aware
@@ -191,7 +191,7 @@ def _by_day(
 
 
 def balances(session: Session, start: date, end: date) -> dict[int, Balance]:
-    """Every stock that has any, over the days from `start` on and before `end`, by stock id.
+    """Every stock, over the days from `start` on and before `end`, by stock id.
 
     Forms were received on the day that customs issued them (领用日期), entered here later or not.
     """
@@ -209,14 +209,15 @@ def balances(session: Session, start: date, end: date) -> dict[int, Balance]:
     return found
 
 
-def _came_between(first: date, last: date, within: Any) -> Any:
+def _came_between(first: date, last: date, start: datetime, end: datetime) -> Any:
     """Issued from `first` on and before `last`; by the moment of entry where the day is not known."""
     dated = and_(Block.issued_on >= first, Block.issued_on < last)
-    return or_(dated, and_(Block.issued_on.is_(None), within))
+    entered = and_(Block.created_at >= start, Block.created_at < end)
+    return or_(dated, and_(Block.issued_on.is_(None), entered))
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class RegisterLine:
     """Consecutive forms that came or went together: one line of the register."""
 
     day: date
@@ -233,13 +234,45 @@ class Line:
 
 def movements(
     session: Session, start: datetime, end: datetime, zone: Any, owner: str | None
-) -> Iterator[Line]:
+) -> Iterator[RegisterLine]:
     """What came and went in a period, in the order of stock and serial. Memory: one line."""
     within = and_(FormEvent.at >= start, FormEvent.at < end)
+    came = and_(_RECEIVED, _came_between(business_date(start), business_date(end), start, end))
+    went = and_(within, ~_RECEIVED, or_(_USED, FormEvent.cause == "lost"))
+    # each by its own index: the blocks of those days, the events of those days
+    both = union_all(*(_moved(arm, owner) for arm in (came, went))).subquery()
+    query = (
+        select(both)
+        .order_by(both.c.owner, both.c.form_type, both.c.what, both.c.serial)
+        .execution_options(yield_per=10 * CHUNK)
+    )
+    open_line: RegisterLine | None = None
+    for row in session.execute(query):
+        entered = row.at.astimezone(zone).date()
+        received = row.what == "received" and row.issued_on is not None
+        day = row.issued_on if received else entered
+        later = t(f"登记于 {entered}", f"entered on {entered}") if day != entered else ""
+        line = RegisterLine(
+            day, row.owner, row.form_type, row.what, row.serial, row.serial, 1,
+            row.certificate or "", row.batch_id, row.reason or later,
+        )  # fmt: skip
+        if open_line is not None and _continues(open_line, line):
+            open_line = RegisterLine(
+                line.day, line.owner, line.form_type, line.what, open_line.first_serial,
+                line.last_serial, open_line.form_count + 1, line.certificate, line.batch_id,
+                line.reason,
+            )  # fmt: skip
+            continue
+        if open_line is not None:
+            yield open_line
+        open_line = line
+    if open_line is not None:
+        yield open_line
+
+
+def _moved(which: ColumnElement[bool], owner: str | None) -> Any:
     what = case(
-        (_RECEIVED, "received"),
-        (FormEvent.cause == "lost", "lost"),
-        else_=FormEvent.to_state,
+        (_RECEIVED, "received"), (FormEvent.cause == "lost", "lost"), else_=FormEvent.to_state
     )
     query = (
         select(
@@ -256,43 +289,13 @@ def movements(
         .join(Form, Form.id == FormEvent.form_id)
         .join(Block, Block.id == Form.block_id)
         .join(Stock, Stock.id == Form.stock_id)
-        .where(
-            or_(
-                and_(_RECEIVED, _came_between(business_date(start), business_date(end), within)),
-                and_(within, ~_RECEIVED, or_(_USED, FormEvent.cause == "lost")),
-            )
-        )
-        .order_by(Stock.owner, Stock.form_type, what, Form.serial)
-        .execution_options(yield_per=10 * CHUNK)
+        .where(which)
     )
-    if owner:
-        query = query.where(Stock.owner == owner)
-    open_line: Line | None = None
-    for row in session.execute(query):
-        entered = row.at.astimezone(zone).date()
-        received = row.what == "received" and row.issued_on is not None
-        day = row.issued_on if received else entered
-        later = t(f"登记于 {entered}", f"entered on {entered}") if day != entered else ""
-        line = Line(
-            day, row.owner, row.form_type, row.what, row.serial, row.serial, 1,
-            row.certificate or "", row.batch_id, row.reason or later,
-        )  # fmt: skip
-        if open_line is not None and _continues(open_line, line):
-            open_line = Line(
-                line.day, line.owner, line.form_type, line.what, open_line.first_serial,
-                line.last_serial, open_line.form_count + 1, line.certificate, line.batch_id,
-                line.reason,
-            )  # fmt: skip
-            continue
-        if open_line is not None:
-            yield open_line
-        open_line = line
-    if open_line is not None:
-        yield open_line
+    return query.where(Stock.owner == owner) if owner else query
 
 
-def _continues(line: Line, following: Line) -> bool:
-    def said(m: Line) -> tuple[object, ...]:
+def _continues(line: RegisterLine, following: RegisterLine) -> bool:
+    def said(m: RegisterLine) -> tuple[object, ...]:
         return m.day, m.owner, m.form_type, m.what, m.certificate, m.batch_id, m.reason
 
     return said(line) == said(following) and successor(line.last_serial) == following.first_serial

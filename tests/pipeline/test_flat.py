@@ -8,19 +8,19 @@ import re
 import shutil
 import uuid
 from contextlib import contextmanager
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 from sqlalchemy import event
 
 from bench.big import FIRST, fill
-from models.calendar import business_date
+from models.calendar import BEIJING, business_date
 from models.database import Database
 from models.deployment import confirm_identity
 from models.form_list import FormFilter, list_forms
 from models.queries import form_passport, list_batches, list_certificates
 from models.states import FormState
-from models.usage import balances, list_stocks, queued_forms, stock_book, weekly_use
+from models.usage import balances, list_stocks, movements, queued_forms, stock_book, weekly_use
 from models.vitals import look
 from tasks import asking, pipeline, upkeep
 from tests.conftest import admin
@@ -130,6 +130,8 @@ def test_the_book_is_not_counted(world):
         balances(session, date(2026, 1, 1), today)
         weekly_use(session, today)
         queued_forms(session)
+        month = (datetime(2026, 10, 31, 16, tzinfo=UTC), datetime(2026, 11, 30, 16, tzinfo=UTC))
+        list(movements(session, *month, BEIJING, None))
 
 
 FILTERS = (
