@@ -1,7 +1,7 @@
 """Numbers that are kept, so that nobody counts a million rows to show one.
 
 What changes is noted beside it, in the same transaction, as a row of its own: nobody waits for anybody.
-The sweep merges what was noted. A sum is exact at any moment, merged or not; invariant 15 counts anew.
+The sweep merges what was noted. A sum is exact at any moment, merged or not; invariants 16 count anew.
 
     stock:<stock>:<block>:<standing>     forms
     day:<stock>:<date>:<what>            forms that came or went that day (`Movement`), business dates
@@ -84,8 +84,11 @@ def batch_key(batch_id: int, where: StrEnum) -> str:
 
 
 def forget_batch(session: Session, batch_id: int) -> None:
-    """A batch has ended: what became of it is read from its rows from now on."""
-    for table in (Tally, TallyChange):
+    """A batch has ended: what became of it is read from its rows from now on.
+
+    Changes first, as whoever merges them: two that lock in different orders would wait for each other.
+    """
+    for table in (TallyChange, Tally):
         session.execute(
             delete(table)
             .where(table.key >= f"batch:{batch_id}:", table.key < f"batch:{batch_id};")

@@ -54,6 +54,6 @@ def step_by_step(
 
     try:
         yield ManyTransactions(context.database, keep)
-    finally:
+    finally:  # where the database is away, the lease runs out
         with suppress(DatabaseUnreachable), context.database.write() as session:
             give_back_batch(session, batch_id, lease)

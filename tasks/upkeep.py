@@ -25,7 +25,7 @@ from models.runs import plan_next_run
 from models.states import DeliveryState, SubmissionState
 from models.stock import Stock
 from models.submissions import MAY_HAVE_LEFT, CustomsLink, Submission
-from models.tallies import merge_changes
+from models.tallies import MERGED_TOGETHER, merge_changes
 from tasks import pipeline
 from tasks.app import app
 from tasks.context import Context, current
@@ -127,8 +127,13 @@ def count_stock_task() -> None:
 
 def merge_numbers(context: Context) -> int:
     """Merge the changes of kept numbers that were noted since the last sweep; gives how many."""
-    with context.database.write() as session:
-        return merge_changes(session)
+    merged = 0
+    while True:
+        with context.database.write() as session:
+            some = merge_changes(session)
+        merged += some
+        if some < MERGED_TOGETHER:
+            return merged
 
 
 def clear_told(context: Context) -> int:

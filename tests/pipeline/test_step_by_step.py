@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from config import crash
 from config.crash import Point
 from models.batches import Batch, Item
-from models.errors import PlanMoved, RowsRefused
+from models.errors import PlanMoved
 from models.invariants import broken_invariants
 from models.states import BatchState, FormState, ItemState
 from models.stock import Form, FormEvent
@@ -108,17 +108,29 @@ def test_a_reservation_that_died_begins_anew_and_takes_the_same(stocked, monkeyp
     assert len(stocked.customs.effects()) == 2 * ROWS + 1
 
 
+def after_planning(monkeypatch, what):
+    """Do something once, when the batch is planned anew and nothing of it is taken yet."""
+    plan_again = allocation._plan_again
+
+    def then(*given):
+        refusal = plan_again(*given)
+        monkeypatch.setattr(allocation, "_plan_again", plan_again)
+        what()
+        return refusal
+
+    monkeypatch.setattr(allocation, "_plan_again", then)
+
+
+def another_order(world, number, pages):
+    other = upload(world, [(agent_certificate(number).number, "核销", "", pages)], name="o.csv")
+    confirm(world, other)
+    return other
+
+
 def test_a_form_that_was_held_meanwhile_moves_the_plan_and_all_is_freed(stocked, monkeypatch):
     batch = large(stocked)
     plan = batch_of(stocked, batch).plan
-    judge = allocation._plan_again
-
-    def then_hold(*given):
-        refusal = judge(*given)
-        custody.hold(stocked.context, [NAMED], None, "x")
-        return refusal
-
-    monkeypatch.setattr(allocation, "_plan_again", then_hold)
+    after_planning(monkeypatch, lambda: custody.hold(stocked.context, [NAMED], None, "x"))
     with pytest.raises(PlanMoved):
         confirm(stocked, batch, plan=plan)
     assert batch_of(stocked, batch).state is BatchState.CHECKED
@@ -132,16 +144,8 @@ def test_a_form_that_was_held_meanwhile_moves_the_plan_and_all_is_freed(stocked,
 
 
 def test_whoever_wants_whatever_is_lowest_is_planned_anew(stocked, monkeypatch):
-    batch, held = large(stocked), []
-    judge = allocation._plan_again
-
-    def then_hold(*given):
-        refusal = judge(*given)
-        if not held:
-            held.append(custody.hold(stocked.context, ["211014003"], None, "x"))
-        return refusal
-
-    monkeypatch.setattr(allocation, "_plan_again", then_hold)
+    batch = large(stocked)
+    after_planning(monkeypatch, lambda: custody.hold(stocked.context, ["211014003"], None, "x"))
     confirm(stocked, batch)
     taken = serials(stocked, batch)
     assert len(taken) == 2 * ROWS + 1
@@ -151,20 +155,10 @@ def test_whoever_wants_whatever_is_lowest_is_planned_anew(stocked, monkeypatch):
 
 
 def test_another_order_takes_other_forms_meanwhile(stocked, monkeypatch):
-    batch, orders_too = large(stocked), []
-    judge = allocation._plan_again
-
-    def then_order(*given):
-        refusal = judge(*given)
-        monkeypatch.setattr(allocation, "_plan_again", judge)
-        other = upload(stocked, [(agent_certificate(25).number, "核销", "", 3)], name="o.csv")
-        confirm(stocked, other)
-        orders_too.append(other)
-        return refusal
-
-    monkeypatch.setattr(allocation, "_plan_again", then_order)
+    batch, others = large(stocked), []
+    after_planning(monkeypatch, lambda: others.append(another_order(stocked, 25, 3)))
     confirm(stocked, batch, plan=batch_of(stocked, batch).plan)
-    assert serials(stocked, orders_too[0]) == ["211014019", "211014021", "211014022"]
+    assert serials(stocked, others[0]) == ["211014019", "211014021", "211014022"]
     stocked.drain()
     stocked.assert_sound()
 
@@ -173,17 +167,8 @@ def test_a_certificate_that_another_filled_meanwhile_is_not_taken_past_its_pages
     stocked, monkeypatch
 ):
     batch = large(stocked)
-    judge = allocation._plan_again
-
-    def then_order(*given):
-        refusal = judge(*given)
-        monkeypatch.setattr(allocation, "_plan_again", judge)
-        other = upload(stocked, [(agent_certificate(3).number, "核销", "", 19)], name="o.csv")
-        confirm(stocked, other)
-        return refusal
-
-    monkeypatch.setattr(allocation, "_plan_again", then_order)
-    with pytest.raises((PlanMoved, RowsRefused)):
+    after_planning(monkeypatch, lambda: another_order(stocked, 3, 19))
+    with pytest.raises(PlanMoved):
         confirm(stocked, batch, plan=batch_of(stocked, batch).plan)
     stocked.assert_sound()
 
