@@ -19,7 +19,7 @@ from math import log
 from pathlib import Path
 
 from bench import callbacks, claims, growth
-from bench.compare import real_card, side_by_side, two_cards, variants
+from bench.compare import cards, side_by_side, variants
 from bench.flat import flat
 from bench.night import nights
 from bench.parts import checking
@@ -55,17 +55,19 @@ def machine() -> str:
             f" revision {revision.stdout.strip()}")  # fmt: skip
 
 
-def claiming(bench: Bench, batches: int, orders: int, runs: int) -> None:
+def claiming(
+    bench: Bench, batches: int, orders: int, runs: int, claimants: int = claims.CLAIMANTS
+) -> None:
     """Claims by sixteen, on PostgreSQL."""
     bare, ours = [], []
     for n in range(runs):
         url = bench.new_database(f"claims_{orders}_{n}")
         folder = bench.folder / f"claims-{orders}-{n}"
         claims.stock_for(folder, url)
-        bare.append(claims.bare_rate(url, 60))
-        ours.append(claims.our_rate(folder, url, batches, orders))
+        bare.append(claims.bare_rate(url, 60, claimants))
+        ours.append(claims.our_rate(folder, url, batches, orders, claimants))
     ratio = statistics.median(o / b for o, b in zip(ours, bare, strict=True))
-    print(f"\n16 claimants, PostgreSQL, {orders} orders a batch: {statistics.median(ours):,.0f} claims/s;"
+    print(f"\n{claimants} claimants, PostgreSQL, {orders} orders a batch: {statistics.median(ours):,.0f} claims/s;"
           f" bare loop {statistics.median(bare):,.0f}; ratio {ratio:.2f} (goal 0.6)")  # fmt: skip
 
 
@@ -107,26 +109,26 @@ def grown(bench: Bench, sizes: tuple[int, ...]) -> None:
 
 Part = Callable[[Bench], None]
 PARTS: dict[str, Part] = {
-    "compare": lambda b: side_by_side(b, 10_000, 1_000, 5),
-    "variants": lambda b: variants(b, 3_000, 5),
-    "card": lambda b: (real_card(b, 390), two_cards(b, 390))[0],
+    "compare": lambda b: side_by_side(b, 10_000, 1_000, 3),
+    "variants": lambda b: variants(b, 3_000, 3),
+    "card": lambda b: cards(b, 390),
     "check": lambda b: checking(b.folder, 100_000, 5),
     "growth": lambda b: grown(b, (1_000, 10_000, 100_000, 1_000_000)),
     "claims": lambda b: (claiming(b, 20, 1, 1), claiming(b, 2, 100, 3))[0],
     "callbacks": lambda b: called_back(b, 3_000, 5),
-    "urgent": lambda b: urgent(b, 10_000, 20),
+    "urgent": lambda b: urgent(b, 100_000, 20),
     "flat": lambda b: flat(b, 5_000_000, 500_000),
     "night": lambda b: nights(b.folder, (10_000, 100_000, 1_000_000)),
 }
 QUICK: dict[str, Part] = {
-    "compare": lambda b: side_by_side(b, 300, 100, 1),
-    "card": lambda b: (real_card(b, 20), two_cards(b, 20))[0],
+    "compare": lambda b: side_by_side(b, 100, 20, 1, quick=True),
+    "card": lambda b: cards(b, 10),
     "check": lambda b: checking(b.folder, 2_000, 1),
     "growth": lambda b: grown(b, (100, 1_000)),
-    "claims": lambda b: claiming(b, 1, 2, 1),
+    "claims": lambda b: claiming(b, 1, 2, 1, claimants=4),
     "callbacks": lambda b: called_back(b, 200, 1),
-    "urgent": lambda b: urgent(b, 100, 1),
-    "flat": lambda b: flat(b, 20_000, 1_000),
+    "urgent": lambda b: urgent(b, 100, 1, quick=True),
+    "flat": lambda b: flat(b, 5_000, 200),
     "night": lambda b: nights(b.folder, (1_000, 5_000)),
 }
 

@@ -79,22 +79,24 @@ def _together(work: Callable[..., None], arguments: list[tuple[Any, ...]]) -> fl
     return seconds
 
 
-def bare_rate(url: str, claims: int) -> float:
+def bare_rate(url: str, claims: int, claimants: int = CLAIMANTS) -> float:
     """Claims a second of the bare loop."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(_BARE)  # type: ignore[arg-type]
-    return CLAIMANTS * claims / _together(_bare, [(url, claims)] * CLAIMANTS)
+    return claimants * claims / _together(_bare, [(url, claims)] * claimants)
 
 
-def our_rate(folder: Path, url: str, batches: int, orders: int) -> float:
+def our_rate(
+    folder: Path, url: str, batches: int, orders: int, claimants: int = CLAIMANTS
+) -> float:
     """Claims a second of ours; dies unless each form went to one claim, lowest first."""
-    numbers = iter(certificate(n) for n in range(CLAIMANTS * batches * orders))
+    numbers = iter(certificate(n) for n in range(claimants * batches * orders))
     work = [
         (folder, url, [[next(numbers) for _ in range(orders)] for _ in range(batches)])
-        for _ in range(CLAIMANTS)
+        for _ in range(claimants)
     ]
     seconds = _together(_ours, work)
-    claims = CLAIMANTS * batches * orders
+    claims = claimants * batches * orders
     with (
         context_in(folder, **({"DATABASE_URL": url} if url else {})) as context,
         context.database.read() as session,

@@ -56,9 +56,9 @@ def show(
             keys = list_stocks(session, code(owner), code(kind))
             limit = ALL if json else RANGES_SHOWN
             books = [stock_book(session, key, limit) for key in keys]
-            over = balances(session, first, last + timedelta(days=1))
+            over = balances(session, keys, first, last + timedelta(days=1))
             today = business_date(context.now())
-            used, queued = weekly_use(session, today), queued_forms(session)
+            used, queued = weekly_use(session, keys, today), queued_forms(session)
         settings = context.settings
         forecasts = {
             b.key.id: forecast(

@@ -8,7 +8,7 @@ accounted for, and shown apart.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any, Final
@@ -190,15 +190,17 @@ def _by_day(
         yield date.fromisoformat(day), Movement(movement), count
 
 
-def balances(session: Session, start: date, end: date) -> dict[int, Balance]:
-    """Every stock, over the days from `start` on and before `end`, by stock id.
+def balances(
+    session: Session, stocks: Sequence[StockKey], start: date, end: date
+) -> dict[int, Balance]:
+    """Each of these stocks, over the days from `start` on and before `end`, by stock id.
 
     Forms were received on the day that customs issued them (领用日期), entered here later or not.
     """
     found: dict[int, Balance] = {}
-    for stock_id in session.scalars(select(Stock.id).order_by(Stock.id)):
-        moved = list(_by_day(session, stock_id, None, end))
-        balance = found[stock_id] = Balance()
+    for stock in stocks:
+        moved = list(_by_day(session, stock.id, None, end))
+        balance = found[stock.id] = Balance()
         for day, movement, count in moved:
             if day >= start:
                 balance.add(movement, count)
@@ -301,7 +303,7 @@ def _continues(line: RegisterLine, following: RegisterLine) -> bool:
     return said(line) == said(following) and successor(line.last_serial) == following.first_serial
 
 
-def weekly_use(session: Session, today: date) -> dict[int, list[int]]:
+def weekly_use(session: Session, stocks: Sequence[StockKey], today: date) -> dict[int, list[int]]:
     """Forms taken for batches or by hand in each of the last weeks, newest first, by stock id.
 
     A stock younger than that has fewer weeks: what it was not there for says nothing.
@@ -310,14 +312,14 @@ def weekly_use(session: Session, today: date) -> dict[int, list[int]]:
     end = today + timedelta(days=1)
     since = end - timedelta(weeks=weeks)
     found: dict[int, list[int]] = {}
-    for stock_id in session.scalars(select(Stock.id).order_by(Stock.id)):
+    for stock in stocks:
         used = [0] * weeks
-        for day, movement, count in _by_day(session, stock_id, since, end):
+        for day, movement, count in _by_day(session, stock.id, since, end):
             if movement in {Movement.VERIFIED, Movement.VOIDED}:
                 used[(today - day).days // 7] += count
-        born = _first_entry(session, stock_id)
+        born = _first_entry(session, stock.id)
         if born is not None:
-            found[stock_id] = used[: max(1, -(-(end - max(born, since)).days // 7))]
+            found[stock.id] = used[: max(1, -(-(end - max(born, since)).days // 7))]
     return found
 
 

@@ -27,8 +27,8 @@ def export_register(
 ) -> int:
     """Write the register of these days; gives the number of movement lines. Memory: one line."""
     with context.database.read() as session:
-        over = balances(session, first, last + timedelta(days=1))
         stocks = list_stocks(session, owner, None)
+        over = balances(session, stocks, first, last + timedelta(days=1))
         lines = movements(session, *moments, BEIJING, owner)
 
         def balance_rows() -> Iterator[tuple[str | int, ...]]:

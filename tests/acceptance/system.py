@@ -84,12 +84,14 @@ class System:
         )
 
     def kill(self, *names: str, how: int = signal.SIGKILL) -> None:
+        struck = []
         for name in names:
             process = self.processes.pop(name)
             if process.poll() is not None:
                 continue
-            family = psutil.Process(process.pid).children(recursive=True)
+            struck.append((process, psutil.Process(process.pid).children(recursive=True)))
             os.killpg(process.pid, how)
+        for process, family in struck:
             process.wait()
             psutil.wait_procs(family)
 
@@ -132,8 +134,8 @@ class System:
             return False
 
     def stop(self) -> None:
-        for name in list(self.processes):
-            self.kill(name, how=signal.SIGTERM if name == "simulator" else signal.SIGKILL)
+        self.kill(*(name for name in self.processes if name != "simulator"))
+        self.kill(*self.processes, how=signal.SIGTERM)
         self.log.close()
 
 

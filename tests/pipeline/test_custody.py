@@ -148,8 +148,8 @@ def test_opening_and_received_less_used_is_closing(stocked):
     custody.lose(stocked.context, ["211014009"], None, "x")
     end = middle + timedelta(days=1)
     with stocked.context.database.read() as session:
-        (first,) = balances(session, zero, middle).values()
-        (second,) = balances(session, middle, end).values()
+        (first,) = balances(session, list_stocks(session, None, None), zero, middle).values()
+        (second,) = balances(session, list_stocks(session, None, None), middle, end).values()
         yesterday = day_in_numbers(session, middle)
     # the second range was issued in 2022 too, whenever it was entered here
     assert (first.opening, first.received, first.verified, first.voided) == (0, 25, 3, 0)
@@ -184,7 +184,9 @@ def test_forms_are_received_on_the_day_of_their_issue_and_a_later_entry_is_said(
     start = datetime(2022, 3, 31, 16, tzinfo=UTC)  # 1 April in Beijing, when they were issued
     days = (start, start + timedelta(days=1))
     with stocked.context.database.read() as session:
-        (balance,) = balances(session, date(2022, 4, 1), date(2022, 4, 2)).values()
+        (balance,) = balances(
+            session, list_stocks(session, None, None), date(2022, 4, 1), date(2022, 4, 2)
+        ).values()
         (line,) = movements(session, *days, BEIJING, None)
     assert (balance.opening, balance.received) == (0, 20)
     assert (str(line.day), line.form_count) == ("2022-04-01", 20)
@@ -211,7 +213,11 @@ def test_recent_use_and_queued_batches_are_counted(stocked):
     stocked.drain()
     batch = order(stocked, 3, "核销", pages=4)
     with stocked.context.database.read() as session:
-        assert list(weekly_use(session, business_date(stocked.clock())).values()) == [[1, 3]]
+        assert list(
+            weekly_use(
+                session, list_stocks(session, None, None), business_date(stocked.clock())
+            ).values()
+        ) == [[1, 3]]
         assert queued_forms(session) == {}  # checked: a dry run wants nothing
     with stocked.context.database.write() as session:
         session.get_one(Batch, batch).state = BatchState.CONFIRMED

@@ -127,8 +127,8 @@ def test_the_book_is_not_counted(world):
         for stock in list_stocks(session, SENDER, "B"):
             stock_book(session, stock, 3)
             stock_book(session, stock, 1 << 30)
-        balances(session, date(2026, 1, 1), today)
-        weekly_use(session, today)
+        balances(session, list_stocks(session, None, None), date(2026, 1, 1), today)
+        weekly_use(session, list_stocks(session, None, None), today)
         queued_forms(session)
         month = (datetime(2026, 10, 31, 16, tzinfo=UTC), datetime(2026, 11, 30, 16, tzinfo=UTC))
         list(movements(session, *month, BEIJING, None))
