@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from sqlalchemy.schema import CreateIndex
 
 from bench.data import AGENT, EXPORTER
-from models.tables import metadata
+from models.tables.everything import metadata
 
 BLOCK: Final = 10_000
 """Forms in a block."""

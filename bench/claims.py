@@ -16,7 +16,7 @@ import psycopg
 
 from bench.data import certificate
 from bench.parts import bring_in, context_in
-from models.states import PagesMode
+from models.rules.states import PagesMode
 from tasks import allocation, intake, planning
 
 CLAIMANTS = 16

@@ -17,9 +17,9 @@ from bench import big
 from bench.data import AGENT, certificate, record
 from bench.parts import context_in
 from bench.rig import Bench
-from models.deployment import confirm_identity
-from models.form_list import FormFilter, list_forms
-from models.states import FormState, PagesMode
+from models.reads.forms import FormFilter, list_forms
+from models.rules.states import FormState, PagesMode
+from models.writes.deployment import confirm_identity
 from sheets.imports import IssuedRange
 from tasks import allocation, intake, planning, preparing, signing, upkeep
 from tasks.app import configure

@@ -30,8 +30,8 @@ from customs.bcm1 import parse_receipt, signed_message
 from customs.gateway import Message, MessageLine
 from customs.signing.keyfile import KeyFileSigner
 from customs.signing.xmldsig import PROFILES
-from models.serials import serials_between
-from models.states import Action
+from models.rules.serials import serials_between
+from models.rules.states import Action
 
 UNVERIFIED = replace(PROFILES["rsa-sha256"], verify=lambda *_: None)
 SCHEMA = """

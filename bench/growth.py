@@ -13,7 +13,7 @@ from pathlib import Path
 from bench.data import UPLOAD_LIMIT, sheet
 from bench.night import peak_megabytes
 from bench.parts import bring_in, context_in
-from models.states import PagesMode
+from models.rules.states import PagesMode
 from tasks import allocation, intake, planning
 
 

@@ -28,8 +28,8 @@ from customs.bcm1 import parse_receipt, signed_message
 from customs.gateway import Message, MessageLine
 from customs.signing.keyfile import KeyFileSigner
 from customs.signing.xmldsig import PROFILES
-from models.serials import serials_between
-from models.states import Action
+from models.rules.serials import serials_between
+from models.rules.states import Action
 
 app = Celery("naive", broker=os.environ.get("BROKER_URL", ""))
 app.conf.update(task_ignore_result=True, broker_connection_retry_on_startup=True)

@@ -25,8 +25,8 @@ from cli.up import process_environment
 from config.settings import load_settings
 from customs.http import HttpGateway
 from customs.simulator.ledger import Ledger
-from models.night_report import differences
-from models.serials import serials_between
+from models.reads.nights import differences
+from models.rules.serials import serials_between
 from sheets.imports import IssuedRange
 from tasks import reconciliation
 from tasks.imports import add_ranges

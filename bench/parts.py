@@ -10,8 +10,8 @@ from pathlib import Path
 
 from bench.data import UPLOAD_LIMIT, numbers_of, record, sheet, stock_of
 from config.settings import load_settings
-from models.bulk import chunks
-from models.states import PagesMode
+from models.rules.states import PagesMode
+from models.tables.bulk import chunks
 from sheets.headers import ORDERS
 from sheets.reader import read_sheet
 from tasks import intake, planning

@@ -32,9 +32,9 @@ from bench.parts import bring_in, context_in
 from config.settings import SIMULATOR_SENDER
 from customs.signing.keyfile import ensure_key_file
 from customs.simulator.ledger import Ledger
-from models.database import Database
-from models.schema import upgrade
-from models.serials import serials_between
+from models.rules.serials import serials_between
+from models.tables.database import Database
+from models.tables.schema import upgrade
 from tests.acceptance.system import PROCFILE, System, broker
 from tests.conftest import ROOT
 from tests.customs.test_signing import LABEL, MODULE, PIN, make_token

@@ -26,22 +26,21 @@ from cli.runtime import (
     tell,
     writable_sheet,
 )
-from models.batches import Batch
-from models.card import seen_cards, trouble_of
-from models.errors import BadArgument, BatchNotFound, Exit
-from models.language import t
-from models.links import line_of
-from models.outcomes import BatchCounts, RowResult, batch_counts, batch_progress, row_results
-from models.pauses import pauses_of
-from models.queries import list_batches
-from models.states import (
-    BatchState,
-    CardState,
-    FormState,
-    RowOutcome,
-    RowStatus,
-    label,
+from models.reads.batches import (
+    BatchCounts,
+    RowResult,
+    batch_counts,
+    batch_progress,
+    list_batches,
+    row_results,
 )
+from models.reads.cards import seen_cards, trouble_of
+from models.reads.line import line_of
+from models.reads.pauses import pauses_of
+from models.rules.errors import BadArgument, BatchNotFound, Exit
+from models.rules.language import t
+from models.rules.states import BatchState, CardState, FormState, RowOutcome, RowStatus, label
+from models.tables.batches import Batch
 from tasks import releasing
 from tasks.ability import hindrances
 from tasks.context import Context

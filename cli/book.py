@@ -12,12 +12,7 @@ from xlsxwriter.exceptions import XlsxFileError
 
 from cli.imports import DATE_FORMATS, code, day
 from cli.runtime import JSON_HELP, opened, out, print_json, print_table, tell
-from models.calendar import BEIJING, business_date
-from models.errors import BadArgument
-from models.forecast import Forecast, forecast
-from models.language import t
-from models.standings import STANDING_WORDS, Standing
-from models.usage import (
+from models.reads.stock_book import (
     Balance,
     StockBook,
     balances,
@@ -26,6 +21,11 @@ from models.usage import (
     stock_book,
     weekly_use,
 )
+from models.rules.calendar import BEIJING, business_date
+from models.rules.errors import BadArgument
+from models.rules.forecast import Forecast, forecast
+from models.rules.language import t
+from models.rules.standings import STANDING_WORDS, Standing
 from tasks.context import Context
 from tasks.register_export import export_register
 

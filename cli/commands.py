@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
-from models.language import Text, t
+from models.rules.language import Text, t
 
 COMMANDS: Final = {
     "sync": ("imports", Text("从海关取证书和库存", "take customs' certificates and stock")),

@@ -9,12 +9,12 @@ import typer
 from cli.persons import LARGEST_NUMBER, By, by_whom, said
 from cli.runtime import JSON_HELP, YES, agreed, opened, print_json, shown_time, tell
 from config.settings import origin_of
-from models import deployment
-from models.errors import BadArgument, NotFound
-from models.language import t
-from models.links import line_of
-from models.numbers import clean, is_enterprise_code
-from models.pauses import PauseScope
+from models.reads.deployment import known_identity, named
+from models.reads.line import line_of
+from models.rules.errors import BadArgument, NotFound
+from models.rules.language import t
+from models.rules.numbers import clean, is_enterprise_code
+from models.rules.states import PauseScope
 from tasks import deployment as acts
 from tasks.line import open_again, pause, paused, resume
 
@@ -46,19 +46,19 @@ def register(app: typer.Typer) -> None:
 def show(json: Json = False) -> None:
     """What the database remembers, and what the settings say."""
     with opened(identified=False) as context, context.database.read() as session:
-        known, given = deployment.known_identity(session), context.identity
+        known, given = known_identity(session), context.identity
     if json:
         document = {"settings": {"sender": given.sender, "customs": given.customs}}
         remembered = {"sender": known.sender, "customs": known.customs} if known else None
         print_json(document | {"database": remembered})
         return
     if known:
-        tell(t(f"数据库: 企业 {known.sender}，海关 {deployment.named(known.customs)}",
-               f"database: sender {known.sender}, customs {deployment.named(known.customs)}"))  # fmt: skip
+        tell(t(f"数据库: 企业 {known.sender}，海关 {named(known.customs)}",
+               f"database: sender {known.sender}, customs {named(known.customs)}"))  # fmt: skip
     else:
         tell(t("数据库: 尚未记录", "database: not known yet"))
-    tell(t(f"设置: 企业 {given.sender}，海关 {deployment.named(given.customs)}",
-           f"settings: sender {given.sender}, customs {deployment.named(given.customs)}"))  # fmt: skip
+    tell(t(f"设置: 企业 {given.sender}，海关 {named(given.customs)}",
+           f"settings: sender {given.sender}, customs {named(given.customs)}"))  # fmt: skip
 
 
 def moved(url: Annotated[str, typer.Argument(help="URL")], yes: YES = False) -> None:
@@ -88,8 +88,8 @@ def confirm(yes: YES = False) -> None:
     with opened(identified=False) as context:
         given = context.identity
         question = t(
-            f"这个数据库属于企业 {given.sender}，对接海关 {deployment.named(given.customs)}？",
-            f"does this database belong to the sender {given.sender}, and speak to the customs {deployment.named(given.customs)}?",
+            f"这个数据库属于企业 {given.sender}，对接海关 {named(given.customs)}？",
+            f"does this database belong to the sender {given.sender}, and speak to the customs {named(given.customs)}?",
         )
         if not agreed(question, yes=yes):
             return
@@ -102,8 +102,8 @@ def adopt(yes: YES = False) -> None:
     with opened(identified=False) as context:
         given = context.identity
         question = t(
-            f"从现在起改用企业 {given.sender}、海关 {deployment.named(given.customs)}？已登记的库存和证书会保留，请随后同步并对账",
-            f"use the sender {given.sender} and the customs {deployment.named(given.customs)} from now on? Stock and certificates stay; "
+            f"从现在起改用企业 {given.sender}、海关 {named(given.customs)}？已登记的库存和证书会保留，请随后同步并对账",
+            f"use the sender {given.sender} and the customs {named(given.customs)} from now on? Stock and certificates stay; "
             "sync and reconcile afterwards",
         )
         if not agreed(question, yes=yes):

@@ -21,9 +21,9 @@ from typing import Any, Final
 from cli.runtime import err, out
 from cli.shipped import shipped
 from cli.up import process_environment
-from models.differences import TREATMENTS, DifferenceClass
-from models.language import current_language, t
-from models.states import BatchState, FormState, RowOutcome, label
+from models.rules.differences import TREATMENTS, DifferenceClass
+from models.rules.language import current_language, t
+from models.rules.states import BatchState, FormState, RowOutcome, label
 
 START_SECONDS: Final = 60
 STOP_SECONDS: Final = 20

@@ -8,9 +8,10 @@ import typer
 
 from cli.persons import LARGEST_NUMBER, By, by_whom, said
 from cli.runtime import JSON_HELP, opened, print_json, print_table, shown_time, tell
-from models.discrepancies import close_discrepancies, kind_text, open_discrepancies
-from models.errors import NotFound
-from models.language import t
+from models.reads.discrepancies import kind_text, open_discrepancies
+from models.rules.errors import NotFound
+from models.rules.language import t
+from models.writes.discrepancies import close_discrepancies
 
 Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 

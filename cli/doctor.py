@@ -15,21 +15,13 @@ from config.names import Queue
 from customs.signing.certificates import certificate_expiry, require_fit
 from customs.signing.keyfile import certificate_file
 from customs.simulator.ledger import ledger_in
-from models.card import seen_cards, trouble_of
-from models.errors import BlankformsError, Exit
-from models.invariants import (
-    broken_against_ledger,
-    broken_invariants,
-)
-from models.language import Text, t
-from models.notifications import Endpoint
-from models.states import (
-    DeliveryState,
-    LineState,
-    SubmissionState,
-    label,
-)
-from models.vitals import Vitals, look
+from models.reads.cards import seen_cards, trouble_of
+from models.reads.health import Vitals, look
+from models.reads.invariants import broken_against_ledger, broken_invariants
+from models.rules.errors import BlankformsError, Exit
+from models.rules.language import Text, t
+from models.rules.states import DeliveryState, LineState, SubmissionState, label
+from models.tables.notifications import Endpoint
 from net.secrets import key_mark
 from tasks import pipeline
 from tasks.ability import Area, Hindrance, hindrances

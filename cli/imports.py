@@ -21,11 +21,11 @@ from cli.runtime import (
 )
 from cli.sheet_options import Hidden, SheetName
 from customs.simulator.ledger import ledger_in
-from models.errors import BadArgument
-from models.language import t
-from models.numbers import clean
-from models.plan import CERTIFICATE_APPROVED
-from models.queries import list_certificates
+from models.reads.certificates import list_certificates
+from models.rules.errors import BadArgument
+from models.rules.language import t
+from models.rules.numbers import clean
+from models.rules.plan import CERTIFICATE_APPROVED
 from sheets.questions import Answers
 from tasks import imports
 

@@ -8,9 +8,9 @@ import typer
 
 from cli.persons import By, by_whom
 from cli.runtime import JSON_HELP, YES, agreed, opened, print_json, print_table, tell
-from models.errors import Exit
-from models.language import t
-from models.states import Action, label
+from models.rules.errors import Exit
+from models.rules.language import t
+from models.rules.states import Action, label
 from tasks import restored
 from tasks.journal import Entry
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cli.runtime import JSON_HELP, opened, print_json, print_table, shown_time, tell
-from models.language import t
+from models.rules.language import t
 from tasks import intake
 
 Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]

@@ -21,13 +21,13 @@ from cli.runtime import (
     writable_sheet,
     write_table,
 )
-from models.errors import BadArgument, NotFound
-from models.form_list import FormFilter, list_forms
-from models.language import Text, t
-from models.numbers import NotACertificateNumber, clean, parse_certificate_number
-from models.problems import Problem
-from models.queries import form_passport
-from models.states import FormState, SubmissionState, label, text_of
+from models.reads.forms import FormFilter, list_forms
+from models.reads.passport import form_passport
+from models.rules.errors import BadArgument, NotFound
+from models.rules.language import Text, t
+from models.rules.numbers import NotACertificateNumber, clean, parse_certificate_number
+from models.rules.problems import Problem
+from models.rules.states import FormState, SubmissionState, label, text_of
 from tasks import adopting, asking, inbox, receipts
 
 Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]

@@ -7,8 +7,8 @@ import sys
 
 from config.errors import ConfigurationError
 from config.language import chosen_language
-from models.errors import BlankformsError, Exit
-from models.language import Language, t, use_language
+from models.rules.errors import BlankformsError, Exit
+from models.rules.language import Language, t, use_language
 
 
 def main() -> None:

@@ -26,13 +26,13 @@ from cli.runtime import (
     writable_sheet,
     write_table,
 )
-from models.chain import Tamper
-from models.differences import TREATMENTS, DifferenceClass
-from models.errors import Exit, RunNotFound
-from models.language import Text, t
-from models.night_report import differences, list_runs, run_head
-from models.reconciliation import Run
-from models.states import FormState, RepairState, RunState, label
+from models.reads.nights import differences, list_runs, run_head
+from models.rules.chain import Tamper
+from models.rules.differences import TREATMENTS, DifferenceClass
+from models.rules.errors import Exit, RunNotFound
+from models.rules.language import Text, t
+from models.rules.states import FormState, RepairState, RunState, label
+from models.tables.reconciliation import Run
 from tasks import audit, reconciliation, repairing
 from tasks.context import Context
 from tasks.repair_actions import Order

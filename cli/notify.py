@@ -9,9 +9,9 @@ import typer
 
 from cli.persons import LARGEST_NUMBER
 from cli.runtime import JSON_HELP, opened, out, print_json, print_table, shown_time, tell
-from models.errors import BadArgument, Exit
-from models.language import t
-from models.states import DeliveryState, NotificationType, label
+from models.rules.errors import BadArgument, Exit
+from models.rules.language import t
+from models.rules.states import DeliveryState, NotificationType, label
 from tasks import endpoints
 
 ALL_EVENTS: Final = "all"

@@ -20,7 +20,8 @@ from cli.sheet_options import (
     Struck,
     answers_from,
 )
-from models.errors import (
+from models.reads.batches import BatchCounts
+from models.rules.errors import (
     BadArgument,
     BatchGoesOn,
     DatabaseUnreachable,
@@ -32,9 +33,8 @@ from models.errors import (
     ReasonNeeded,
     RowsRefused,
 )
-from models.language import t
-from models.outcomes import BatchCounts
-from models.states import Action, PagesMode, RowStatus, StockSource, label
+from models.rules.language import t
+from models.rules.states import Action, PagesMode, RowStatus, StockSource, label
 from tasks import allocation, intake, planning
 from tasks.app import require_broker
 from tasks.context import Context

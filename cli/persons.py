@@ -7,8 +7,8 @@ from typing import Annotated, Final
 
 import typer
 
-from models.errors import BadArgument
-from models.language import t
+from models.rules.errors import BadArgument
+from models.rules.language import t
 
 NAME_LIMIT: Final = 64
 

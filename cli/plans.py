@@ -19,13 +19,13 @@ from cli.runtime import (
     tell,
     writable_sheet,
 )
-from models.batches import Batch
-from models.errors import BadArgument
-from models.language import t
-from models.outcomes import BatchCounts
-from models.plan_view import PlanRow, PlanView, plan_rows, plan_view
-from models.problems import Problem
-from models.states import Action, RowStatus, label
+from models.reads.batches import BatchCounts
+from models.reads.plans import PlanRow, PlanView, plan_rows, plan_view
+from models.rules.errors import BadArgument
+from models.rules.language import t
+from models.rules.problems import Problem
+from models.rules.states import Action, RowStatus, label
+from models.tables.batches import Batch
 from sheets.questions import Question, load_question, row_list
 from tasks.allocation import questions_of, submitted_before
 from tasks.context import Context

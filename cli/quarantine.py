@@ -8,7 +8,7 @@ import typer
 
 from cli.persons import LARGEST_NUMBER, By, by_whom, said
 from cli.runtime import JSON_HELP, opened, out, print_json, print_table, printable, shown_time, tell
-from models.language import t
+from models.rules.language import t
 from tasks import quarantine
 
 Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]

@@ -21,8 +21,8 @@ from xlsxwriter.exceptions import XlsxFileError
 
 from config.log import set_up_logging
 from config.settings import Settings, load_settings
-from models.errors import BadArgument, Exit, NeedsYes
-from models.language import t
+from models.rules.errors import BadArgument, Exit, NeedsYes
+from models.rules.language import t
 from sheets.result import write_list
 from tasks.app import configure
 from tasks.context import Context

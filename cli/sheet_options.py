@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from models.errors import BadArgument
-from models.language import t
-from models.states import Action
+from models.rules.errors import BadArgument
+from models.rules.language import t
+from models.rules.states import Action
 from sheets.headers import ANSWERABLE, header_key
 from sheets.questions import Answers
 

@@ -16,7 +16,7 @@ from customs.simulator.app import run
 from customs.simulator.customs import SimulatorSettings
 from customs.simulator.faults import load_script
 from customs.simulator.ledger import Ledger
-from models.serials import serials_between
+from models.rules.serials import serials_between
 from sheets.imports import ISSUED_TOGETHER, read_certificates, read_stock
 from tasks.home import prepare_home
 

@@ -32,15 +32,15 @@ from cli.runtime import (
 )
 from cli.sheet_options import Hidden, SheetName
 from customs.simulator.ledger import ledger_in
-from models.calendar import business_date
-from models.errors import BadArgument, Exit
-from models.forecast import working_day_after
-from models.language import t
-from models.numbers import clean
-from models.problems import Problem
-from models.serials import NotSerials, as_ranges, parse_serials, serials_between, show_serials
-from models.states import label
-from models.stocktake import PILES
+from models.rules.calendar import business_date
+from models.rules.errors import BadArgument, Exit
+from models.rules.forecast import working_day_after
+from models.rules.language import t
+from models.rules.numbers import clean
+from models.rules.problems import Problem
+from models.rules.serials import NotSerials, as_ranges, parse_serials, serials_between, show_serials
+from models.rules.states import label
+from models.rules.stocktake import PILES
 from sheets.imports import ISSUED_TOGETHER
 from sheets.questions import Answers
 from tasks import custody, imports

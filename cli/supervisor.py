@@ -23,8 +23,8 @@ from dataclasses import dataclass, field
 from typing import IO, Any, Final
 
 from config.supervised import NOTIFY_SOCKET
-from models.errors import Exit
-from models.language import t
+from models.rules.errors import Exit
+from models.rules.language import t
 
 PAUSE_FIRST: Final = 0.5
 PAUSE_MOST: Final = 15.0

@@ -11,8 +11,8 @@ import typer
 
 from cli.runtime import JSON_HELP, opened, out, print_json, print_table, settings, tell
 from config.errors import ConfigurationError
-from models.errors import Exit
-from models.language import t
+from models.rules.errors import Exit
+from models.rules.language import t
 from sheets.template import write_template
 
 Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
@@ -88,7 +88,7 @@ def doctor(
 
 def db_upgrade() -> None:
     """Bring the database to the version of this program, and write down whose it is."""
-    from models.schema import HEAD, upgrade
+    from models.tables.schema import HEAD, upgrade
     from tasks.home import prepare_home
     from tasks.opening import connect, require_deployment
 

@@ -17,8 +17,8 @@ from cli.shipped import shipped
 from cli.supervisor import Child, Supervisor
 from config.errors import ConfigurationError
 from config.settings import Settings
-from models.errors import BrokerUnreachable
-from models.language import t
+from models.rules.errors import BrokerUnreachable
+from models.rules.language import t
 from tasks.backup import alone_in
 from tasks.home import prepare_home
 from tasks.opening import open_database

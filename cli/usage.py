@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import typer
 
-from models.errors import Exit
-from models.language import Language, current_language, t
+from models.rules.errors import Exit
+from models.rules.language import Language, current_language, t
 
 _USAGE: Final[Any] = typer.BadParameter.__base__
 """Every error about options and arguments; typer names only one of them itself."""

@@ -20,7 +20,7 @@ from lxml import etree
 from customs.gateway import Message
 from customs.signing.signer import Signer
 from customs.signing.xmldsig import SignatureProfile, sign_enveloped
-from models.states import Action
+from models.rules.states import Action
 
 NAMESPACE: Final = "urn:blank-cert:bcm:1"
 MAX_SERIALS: Final = 100

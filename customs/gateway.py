@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final, Protocol
 
-from models.states import Action, LineReason
+from models.rules.states import Action, LineReason
 
 LONGEST_PAUSE: Final = timedelta(hours=1)
 """The most that customs' Retry-After is heeded, so no step waits longer; then it is asked again."""

@@ -38,8 +38,8 @@ from customs.gateway import (
     Taken,
     closes_line,
 )
-from models.errors import AnswerTooLarge, GatewayUnreachable, ListRefused
-from models.states import LineReason
+from models.rules.errors import AnswerTooLarge, GatewayUnreachable, ListRefused
+from models.rules.states import LineReason
 from net.calls import Calls
 from net.clock import elapsed
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import xlsxwriter
 
-from models.numbers import organisation_check_character, uscc_check_character
+from models.rules.numbers import organisation_check_character, uscc_check_character
 
 HERE = Path(__file__).parent
 AGENT = "91610131MA6TXQ0D1U"

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from models.problems import Problem, load_problem
-from models.states import Action, PagesMode, RowStatus, StockSource
+from models.rules.problems import Problem, load_problem
+from models.rules.states import Action, PagesMode, RowStatus, StockSource
 
 
 @dataclass(slots=True)

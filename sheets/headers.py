@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Final
 
-from models.numbers import clean
+from models.rules.numbers import clean
 
 EXAMPLE_REMARK: Final = "示例，不会办理"
 """Remark of the template's example rows: they are skipped, never carried out, and need not be deleted."""

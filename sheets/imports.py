@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
 
-from models.errors import CellsRefused, FileUnreadable, SheetHasQuestions
-from models.numbers import (
+from models.rules.errors import CellsRefused, FileUnreadable, SheetHasQuestions
+from models.rules.numbers import (
     NotACertificateNumber,
     clean,
     is_enterprise_code,
     parse_certificate_number,
 )
-from models.plan import CERTIFICATE_APPROVED
-from models.problems import Problem, column_letters
-from models.serials import (
+from models.rules.plan import CERTIFICATE_APPROVED
+from models.rules.problems import Problem, column_letters
+from models.rules.serials import (
     MAX_SERIALS_PER_ROW,
     NotSerials,
     as_ranges,
@@ -77,7 +77,7 @@ class CertificateRecord:
 
 
 class _Bad(ValueError):
-    """A cell that cannot be taken: its field and, as a text of `models.problems`, why."""
+    """A cell that cannot be taken: its field and, as a text of `models.rules.problems`, why."""
 
     def __init__(self, field: str, text_key: str, **values: object) -> None:
         super().__init__(Problem(text_key, values=values).message)

@@ -11,9 +11,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from models.numbers import clean
-from models.problems import column_letters
-from models.serials import MAX_SERIALS_PER_ROW, StockRanges
+from models.rules.numbers import clean
+from models.rules.problems import column_letters
+from models.rules.serials import MAX_SERIALS_PER_ROW, StockRanges
 from sheets.headers import (
     CAME_BACK,
     COUNT_HEADER,

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from models.numbers import NotACertificateNumber, clean, parse_certificate_number
-from models.problems import Problem, column_letters
-from models.serials import MAX_SERIALS_PER_ROW, NotSerials, parse_serials, serials_between
-from models.states import Action, PagesMode, RowStatus
+from models.rules.numbers import NotACertificateNumber, clean, parse_certificate_number
+from models.rules.problems import Problem, column_letters
+from models.rules.serials import MAX_SERIALS_PER_ROW, NotSerials, parse_serials, serials_between
+from models.rules.states import Action, PagesMode, RowStatus
 from sheets.drafts import RowDraft
 from sheets.headers import (
     EXAMPLE_REMARKS,

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from models.language import Text
-from models.states import Action
+from models.rules.language import Text
+from models.rules.states import Action
 
 
 class QuestionCode(StrEnum):

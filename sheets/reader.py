@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any, Final, Generic, TypeVar
 
-from models.errors import (
+from models.rules.errors import (
     FileEncrypted,
     FileError,
     FileTooLarge,

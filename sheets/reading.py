@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from models.numbers import clean
-from models.serials import StockRanges
-from models.states import PagesMode, RowStatus
+from models.rules.numbers import clean
+from models.rules.serials import StockRanges
+from models.rules.states import PagesMode, RowStatus
 from sheets.drafts import RowDraft
 from sheets.headers import (
     ORDERS,

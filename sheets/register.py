@@ -8,7 +8,7 @@ from typing import Final
 
 import xlsxwriter
 
-from models.language import Text, t
+from models.rules.language import Text, t
 
 BALANCE_TITLES: Final = (
     Text("持有企业", "owner"),

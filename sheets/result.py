@@ -15,7 +15,7 @@ from typing import Final
 
 import xlsxwriter
 
-from models.language import Text
+from models.rules.language import Text
 from sheets.headers import RESULT_WORD, header_key
 
 RESULT_HEADERS: Final = (

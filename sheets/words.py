@@ -10,9 +10,9 @@ import re
 from functools import lru_cache
 from typing import Any, Final
 
-from models.numbers import clean
-from models.serials import MAX_SERIALS_PER_ROW
-from models.states import Action, StockSource
+from models.rules.numbers import clean
+from models.rules.serials import MAX_SERIALS_PER_ROW
+from models.rules.states import Action, StockSource
 
 VERIFY_WORDS: Final = ("核销", "使用", "用", "正常", "√", "✓", "✔", "☑", "V", "1", "verify")
 VOID_WORDS: Final = (

@@ -16,11 +16,12 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from config.settings import Settings
-from models.card import not_in_use, seen_cards, trouble_of
-from models.card_errors import CARD_ERRORS, CardExpired
-from models.database import Database
-from models.deployment import Identity, require_identity
-from models.errors import (
+from models.reads.cards import not_in_use, seen_cards, trouble_of
+from models.reads.deployment import Identity, require_identity
+from models.reads.line import Line, line_of
+from models.reads.pulses import pulses
+from models.rules.card_errors import CARD_ERRORS, CardExpired
+from models.rules.errors import (
     BlankformsError,
     BrokerFull,
     BrokerReadOnly,
@@ -35,12 +36,12 @@ from models.errors import (
     LineClosed,
     ProcessQuiet,
 )
-from models.language import t
-from models.links import Line, line_of
-from models.pulses import note_pulse, pulses
-from models.schema import require_schema
-from models.states import LineReason, LineState
-from models.submissions import Card
+from models.rules.language import t
+from models.rules.states import LineReason, LineState
+from models.tables.card import Card
+from models.tables.database import Database
+from models.tables.schema import require_schema
+from models.writes.pulses import note_pulse
 from tasks.app import require_broker
 from tasks.journal import Journal
 from tasks.pulse import PROCESSES, SENDER, noted, surroundings

@@ -19,18 +19,20 @@ from sqlalchemy.orm import Session
 
 from config.names import Task
 from customs.gateway import CustomsForm
-from models.batches import Item
-from models.bulk import ids_table
-from models.comparison import Key
-from models.deployment import require_identity
-from models.differences import ISSUED_THERE, NOT_ISSUED_THERE
-from models.errors import AnotherDeployment, GatewayUnreachable, ListRefused
-from models.holds import lock_stocks_of, release_forms
-from models.progress import report_anew
-from models.states import AT_CUSTOMS, FormState, ItemState
-from models.stock import Discrepancy, Form, Stock
-from models.submissions import MAY_BE_ASKED, ReceiptLine, Submission
-from models.verdicts import WANTED_STATE, Verdict
+from models.reads.customs_list import Key
+from models.reads.deployment import require_identity
+from models.rules.differences import ISSUED_THERE, NOT_ISSUED_THERE
+from models.rules.errors import AnotherDeployment, GatewayUnreachable, ListRefused
+from models.rules.states import AT_CUSTOMS, FormState, ItemState
+from models.rules.verdicts import WANTED_STATE, Verdict
+from models.tables.batches import Item
+from models.tables.bulk import ids_table
+from models.tables.discrepancies import Discrepancy
+from models.tables.forms import Form, Stock
+from models.tables.inbox import MAY_BE_ASKED, ReceiptLine
+from models.tables.submissions import Submission
+from models.writes.batches import report_anew
+from models.writes.holds import lock_stocks_of, release_forms
 from tasks.app import app
 from tasks.attempts import wait_after
 from tasks.context import Context, current

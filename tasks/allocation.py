@@ -2,7 +2,7 @@
 
 The plan is made again under the lock of every stock concerned, compared with the one that was confirmed,
 and taken whole: in one transaction, whose rollback frees all, or for a large batch step by step
-(`models.steps`), all of which are taken back when one finds the plan moved. Run twice, the second run finds
+(`models.writes.steps`), all of which are taken back when one finds the plan moved. Run twice, the second run finds
 the batch no longer confirmed and does nothing.
 """
 
@@ -22,11 +22,7 @@ from sqlalchemy.orm import Session
 
 from config.crash import Point, crash_point
 from config.names import Task
-from models.base import NO_KEY_UPDATE
-from models.batches import Batch, BatchRow, Item
-from models.blocks import advance_blocks
-from models.bulk import CHUNK, ids_table, rows_table
-from models.errors import (
+from models.rules.errors import (
     BatchGoesOn,
     BatchNotFound,
     BatchNotOpen,
@@ -39,21 +35,19 @@ from models.errors import (
     RowsRefused,
     SheetHasQuestions,
 )
-from models.history import PLAN_MOVED
-from models.low_stock import count_soon
-from models.moves import FormMove, move_forms
-from models.page_limits import judge_pages
-from models.planner import make_plan
-from models.states import (
-    Action,
-    BatchState,
-    FormState,
-    ItemState,
-    RowStatus,
-    label,
-)
-from models.steps import OneTransaction, Steps
-from models.stock import Certificate, Form, Stock
+from models.rules.states import Action, BatchState, FormState, ItemState, RowStatus, label
+from models.tables.base import NO_KEY_UPDATE
+from models.tables.batches import Batch, BatchRow, Item
+from models.tables.bulk import CHUNK, ids_table, rows_table
+from models.tables.certificates import Certificate
+from models.tables.forms import Form, Stock
+from models.writes.blocks import advance_blocks
+from models.writes.history import PLAN_MOVED
+from models.writes.low_stock import count_soon
+from models.writes.moves import FormMove, move_forms
+from models.writes.page_limits import judge_pages
+from models.writes.planner import make_plan
+from models.writes.steps import OneTransaction, Steps
 from sheets.questions import load_question
 from tasks.app import app
 from tasks.context import Context, current

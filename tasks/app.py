@@ -17,7 +17,7 @@ from redis.exceptions import AuthenticationError, OutOfMemoryError, ReadOnlyErro
 
 from config.names import Queue, Task
 from config.settings import Settings
-from models.errors import BrokerFull, BrokerReadOnly, BrokerRefused, BrokerUnreachable
+from models.rules.errors import BrokerFull, BrokerReadOnly, BrokerRefused, BrokerUnreachable
 
 log = structlog.get_logger(__name__)
 

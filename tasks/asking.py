@@ -26,15 +26,11 @@ from customs.gateway import (
     SendOutcome,
     Taken,
 )
-from models.base import NO_KEY_UPDATE
-from models.deployment import require_identity
-from models.errors import AnotherDeployment
-from models.states import (
-    Action,
-    AttemptKind,
-    SubmissionState,
-)
-from models.submissions import MAY_HAVE_LEFT, Attempt, Submission
+from models.reads.deployment import require_identity
+from models.rules.errors import AnotherDeployment
+from models.rules.states import Action, AttemptKind, SubmissionState
+from models.tables.base import NO_KEY_UPDATE
+from models.tables.submissions import MAY_HAVE_LEFT, Attempt, Submission
 from tasks.app import app
 from tasks.attempts import (
     begin_attempts,

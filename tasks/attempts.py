@@ -25,12 +25,7 @@ from customs.gateway import (
     SendOutcome,
     Taken,
 )
-from models.base import BigId
-from models.batch_news import Refusal, RefusedForm, announce_refused
-from models.batches import Item
-from models.bulk import ids_table, insert_rows, rows_table
-from models.moves import FormMove, move_forms
-from models.states import (
+from models.rules.states import (
     SUBMITTED_STATE,
     Action,
     AttemptKind,
@@ -38,7 +33,12 @@ from models.states import (
     ItemState,
     SubmissionState,
 )
-from models.submissions import Attempt, Submission
+from models.tables.base import BigId
+from models.tables.batches import Item
+from models.tables.bulk import ids_table, insert_rows, rows_table
+from models.tables.submissions import Attempt, Submission
+from models.writes.announcements import Refusal, RefusedForm, announce_refused
+from models.writes.moves import FormMove, move_forms
 from tasks.context import Context
 
 log = structlog.get_logger(__name__)

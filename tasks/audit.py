@@ -19,17 +19,10 @@ from typing import Any, Final
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from models.chain import (
-    EventFacts,
-    Standing,
-    StoredEvent,
-    Tamper,
-    examine_chain,
-    standing,
-)
-from models.leases import this_host
-from models.reconciliation import Run
-from models.stock import Form, FormEvent
+from models.rules.chain import EventFacts, Standing, StoredEvent, Tamper, examine_chain, standing
+from models.tables.forms import Form, FormEvent
+from models.tables.reconciliation import Run
+from models.writes.leases import this_host
 from tasks.context import Context
 
 FORMS_TOGETHER: Final = 20

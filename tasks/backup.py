@@ -25,9 +25,9 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import inspect
 
 from config.settings import Settings
-from models.deployment import Identity, compare
-from models.errors import AlreadyRunning, BackupUnusable, DatabaseUnreachable, RestoreRefused
-from models.schema import current_version
+from models.reads.deployment import Identity, compare
+from models.rules.errors import AlreadyRunning, BackupUnusable, DatabaseUnreachable, RestoreRefused
+from models.tables.schema import current_version
 from tasks.home import prepare_home
 from tasks.journal import Journal
 from tasks.opening import connect, open_database

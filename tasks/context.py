@@ -16,8 +16,8 @@ from config.names import Task
 from config.settings import Settings
 from customs.gateway import CustomsGateway
 from customs.signing.signer import Signer
-from models.database import Database
-from models.deployment import Identity
+from models.reads.deployment import Identity
+from models.tables.database import Database
 from net.notifier import Notifier
 from tasks.journal import Journal
 

@@ -11,17 +11,17 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from models.base import Serial
-from models.batches import Item
-from models.bulk import CHUNK, chunks, rows_table
-from models.errors import BadArgument, NotFound
-from models.holds import hold_forms, lock_stocks_of, lose_forms, release_forms
-from models.language import t
-from models.serials import show_serials
-from models.states import FormState, ItemState
-from models.stock import Form, Stock
-from models.stocktake import BookedForm, Stocktake, sort_out
-from models.usage import list_stocks
+from models.reads.stock_book import list_stocks
+from models.rules.errors import BadArgument, NotFound
+from models.rules.language import t
+from models.rules.serials import show_serials
+from models.rules.states import FormState, ItemState
+from models.rules.stocktake import BookedForm, Stocktake, sort_out
+from models.tables.base import Serial
+from models.tables.batches import Item
+from models.tables.bulk import CHUNK, chunks, rows_table
+from models.tables.forms import Form, Stock
+from models.writes.holds import hold_forms, lock_stocks_of, lose_forms, release_forms
 from sheets.imports import read_counted
 from sheets.questions import NO_ANSWERS, Answers
 from tasks.context import Context

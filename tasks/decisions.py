@@ -16,14 +16,7 @@ import structlog
 from sqlalchemy import String, select, update
 from sqlalchemy.orm import Session
 
-from models.base import NO_KEY_UPDATE, BigId
-from models.batch_news import Refusal, RefusedForm, announce_refused
-from models.batches import Item
-from models.bulk import ids_table, insert_rows, rows_table
-from models.holds import hold_forms, lock_stocks_of
-from models.moves import FormMove, move_forms
-from models.progress import finish_batches
-from models.states import (
+from models.rules.states import (
     FINAL_STATE,
     GIVEN_UP,
     SUBMITTED_STATE,
@@ -33,8 +26,16 @@ from models.states import (
     ItemState,
     SubmissionState,
 )
-from models.stock import Discrepancy
-from models.submissions import InboxMessage, ReceiptLine, Submission
+from models.tables.base import NO_KEY_UPDATE, BigId
+from models.tables.batches import Item
+from models.tables.bulk import ids_table, insert_rows, rows_table
+from models.tables.discrepancies import Discrepancy
+from models.tables.inbox import InboxMessage, ReceiptLine
+from models.tables.submissions import Submission
+from models.writes.announcements import Refusal, RefusedForm, announce_refused
+from models.writes.batches import finish_batches
+from models.writes.holds import hold_forms, lock_stocks_of
+from models.writes.moves import FormMove, move_forms
 from tasks.context import Context
 
 log = structlog.get_logger(__name__)

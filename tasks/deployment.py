@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models import deployment
+from models.writes import deployment
 from tasks.context import Context
 
 

@@ -13,16 +13,12 @@ from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
 from config.names import Task
-from models.base import NO_KEY_UPDATE
-from models.errors import BadArgument, NotFound
-from models.language import t
-from models.notifications import (
-    Delivery,
-    Endpoint,
-    Notification,
-    tell_endpoints,
-)
-from models.states import DeliveryState, NotificationType
+from models.rules.errors import BadArgument, NotFound
+from models.rules.language import t
+from models.rules.states import DeliveryState, NotificationType
+from models.tables.base import NO_KEY_UPDATE
+from models.tables.notifications import Delivery, Endpoint, Notification
+from models.writes.announcements import tell_endpoints
 from net.secrets import endpoint_secret, key_mark
 from tasks.context import Context
 from tasks.notifications import deliver

@@ -16,20 +16,22 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from customs.gateway import CustomsForm
-from models.base import NO_KEY_UPDATE, Serial, UTCDateTime
-from models.bulk import chunks, insert_new, insert_rows, rows_table
-from models.calendar import business_date
-from models.chain import GENESIS, EventFacts, event_hash
-from models.errors import CellsRefused, ListRefused
-from models.low_stock import count_soon
-from models.plan import CERTIFICATE_APPROVED
-from models.problems import Problem
-from models.serials import as_ranges, serials_between
-from models.standings import Standing
-from models.states import FormState
-from models.stock import Block, Certificate, Form, FormEvent, Stock
-from models.tallies import Movement, day_key, note_changes, standing_key
-from models.verdicts import CUSTOMS_FORM_STATE
+from models.rules.calendar import business_date
+from models.rules.chain import GENESIS, EventFacts, event_hash
+from models.rules.errors import CellsRefused, ListRefused
+from models.rules.plan import CERTIFICATE_APPROVED
+from models.rules.problems import Problem
+from models.rules.serials import as_ranges, serials_between
+from models.rules.standings import Standing
+from models.rules.states import FormState
+from models.rules.tallies import Movement, day_key, standing_key
+from models.rules.verdicts import CUSTOMS_FORM_STATE
+from models.tables.base import NO_KEY_UPDATE, Serial, UTCDateTime
+from models.tables.bulk import chunks, insert_new, insert_rows, rows_table
+from models.tables.certificates import Certificate
+from models.tables.forms import Block, Form, FormEvent, Stock
+from models.writes.low_stock import count_soon
+from models.writes.tallies import note_changes
 from sheets.imports import (
     ISSUED_TOGETHER,
     CertificateRecord,

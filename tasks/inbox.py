@@ -20,16 +20,16 @@ from sqlalchemy.orm import Session, aliased
 from config.crash import Point, crash_point
 from config.names import Task
 from customs.gateway import ReceiptPage
-from models.bulk import insert_new_keys, insert_rows, rows_table
-from models.deployment import require_identity
-from models.errors import AnotherDeployment, AnswerTooLarge, GatewayUnreachable, ListRefused
-from models.links import customs_link
-from models.polling import SOONEST, wait_for_receipts
-from models.states import (
-    InboxState,
-)
-from models.stock import Discrepancy
-from models.submissions import IS_TAKEN, CustomsLink, InboxMessage, Submission
+from models.reads.deployment import require_identity
+from models.rules.errors import AnotherDeployment, AnswerTooLarge, GatewayUnreachable, ListRefused
+from models.rules.polling import SOONEST, wait_for_receipts
+from models.rules.states import InboxState
+from models.tables.bulk import insert_new_keys, insert_rows, rows_table
+from models.tables.customs_link import CustomsLink
+from models.tables.discrepancies import Discrepancy
+from models.tables.inbox import InboxMessage
+from models.tables.submissions import IS_TAKEN, Submission
+from models.writes.line import customs_link
 from tasks.app import app
 from tasks.context import Context, current
 from tasks.lists import raise_refused
@@ -191,7 +191,7 @@ def poll(context: Context) -> int:
     """Fetch receipts from where the last poll ended; gives how many were new.
 
     The cursor moves in the transaction that stores the page, so a page is never skipped. When the next is
-    due is `models.polling`'s to say. Raises `GatewayUnreachable`; the next is due all the same, when customs
+    due is `models.rules.polling`'s to say. Raises `GatewayUnreachable`; the next is due all the same, when customs
     named a time, then.
     """
     with context.database.write() as session:

@@ -16,13 +16,13 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from config.crash import Point, crash_point
-from models.base import NO_KEY_UPDATE
-from models.batches import Batch, BatchRow, Item, RememberedLayout, Upload
-from models.bulk import chunks, insert_new, insert_rows
-from models.errors import FileError, NotFound
-from models.serials import StockRanges
-from models.states import BatchState, ItemState, PagesMode, RowStatus
-from models.stock import Block
+from models.rules.errors import FileError, NotFound
+from models.rules.serials import StockRanges
+from models.rules.states import BatchState, ItemState, PagesMode, RowStatus
+from models.tables.base import NO_KEY_UPDATE
+from models.tables.batches import Batch, BatchRow, Item, RememberedLayout, Upload
+from models.tables.bulk import chunks, insert_new, insert_rows
+from models.tables.forms import Block
 from sheets.drafts import RowDraft
 from sheets.headers import ORDERS
 from sheets.layout import Evidence, Layout

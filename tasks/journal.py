@@ -28,9 +28,10 @@ from typing import Final
 from sqlalchemy import ColumnElement, Integer, String, exists, func, select, true
 from sqlalchemy.orm import Session
 
-from models.bulk import chunks, rows_table
-from models.errors import DatabaseRestored
-from models.submissions import Attempt, CustomsLink, Submission
+from models.rules.errors import DatabaseRestored
+from models.tables.bulk import chunks, rows_table
+from models.tables.customs_link import CustomsLink
+from models.tables.submissions import Attempt, Submission
 
 _LINE: Final = re.compile(
     r"(\S+) ([0-9A-Z]{1,32}) ([0-9]{1,9}) (verify|void) ([0-9A-Z]{1,20})(?: ([0-9]{1,18}))?\n"

@@ -9,11 +9,14 @@ import structlog
 from sqlalchemy import select
 
 from config.names import Task
-from models import pauses
-from models.batches import Batch
-from models.errors import BatchNotFound
-from models.links import Line, open_line
-from models.pauses import PauseScope
+from models.reads.line import Line
+from models.reads.pauses import pauses
+from models.rules.errors import BatchNotFound
+from models.rules.states import PauseScope
+from models.tables.batches import Batch
+from models.writes.line import open_line
+from models.writes.pauses import pause as stop
+from models.writes.pauses import resume as let_go_on
 from tasks.context import Context
 
 log = structlog.get_logger(__name__)
@@ -23,7 +26,7 @@ def open_again(context: Context) -> Line:
     """What closed the line is mended: sending goes on, after refusals for the card with one message.
 
     The submitter is told first: what another card has signed and has not left is made anew. Raises as
-    `models.links.open_line`.
+    `models.writes.line.open_line`.
     """
     with context.database.write() as session:
         line = open_line(session, context.now(), context.settings.zone)
@@ -42,7 +45,7 @@ def pause(context: Context, scope: PauseScope, value: str, by: str, reason: str)
             number = int(value)
             if session.scalar(select(Batch.id).where(Batch.id == number)) is None:
                 raise BatchNotFound(batch=number)
-        stopped = pauses.pause(session, scope, value, by, reason, context.now())
+        stopped = stop(session, scope, value, by, reason, context.now())
     log.warning("paused", scope=scope.value, value=value, by=by)
     return stopped
 
@@ -50,7 +53,7 @@ def pause(context: Context, scope: PauseScope, value: str, by: str, reason: str)
 def resume(context: Context, scope: PauseScope, value: str, by: str) -> bool:
     """Let it go on; gives whether it was paused."""
     with context.database.write() as session:
-        was_paused = pauses.resume(session, scope, value)
+        was_paused = let_go_on(session, scope, value)
     if was_paused:
         log.warning("resumed", scope=scope.value, value=value, by=by)
         context.ring(Task.SIGN)
@@ -61,4 +64,4 @@ def resume(context: Context, scope: PauseScope, value: str, by: str) -> bool:
 def paused(context: Context) -> Sequence[dict[str, Any]]:
     """Everything that a person has stopped, as JSON says it."""
     with context.database.read() as session:
-        return [p.shown() for p in pauses.pauses(session)]
+        return [p.shown() for p in pauses(session)]

@@ -18,10 +18,10 @@ from sqlalchemy import select
 
 from customs.gateway import CustomsCertificate, CustomsForm
 from customs.records import SetAside, examine_certificates, examine_forms
-from models.bulk import insert_rows
-from models.comparison import Key
-from models.errors import AnswerTooLarge, GatewayUnreachable, ListRefused
-from models.stock import Discrepancy
+from models.reads.customs_list import Key
+from models.rules.errors import AnswerTooLarge, GatewayUnreachable, ListRefused
+from models.tables.bulk import insert_rows
+from models.tables.discrepancies import Discrepancy
 from tasks.context import Context
 
 log = structlog.get_logger(__name__)

@@ -23,14 +23,10 @@ from sqlalchemy.orm import Session
 
 from config.crash import Point, crash_point
 from config.names import Task
-from models.base import NO_KEY_UPDATE
-from models.notifications import (
-    Delivery,
-    Endpoint,
-    Notification,
-    deliveries_due,
-)
-from models.states import DeliveryState
+from models.reads.deliveries import deliveries_due
+from models.rules.states import DeliveryState
+from models.tables.base import NO_KEY_UPDATE
+from models.tables.notifications import Delivery, Endpoint, Notification
 from net.notifier import Ending, Gone, Letter, NotTold, Told
 from net.secrets import endpoint_secret, key_mark
 from tasks.app import app

@@ -17,11 +17,12 @@ from sqlalchemy.exc import ArgumentError
 
 from config.errors import ConfigurationError
 from config.settings import Settings
-from models.database import Database
-from models.deployment import Identity, known_identity, remember_identity, require_identity
-from models.errors import BlankformsError, Exit
-from models.numbers import is_enterprise_code
-from models.schema import require_schema
+from models.reads.deployment import Identity, known_identity, require_identity
+from models.rules.errors import BlankformsError, Exit
+from models.rules.numbers import is_enterprise_code
+from models.tables.database import Database
+from models.tables.schema import require_schema
+from models.writes.deployment import remember_identity
 
 log = structlog.get_logger(__name__)
 

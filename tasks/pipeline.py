@@ -25,13 +25,9 @@ from sqlalchemy.orm import QueryableAttribute, Session
 
 from config.names import Task
 from customs.gateway import LONGEST_PAUSE
-from models.base import aware
-from models.batches import ENDED_BATCH, OPEN_BATCH, Batch, Item
-from models.low_stock import stocks_to_count
-from models.notifications import Delivery, deliveries_due
-from models.pauses import not_paused
-from models.reconciliation import Run
-from models.states import (
+from models.reads.deliveries import deliveries_due
+from models.reads.pauses import not_paused
+from models.rules.states import (
     AT_CUSTOMS,
     BatchState,
     InboxState,
@@ -39,17 +35,16 @@ from models.states import (
     RunState,
     SubmissionState,
 )
-from models.stock import Stock
-from models.submissions import (
-    MAY_BE_ASKED,
-    MAY_HAVE_LEFT,
-    WAITS_TO_LEAVE,
-    Card,
-    CustomsLink,
-    InboxMessage,
-    ReceiptLine,
-    Submission,
-)
+from models.tables.base import aware
+from models.tables.batches import ENDED_BATCH, OPEN_BATCH, Batch, Item
+from models.tables.card import Card
+from models.tables.customs_link import CustomsLink
+from models.tables.forms import Stock
+from models.tables.inbox import MAY_BE_ASKED, InboxMessage, ReceiptLine
+from models.tables.notifications import Delivery
+from models.tables.reconciliation import Run
+from models.tables.submissions import MAY_HAVE_LEFT, WAITS_TO_LEAVE, Submission
+from models.writes.low_stock import stocks_to_count
 
 CARD_FORGOTTEN: Final = timedelta(days=1)
 """A card that was not seen for so long is not in use any more: nobody is rung to examine it."""

@@ -12,12 +12,12 @@ from sqlalchemy.orm import Session
 
 from config.crash import Point, crash_point
 from config.names import Task
-from models.base import NO_KEY_UPDATE
-from models.batch_news import announce_checked
-from models.batches import Batch
-from models.planner import make_plan
-from models.states import BatchState
-from models.steps import OneTransaction
+from models.rules.states import BatchState
+from models.tables.base import NO_KEY_UPDATE
+from models.tables.batches import Batch
+from models.writes.announcements import announce_checked
+from models.writes.planner import make_plan
+from models.writes.steps import OneTransaction
 from tasks.app import app
 from tasks.context import Context, current
 from tasks.stepwise import TakenOver, is_large, step_by_step

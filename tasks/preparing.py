@@ -1,7 +1,7 @@
 """Stage 4a, prepare: one message for each certificate and operation of a batch that holds its forms.
 
 Number, GUID, time and contents are fixed here, once: a second run finds nothing without a message. The
-messages get their turns (`models.turns`), so that no batch waits for all of another.
+messages get their turns (`models.rules.turns`), so that no batch waits for all of another.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ from sqlalchemy.orm import Session
 from config.crash import Point, crash_point
 from config.names import Task
 from customs.bcm1 import MAX_SERIALS
-from models.base import NO_KEY_UPDATE
-from models.batches import Batch, BatchRow, Item
-from models.bulk import chunks, insert_rows, rows_table
-from models.deployment import require_identity
-from models.errors import AnotherDeployment, DatabaseRestored
-from models.links import next_turns
-from models.states import Action, BatchState, ItemState, SubmissionState
-from models.stock import Certificate, Form, Stock
-from models.submissions import Submission
-from models.turns import by_turns, series
+from models.reads.deployment import require_identity
+from models.rules.errors import AnotherDeployment, DatabaseRestored
+from models.rules.states import Action, BatchState, ItemState, SubmissionState
+from models.rules.turns import by_turns, series
+from models.tables.base import NO_KEY_UPDATE
+from models.tables.batches import Batch, BatchRow, Item
+from models.tables.bulk import chunks, insert_rows, rows_table
+from models.tables.certificates import Certificate
+from models.tables.forms import Form, Stock
+from models.tables.submissions import Submission
+from models.writes.line import next_turns
 from tasks.app import app
 from tasks.context import Context, current
 

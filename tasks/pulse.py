@@ -14,8 +14,8 @@ import structlog
 
 from config.names import Task
 from config.settings import Settings
-from models.errors import BlankformsError, DiskFull, JournalMissing, JournalUnwritable
-from models.pulses import note_pulse
+from models.rules.errors import BlankformsError, DiskFull, JournalMissing, JournalUnwritable
+from models.writes.pulses import note_pulse
 from net.clock import elapsed
 from tasks.app import app
 from tasks.context import Context, current

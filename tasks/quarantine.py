@@ -10,10 +10,10 @@ from typing import Any
 import structlog
 from sqlalchemy import select, update
 
-from models.errors import NotFound
-from models.states import InboxState
-from models.stock import Discrepancy
-from models.submissions import InboxMessage
+from models.rules.errors import NotFound
+from models.rules.states import InboxState
+from models.tables.discrepancies import Discrepancy
+from models.tables.inbox import InboxMessage
 from tasks import receipts
 from tasks.context import Context
 

@@ -18,12 +18,12 @@ from sqlalchemy.orm import Session
 from config.crash import Point, crash_point
 from config.names import Task
 from customs import bcm1
-from models.base import NO_KEY_UPDATE
-from models.bulk import chunks, ids_table, rows_table
-from models.states import AWAITING_RECEIPT, GIVEN_UP, InboxState, ItemState, SubmissionState
-from models.stock import Discrepancy
-from models.submissions import InboxMessage
-from models.verdicts import WANTED_STATE, Verdict, contradicts, result_fits, verdict
+from models.rules.states import AWAITING_RECEIPT, GIVEN_UP, InboxState, ItemState, SubmissionState
+from models.rules.verdicts import WANTED_STATE, Verdict, contradicts, result_fits, verdict
+from models.tables.base import NO_KEY_UPDATE
+from models.tables.bulk import chunks, ids_table, rows_table
+from models.tables.discrepancies import Discrepancy
+from models.tables.inbox import InboxMessage
 from tasks.app import app
 from tasks.context import Context, current
 from tasks.decisions import (

@@ -22,8 +22,7 @@ from config.crash import Point, crash_point
 from config.names import Task
 from customs.gateway import CustomsForm, NotFound, Taken
 from customs.records import SetAside
-from models.calendar import business_date
-from models.comparison import (
+from models.reads.customs_list import (
     START,
     Found,
     Judgement,
@@ -35,19 +34,8 @@ from models.comparison import (
     listed_lines,
     our_forms,
 )
-from models.deployment import require_identity
-from models.errors import (
-    AnotherDeployment,
-    BadArgument,
-    CustomsUndecided,
-    GatewayUnreachable,
-    ListRefused,
-    RunNotFound,
-)
-from models.language import t
-from models.leases import give_back, this_host
-from models.notifications import announce
-from models.overdue import (
+from models.reads.deployment import require_identity
+from models.reads.overdue import (
     expired_reservations,
     more_than_pages,
     overdue_submissions,
@@ -55,10 +43,22 @@ from models.overdue import (
     unaccounted,
     unmatched_receipts,
 )
-from models.reconciliation import Difference, Run
-from models.runs import new_run
-from models.states import NotificationType, RunState
-from models.usage import day_in_numbers
+from models.reads.stock_book import day_in_numbers
+from models.rules.calendar import business_date
+from models.rules.errors import (
+    AnotherDeployment,
+    BadArgument,
+    CustomsUndecided,
+    GatewayUnreachable,
+    ListRefused,
+    RunNotFound,
+)
+from models.rules.language import t
+from models.rules.states import NotificationType, RunState
+from models.tables.reconciliation import Difference, Run
+from models.writes.announcements import announce
+from models.writes.leases import give_back, this_host
+from models.writes.runs import new_run
 from tasks.app import app
 from tasks.audit import take_anchor
 from tasks.context import Context, current

@@ -7,10 +7,10 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from models.calendar import BEIJING
-from models.language import Text, t
-from models.states import FormState, label
-from models.usage import Balance, balances, list_stocks, movements
+from models.reads.stock_book import Balance, balances, list_stocks, movements
+from models.rules.calendar import BEIJING
+from models.rules.language import Text, t
+from models.rules.states import FormState, label
 from sheets.register import write_register
 from tasks.context import Context
 

@@ -14,14 +14,14 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from config.names import Task
-from models.base import NO_KEY_UPDATE
-from models.batch_news import announce_ended
-from models.batches import GIVEN_BACK_BY_TIME, Batch, Item
-from models.bulk import CHUNK
-from models.errors import BatchNotFound, BatchNotOpen
-from models.progress import finish_batches, may_be_ordered_again
-from models.states import NOT_LEFT, BatchState, ItemState, SubmissionState, label
-from models.submissions import Submission
+from models.rules.errors import BatchNotFound, BatchNotOpen
+from models.rules.states import NOT_LEFT, BatchState, ItemState, SubmissionState, label
+from models.tables.base import NO_KEY_UPDATE
+from models.tables.batches import GIVEN_BACK_BY_TIME, Batch, Item
+from models.tables.bulk import CHUNK
+from models.tables.submissions import Submission
+from models.writes.announcements import announce_ended
+from models.writes.batches import finish_batches, may_be_ordered_again
 from tasks.app import app
 from tasks.attempts import give_back_items, set_submissions
 from tasks.context import Context, current

@@ -2,7 +2,7 @@
 
 Every action tests again what it acts on, so a difference that settled itself meanwhile is noted and left
 alone, and a repair that was killed is simply ordered again. None submits anything. What came of each is
-a code of `models.differences.OUTCOMES` and a value, worded when it is shown.
+a code of `models.rules.differences.OUTCOMES` and a value, worded when it is shown.
 """
 
 from __future__ import annotations
@@ -16,18 +16,12 @@ import structlog
 from sqlalchemy import String, and_, func, select
 from sqlalchemy.orm import Session
 
-from models.base import BigId, Serial
-from models.batches import Batch, BatchRow, Item
-from models.bulk import chunks, insert_rows, rows_table
-from models.calendar import business_date
-from models.differences import DifferenceClass, final_state
-from models.errors import BlankformsError
-from models.holds import hold_forms, lock_stocks_of
-from models.moves import FormMove, move_forms
-from models.overdue import pages_missing
-from models.reconciliation import Difference, Repair
-from models.serials import NotSerials, serials_between
-from models.states import (
+from models.reads.overdue import pages_missing
+from models.rules.calendar import business_date
+from models.rules.differences import DifferenceClass, final_state
+from models.rules.errors import BlankformsError
+from models.rules.serials import NotSerials, serials_between
+from models.rules.states import (
     Action,
     BatchState,
     FormState,
@@ -38,8 +32,16 @@ from models.states import (
     RowStatus,
     SubmissionState,
 )
-from models.stock import Discrepancy, Form, Stock
-from models.submissions import InboxMessage, Submission
+from models.tables.base import BigId, Serial
+from models.tables.batches import Batch, BatchRow, Item
+from models.tables.bulk import chunks, insert_rows, rows_table
+from models.tables.discrepancies import Discrepancy
+from models.tables.forms import Form, Stock
+from models.tables.inbox import InboxMessage
+from models.tables.reconciliation import Difference, Repair
+from models.tables.submissions import Submission
+from models.writes.holds import hold_forms, lock_stocks_of
+from models.writes.moves import FormMove, move_forms
 from sheets.imports import ISSUED_TOGETHER, IssuedRange
 from tasks import (
     adopting,

@@ -16,10 +16,8 @@ from sqlalchemy import and_, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from config.crash import Point, crash_point
-from models.base import NO_KEY_UPDATE
-from models.bulk import chunks
-from models.differences import TREATMENTS, DifferenceClass
-from models.errors import (
+from models.rules.differences import TREATMENTS, DifferenceClass
+from models.rules.errors import (
     GatewayUnreachable,
     ReasonNeeded,
     RunBusy,
@@ -28,9 +26,11 @@ from models.errors import (
     RunSuperseded,
     SecondPersonNeeded,
 )
-from models.leases import first_free, give_back, keep
-from models.reconciliation import Difference, Repair, Run
-from models.states import RepairState, RunState
+from models.rules.states import RepairState, RunState
+from models.tables.base import NO_KEY_UPDATE
+from models.tables.bulk import chunks
+from models.tables.reconciliation import Difference, Repair, Run
+from models.writes.leases import first_free, give_back, keep
 from tasks.context import Context
 from tasks.repair_actions import ACTIONS, Order, Outcome, hold_contradictions
 

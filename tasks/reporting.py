@@ -15,14 +15,14 @@ import structlog
 
 from config.crash import Point, crash_point
 from config.names import Task
-from models.batches import Batch
-from models.errors import BatchNotFound
-from models.language import t
-from models.outcomes import RowResult, row_results
-from models.problems import Problem
-from models.progress import finish_batches
-from models.states import BatchState, RowOutcome, RowStatus, label
-from models.tallies import forget_batch
+from models.reads.batches import RowResult, row_results
+from models.rules.errors import BatchNotFound
+from models.rules.language import t
+from models.rules.problems import Problem
+from models.rules.states import BatchState, RowOutcome, RowStatus, label
+from models.tables.batches import Batch
+from models.writes.batches import finish_batches
+from models.writes.tallies import forget_batch
 from sheets.result import CHECK_HEADERS, ResultRow, write_result
 from tasks.app import app
 from tasks.context import Context, current

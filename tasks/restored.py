@@ -16,14 +16,10 @@ import structlog
 from sqlalchemy import String, select
 from sqlalchemy.orm import Session
 
-from models.base import NO_KEY_UPDATE
-from models.bulk import CHUNK, chunks, insert_rows, rows_table
-from models.differences import DifferenceClass
-from models.errors import NotAdopted, NotReconciled
-from models.language import t
-from models.links import customs_link
-from models.reconciliation import Difference, Run
-from models.states import (
+from models.rules.differences import DifferenceClass
+from models.rules.errors import NotAdopted, NotReconciled
+from models.rules.language import t
+from models.rules.states import (
     NOT_LEFT,
     AttemptKind,
     FormState,
@@ -32,8 +28,13 @@ from models.states import (
     RunState,
     SubmissionState,
 )
-from models.stock import Discrepancy
-from models.submissions import Attempt, InboxMessage, Submission
+from models.tables.base import NO_KEY_UPDATE
+from models.tables.bulk import CHUNK, chunks, insert_rows, rows_table
+from models.tables.discrepancies import Discrepancy
+from models.tables.inbox import InboxMessage
+from models.tables.reconciliation import Difference, Run
+from models.tables.submissions import Attempt, Submission
+from models.writes.line import customs_link
 from tasks import receipts
 from tasks.attempts import move_forms_of
 from tasks.context import Context

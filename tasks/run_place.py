@@ -14,13 +14,13 @@ from typing import Any, Final
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from models.base import NO_KEY_UPDATE
-from models.bulk import chunks, insert_new, insert_rows
-from models.calendar import BEIJING, business_date
-from models.comparison import Key, Listed
-from models.leases import LEASE, first_free
-from models.reconciliation import Difference, PastUse, Run
-from models.states import RunState
+from models.reads.customs_list import Key, Listed
+from models.rules.calendar import BEIJING, business_date
+from models.rules.states import RunState
+from models.tables.base import NO_KEY_UPDATE
+from models.tables.bulk import chunks, insert_new, insert_rows
+from models.tables.reconciliation import Difference, PastUse, Run
+from models.writes.leases import LEASE, first_free
 from tasks.context import Context
 
 CUSTOMS_AWAY: Final = timedelta(minutes=5)

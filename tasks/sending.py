@@ -33,22 +33,17 @@ from customs.gateway import (
     SignedMessage,
     Taken,
 )
-from models.base import NO_KEY_UPDATE
-from models.batches import CERTIFICATE_CHANGED, Batch
-from models.bulk import ids_table
-from models.deployment import require_identity
-from models.errors import AnotherDeployment
-from models.links import begin_claim, close_for_card, close_link, customs_link, room_on_line
-from models.plan import CERTIFICATE_APPROVED
-from models.progress import finish_batches
-from models.states import (
-    Action,
-    AttemptKind,
-    LineReason,
-    SubmissionState,
-)
-from models.stock import Certificate
-from models.submissions import Submission
+from models.reads.deployment import require_identity
+from models.rules.errors import AnotherDeployment
+from models.rules.plan import CERTIFICATE_APPROVED
+from models.rules.states import Action, AttemptKind, LineReason, SubmissionState
+from models.tables.base import NO_KEY_UPDATE
+from models.tables.batches import CERTIFICATE_CHANGED, Batch
+from models.tables.bulk import ids_table
+from models.tables.certificates import Certificate
+from models.tables.submissions import Submission
+from models.writes.batches import finish_batches
+from models.writes.line import begin_claim, close_for_card, close_link, customs_link, room_on_line
 from net.clock import elapsed
 from tasks.app import app
 from tasks.attempts import (
@@ -301,7 +296,7 @@ def _record_sent(
 ) -> bool:
     """Record how sending ended; gives whether the line was closed.
 
-    A refusal for the card closes the line; then one message at a time is tried (`models.links`).
+    A refusal for the card closes the line; then one message at a time is tried (`models.writes.line`).
     Compare-and-set on `sending` and the attempt's number: an answer that comes after a receipt, or
     after the lease was lost, changes nothing and is kept with its attempt.
     """

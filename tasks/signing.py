@@ -26,17 +26,19 @@ from customs.bcm1 import signed_message
 from customs.gateway import Message, MessageLine
 from customs.signing.certificates import certificate_expiry, key_name, require_fit
 from customs.signing.xmldsig import PROFILES
-from models.base import NO_KEY_UPDATE
-from models.batches import Item
-from models.bulk import ids_table
-from models.card import not_in_use, note_card
-from models.card_errors import SigningError
-from models.deployment import require_identity
-from models.errors import AnotherDeployment, DatabaseRestored
-from models.links import room_to_sign
-from models.states import ItemState, SubmissionState
-from models.stock import Form
-from models.submissions import WAITS_TO_LEAVE, Card, Submission
+from models.reads.cards import not_in_use
+from models.reads.deployment import require_identity
+from models.reads.line import room_to_sign
+from models.rules.card_errors import SigningError
+from models.rules.errors import AnotherDeployment, DatabaseRestored
+from models.rules.states import ItemState, SubmissionState
+from models.tables.base import NO_KEY_UPDATE
+from models.tables.batches import Item
+from models.tables.bulk import ids_table
+from models.tables.card import Card
+from models.tables.forms import Form
+from models.tables.submissions import WAITS_TO_LEAVE, Submission
+from models.writes.cards import note_card
 from tasks.app import app
 from tasks.context import Context, current
 from tasks.pipeline import SIGNING_LEASE, may_leave
@@ -103,7 +105,7 @@ def sign(context: Context) -> int:
     Rings the sender for what was signed, and itself while more is waiting. A card that is away, refuses
     its PIN or is not fit is noted for all to see and left alone for a moment, and what waits stays as it
     is: not one message is signed for a certificate that customs would refuse. While customs refuses the
-    card (`models.links`) one message is signed, the probe, and what another certificate signed is made
+    card (`models.writes.line`) one message is signed, the probe, and what another certificate signed is made
     anew. Raises `DatabaseRestored`: a message may have been sent with other bytes; `AnotherDeployment`.
     """
     end = time.monotonic() + RUN_SECONDS

@@ -9,12 +9,12 @@ from typing import Final
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from models.base import NO_KEY_UPDATE
-from models.batches import Batch, BatchRow, Item
-from models.errors import DatabaseUnreachable
-from models.leases import give_back_batch, keep_batch, take_batch
-from models.states import BatchState
-from models.steps import ManyTransactions
+from models.rules.errors import DatabaseUnreachable
+from models.rules.states import BatchState
+from models.tables.base import NO_KEY_UPDATE
+from models.tables.batches import Batch, BatchRow, Item
+from models.writes.leases import give_back_batch, keep_batch, take_batch
+from models.writes.steps import ManyTransactions
 from tasks.context import Context
 
 AT_ONCE: Final = 2000

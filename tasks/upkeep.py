@@ -16,16 +16,17 @@ from sqlalchemy.orm import Session
 from config.names import Task
 from config.settings import Settings
 from customs.gateway import LONGEST_PAUSE
-from models.batches import UNCONFIRMED_BATCH, Batch, BatchRow, Item
-from models.links import customs_link
-from models.low_stock import stocks_to_count, watch_stock
-from models.notifications import Delivery
-from models.pulses import note_pulse
-from models.runs import plan_next_run
-from models.states import DeliveryState, SubmissionState
-from models.stock import Stock
-from models.submissions import MAY_HAVE_LEFT, CustomsLink, Submission
-from models.tallies import MERGED_TOGETHER, merge_changes
+from models.rules.states import DeliveryState, SubmissionState
+from models.tables.batches import UNCONFIRMED_BATCH, Batch, BatchRow, Item
+from models.tables.customs_link import CustomsLink
+from models.tables.forms import Stock
+from models.tables.notifications import Delivery
+from models.tables.submissions import MAY_HAVE_LEFT, Submission
+from models.writes.line import customs_link
+from models.writes.low_stock import stocks_to_count, watch_stock
+from models.writes.pulses import note_pulse
+from models.writes.runs import plan_next_run
+from models.writes.tallies import MERGED_TOGETHER, merge_changes
 from tasks import pipeline
 from tasks.app import app
 from tasks.context import Context, current

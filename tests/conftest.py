@@ -24,13 +24,10 @@ from customs.signing.keyfile import KeyFileSigner, ensure_key_file
 from customs.simulator.app import create_app
 from customs.simulator.customs import SimulatedCustoms, SimulatorSettings
 from customs.simulator.faults import FaultScript
-from models.database import Database
-from models.deployment import remember_identity
-from models.invariants import (
-    broken_against_ledger,
-    broken_invariants,
-)
-from models.language import Language, use_language
+from models.reads.invariants import broken_against_ledger, broken_invariants
+from models.rules.language import Language, use_language
+from models.tables.database import Database
+from models.writes.deployment import remember_identity
 from net.addresses import read_networks
 from net.notifier_http import HttpNotifier
 from tasks import inbox, pipeline

@@ -6,11 +6,10 @@ the database holds all of them, in every test and every trial, against `SUBMISSI
 
 from __future__ import annotations
 
+from models.tables.database import Database
+from models.tables.schema import upgrade
+from models.rules.states import SUBMISSION_MOVES
 from sqlalchemy import text
-
-from models.database import Database
-from models.schema import upgrade
-from models.states import SUBMISSION_MOVES
 
 _MOVES = ", ".join(f"'{start.value}>{target.value}'" for start, target in sorted(SUBMISSION_MOVES))
 _STRANGE = f"OLD.state <> NEW.state AND OLD.state || '>' || NEW.state NOT IN ({_MOVES})"

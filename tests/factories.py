@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 
-from models.states import PagesMode
+from models.rules.states import PagesMode
 from sheets.imports import CertificateRecord, IssuedRange
 from tasks import allocation, intake, planning
 from tasks.imports import add_ranges, store_certificates

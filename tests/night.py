@@ -6,9 +6,9 @@ from datetime import date, timedelta
 
 from sqlalchemy import select, update
 
-from models.calendar import business_date
-from models.differences import DifferenceClass
-from models.stock import Block
+from models.rules.calendar import business_date
+from models.rules.differences import DifferenceClass
+from models.tables.forms import Block
 from sheets.imports import CertificateRecord
 from tasks import inbox, receipts
 from tasks.imports import store_certificates

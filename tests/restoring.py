@@ -6,8 +6,8 @@ from typing import Any
 
 from sqlalchemy import text
 
-from models.base import Base
-from models.database import Database
+from models.tables.base import Base
+from models.tables.database import Database
 
 Backup = dict[str, list[dict[str, Any]]]
 

@@ -14,8 +14,8 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from config.crash import Point, crash_point
 from config.names import Task
 from config.settings import Settings
-from models.database import Database
-from models.errors import BlankformsError
+from models.rules.errors import BlankformsError
+from models.tables.database import Database
 from net.webhooks import SignatureRefused, verify
 from tasks.ability import Area, hindrances
 from tasks.context import Bell

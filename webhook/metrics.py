@@ -23,15 +23,10 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from config.settings import Settings
-from models.database import Database
-from models.errors import DatabaseUnreachable
-from models.states import (
-    CardState,
-    FormState,
-    LineReason,
-    LineState,
-)
-from models.vitals import OPEN_BATCHES, OPEN_DELIVERIES, OPEN_MESSAGES, Vitals, look
+from models.reads.health import OPEN_BATCHES, OPEN_DELIVERIES, OPEN_MESSAGES, Vitals, look
+from models.rules.errors import DatabaseUnreachable
+from models.rules.states import CardState, FormState, LineReason, LineState
+from models.tables.database import Database
 from tasks.ability import CODES, Area, Hindrance, hindrances
 from tasks.pipeline import AT_ALL, PER_BATCH, oldest_due
 

@@ -17,8 +17,8 @@ from gunicorn.glogging import Logger as GunicornLogger
 from config.errors import ConfigurationError
 from config.log import set_up_logging
 from config.settings import load_settings
-from models.errors import Exit
-from models.language import Language, use_language
+from models.rules.errors import Exit
+from models.rules.language import Language, use_language
 from tasks.home import prepare_home
 from tasks.opening import wait_for_database
 

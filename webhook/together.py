@@ -14,7 +14,7 @@ from threading import Lock, Thread, Timer
 from typing import Final
 
 from config.names import Task
-from models.errors import DatabaseUnreachable
+from models.rules.errors import DatabaseUnreachable
 from tasks.context import Bell
 from tasks.inbox import Arrival
 

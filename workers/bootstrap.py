@@ -9,7 +9,7 @@ from config.settings import Settings
 from customs.gateway import CustomsGateway
 from customs.signing.keyfile import KeyFileSigner
 from customs.signing.signer import Signer
-from models.database import Database
+from models.tables.database import Database
 from net.addresses import read_networks
 from net.notifier import Notifier
 from tasks.app import ring

@@ -25,7 +25,7 @@ from celery.worker import state as worker_state
 
 from config.names import Queue
 from config.settings import Settings
-from models.database import Database
+from models.tables.database import Database
 from tasks import pipeline
 from tasks.app import QUEUES, app
 

@@ -13,7 +13,7 @@ from functools import lru_cache
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from models.card_errors import CardExpired, CardFault, CardNotYetValid, CardOfAnother
+from models.rules.card_errors import CardExpired, CardFault, CardNotYetValid, CardOfAnother
 
 
 @lru_cache(maxsize=16)

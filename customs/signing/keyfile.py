@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
 
-from models.card_errors import SigningError
+from models.rules.card_errors import SigningError
 
 _KEY_FILE: Final = "test-key.pem"
 _CERTIFICATE_FILE: Final = "test-certificate.pem"

@@ -40,7 +40,7 @@ from customs.signing.token import (
     likely_certificate,
 )
 from customs.signing.xmldsig import SM2_USER_ID
-from models.card_errors import CardFault, PinRefused, SigningError
+from models.rules.card_errors import CardFault, PinRefused, SigningError
 
 _NOT_A_LOGIN: Final = (TokenNotPresent, TokenNotRecognised, DeviceRemoved, SessionCount)
 """Errors of open() that certainly come from before the PIN was looked at. Any other may have cost

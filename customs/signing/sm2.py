@@ -5,7 +5,7 @@ from __future__ import annotations
 from asn1crypto import x509
 from gmssl import sm2
 
-from models.card_errors import SigningError
+from models.rules.card_errors import SigningError
 
 _SIGNATURE_BYTES = 64
 _DEFAULT_USER_ID = b"1234567812345678"

@@ -19,7 +19,7 @@ from pkcs11 import Attribute, Mechanism, ObjectClass, TokenFlag
 from pkcs11.exceptions import PKCS11Error
 
 from customs.signing.certificates import key_name, load_certificate, without_fault
-from models.card_errors import (
+from models.rules.card_errors import (
     CardCertificateMissing,
     CardCertificatesAmbiguous,
     CardKeyMissing,

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from customs.signing.certificates import key_name, load_certificate
 from customs.signing.signer import Signer
-from models.card_errors import SigningError
+from models.rules.card_errors import SigningError
 
 DS: Final = "http://www.w3.org/2000/09/xmldsig#"
 C14N: Final = "http://www.w3.org/TR/2001/REC-xml-c14n-20010315"

@@ -1,10 +1,10 @@
-"""Alembic environment: runs inside the transaction of `models.schema.upgrade`."""
+"""Alembic environment: runs inside the transaction of `models.tables.schema.upgrade`."""
 
 from __future__ import annotations
 
 from alembic import context
 
-from models.tables import metadata
+from models.tables.everything import metadata
 
 connection = context.config.attributes["connection"]
 context.configure(

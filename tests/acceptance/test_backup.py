@@ -13,9 +13,9 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from customs.signing.latch import PinLatch
-from models.database import Database
-from models.errors import AnotherDeployment, BackupUnusable
-from models.invariants import broken_invariants
+from models.reads.invariants import broken_invariants
+from models.rules.errors import AnotherDeployment, BackupUnusable
+from models.tables.database import Database
 from tasks.backup import back_up, restore
 from tasks.home import prepare_home
 from tasks.journal import Journal

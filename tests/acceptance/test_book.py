@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from models.card_errors import CARD_ERRORS
-from models.errors import AnotherDeployment, BlankformsError, Exit
-from models.states import LineReason
+from models.rules.card_errors import CARD_ERRORS
+from models.rules.errors import AnotherDeployment, BlankformsError, Exit
+from models.rules.states import LineReason
 from tests.acceptance.system import broker, free_port
 from tests.acceptance.test_backup import PROGRAMS
 from tests.acceptance.test_processes import write_sheets

@@ -13,8 +13,8 @@ import pytest
 from redis import Redis
 from sqlalchemy import text
 
-from models.base import Base
-from models.database import Database
+from models.tables.base import Base
+from models.tables.database import Database
 from tests.acceptance.system import broker, system
 from tests.acceptance.test_processes import bring_in, write_sheets
 from tests.customs.test_signing import LABEL, MODULE, PIN, make_token

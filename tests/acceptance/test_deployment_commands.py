@@ -12,9 +12,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from models.database import Database
-from models.links import close_for_card, close_link
-from models.states import LineReason
+from models.rules.states import LineReason
+from models.tables.database import Database
+from models.writes.line import close_for_card, close_link
 from tests.acceptance.system import broker, system
 from tests.acceptance.test_processes import bring_in, write_sheets
 from tests.conftest import environment

@@ -17,8 +17,8 @@ from sqlalchemy import text
 
 from config.settings import load_settings
 from customs.simulator.ledger import Ledger
-from models.database import Database
-from models.tallies import note_changes
+from models.tables.database import Database
+from models.writes.tallies import note_changes
 from tasks import inbox
 from tasks.app import configure
 from tests.acceptance.system import PROCFILE, broker, flush, kept_alive, referee, system

@@ -9,7 +9,7 @@ import pytest
 from redis import Redis
 
 from config.settings import load_settings
-from models.database import Database
+from models.tables.database import Database
 from tests.acceptance.system import broker, flush, referee, system
 from tests.customs.test_signing import LABEL, MODULE, PIN, make_token
 from tests.factories import EXPORTER, HEADER, SENDER, certificate_number

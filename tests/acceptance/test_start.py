@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from config.names import Queue
-from models.database import Database
-from models.schema import HEAD
+from models.tables.database import Database
+from models.tables.schema import HEAD
 from tests.acceptance.system import PROCFILE, broker, referee, system
 from tests.acceptance.test_processes import bring_in, write_sheets
 from tests.conftest import admin

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
-from models.database import Database
+from models.tables.database import Database
 from tests.acceptance.system import System, referee
 from tests.acceptance.test_processes import bring_in, ledger, write_sheets
 

@@ -19,8 +19,8 @@ from config.crash import SWITCH
 from config.errors import ConfigurationError
 from config.names import Queue, Task
 from config.settings import Settings, load_settings
-from models.schema import HEAD, current_version
-from models.tables import metadata
+from models.tables.everything import metadata
+from models.tables.schema import HEAD, current_version
 from tasks.app import MODULES, QUEUES, app, configure
 from tasks.home import prepare_home
 from tasks.opening import connect

@@ -22,8 +22,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from werkzeug.serving import make_server
 
 from config.settings import Settings
-from models.card import note_card
-from models.links import close_for_card
+from models.writes.cards import note_card
+from models.writes.line import close_for_card
 from net.webhooks import sign
 from tests.acceptance.system import PROCFILE, free_port
 from tests.conftest import ROOT, settings_for

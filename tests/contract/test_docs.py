@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.problems import PROBLEM_TEXTS, Problem
+from models.rules.problems import PROBLEM_TEXTS, Problem
 from sheets.headers import ANSWERABLE, ORDERS, SheetKind
 from sheets.questions import QuestionCode
 from sheets.words import VERIFY_WORDS, VOID_WORDS

@@ -10,9 +10,9 @@ import sys
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from models.card_errors import CARD_ERRORS, CardFault, card_error
-from models.errors import Exit
-from models.language import Language, use_language
+from models.rules.card_errors import CARD_ERRORS, CardFault, card_error
+from models.rules.errors import Exit
+from models.rules.language import Language, use_language
 from tests.conftest import ROOT
 from tests.customs.test_signing import MODULE, PIN, make_key
 from tests.factories import EXPORTER, SENDER

@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import func, select
 
 from customs.http import ANSWER_LIMIT, HttpGateway
-from models.errors import AnswerTooLarge, GatewayUnreachable
-from models.links import customs_link
-from models.submissions import InboxMessage
+from models.rules.errors import AnswerTooLarge, GatewayUnreachable
+from models.tables.inbox import InboxMessage
+from models.writes.line import customs_link
 from tasks import inbox
 
 

@@ -32,7 +32,7 @@ from customs.gateway import (
 )
 from customs.signing.keyfile import KeyFileSigner, certificate_file
 from customs.signing.xmldsig import PROFILES
-from models.states import Action
+from models.rules.states import Action
 from net import webhooks
 from tests.conftest import DATA
 from tests.factories import EXPORTER, SENDER

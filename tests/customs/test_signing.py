@@ -28,7 +28,7 @@ from customs.signing.pkcs11 import (
 )
 from customs.signing.token import TokenSettings, vendor_mechanism
 from customs.signing.xmldsig import PROFILES, SM2_USER_ID
-from models.card_errors import PinRefused, SigningError
+from models.rules.card_errors import PinRefused, SigningError
 from tests.customs.test_messages import message
 from tests.factories import SENDER
 

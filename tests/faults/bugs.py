@@ -14,11 +14,11 @@ from sqlalchemy import func, insert, select, text
 from customs import http, records
 from customs.gateway import InDoubt, NotTaken, SignedMessage
 from customs.signing import certificates
-from models import page_planner
-from models.card_errors import CardExpired, CardOfAnother
-from models.states import FormState, ItemState
-from models.stock import Form
-from models.submissions import Attempt, Submission
+from models.rules.card_errors import CardExpired, CardOfAnother
+from models.rules.states import FormState, ItemState
+from models.tables.forms import Form
+from models.tables.submissions import Attempt, Submission
+from models.writes import page_counts
 from tasks import allocation, asking, inbox, intake, journal, pipeline, receipts, sending
 
 
@@ -180,7 +180,7 @@ def _receipts_may_overwrite_final_states() -> None:
 
 def _serials_are_computed() -> None:
     """The next serial is the one after the highest that was used."""
-    original = page_planner._available_forms
+    original = page_counts._available_forms
 
     def available(steps, *stock):
         used = select(func.max(Form.serial)).where(Form.state != FormState.ISSUED)
@@ -188,7 +188,7 @@ def _serials_are_computed() -> None:
             highest = session.scalar(used) or ""
         return (form for form in original(steps, *stock) if form.serial > highest)
 
-    page_planner._available_forms = available
+    page_counts._available_forms = available
 
 
 def _bytes_rebuilt_on_a_resend() -> None:

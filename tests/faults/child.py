@@ -26,10 +26,10 @@ from config.crash import arm
 from config.log import set_up_logging
 from config.names import Task
 from config.settings import load_settings
-from models.database import Database
-from models.errors import BlankformsError, FileSubmittedBefore, GatewayUnreachable
-from models.reconciliation import Repair
-from models.states import PagesMode
+from models.rules.errors import BlankformsError, FileSubmittedBefore, GatewayUnreachable
+from models.rules.states import PagesMode
+from models.tables.database import Database
+from models.tables.reconciliation import Repair
 from tasks import (
     allocation,
     asking,

@@ -30,10 +30,11 @@ from customs.signing.keyfile import KeyFileSigner, ensure_key_file
 from customs.simulator.app import create_app
 from customs.simulator.customs import Reply, SimulatedCustoms, SimulatorSettings
 from customs.simulator.faults import FaultScript
-from models.database import Database
-from models.invariants import broken_against_ledger, broken_invariants
-from models.states import SubmissionState
-from models.submissions import Attempt, CustomsLink, Submission
+from models.reads.invariants import broken_against_ledger, broken_invariants
+from models.rules.states import SubmissionState
+from models.tables.customs_link import CustomsLink
+from models.tables.database import Database
+from models.tables.submissions import Attempt, Submission
 from tasks import audit
 from tasks.context import Context
 from tests.acceptance.system import free_port

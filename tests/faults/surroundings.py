@@ -16,8 +16,8 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
 from config.crash import Point
-from models.errors import DatabaseRestored, NotAdopted
-from models.states import NotificationType
+from models.rules.errors import DatabaseRestored, NotAdopted
+from models.rules.states import NotificationType
 from net.webhooks import sign
 from tasks import endpoints, releasing, repairing, restored
 from tasks.repair_actions import Order

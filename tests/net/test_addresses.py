@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from models.errors import BadArgument
+from models.rules.errors import BadArgument
 from net.addresses import is_allowed, is_within, read_networks
 from net.notifier import Letter, NotTold, Told
 from net.notifier_http import HttpNotifier

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 from config.log import set_up_logging
-from models.database import Database
-from models.errors import BlankformsError
-from models.states import PagesMode
+from models.rules.errors import BlankformsError
+from models.rules.states import PagesMode
+from models.tables.database import Database
 from tasks import allocation, intake, planning
 from tasks.context import Context
 from tests.conftest import settings_for

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select, text, update
 
-from models.calendar import business_date
-from models.chain import GENESIS, EventFacts, Tamper, event_hash
-from models.holds import hold_forms
-from models.invariants import broken_invariants
-from models.moves import FormMove, move_forms
-from models.states import FormState
-from models.stock import Form
+from models.reads.invariants import broken_invariants
+from models.rules.calendar import business_date
+from models.rules.chain import GENESIS, EventFacts, Tamper, event_hash
+from models.rules.states import FormState
+from models.tables.forms import Form
+from models.writes.holds import hold_forms
+from models.writes.moves import FormMove, move_forms
 from tasks import audit, custody, reconciliation
 from tests.factories import AGENT_HANDLED, SENDER, bring_in, issued
 
@@ -154,7 +154,7 @@ def rewrite_from(world, number):
 
 
 def _typed():
-    from models.base import UTCDateTime
+    from models.tables.base import UTCDateTime
 
     return {"at": UTCDateTime()}
 

@@ -6,8 +6,9 @@ from datetime import timedelta
 
 from sqlalchemy import select, update
 
-from models.states import SubmissionState
-from models.submissions import CustomsLink, Submission
+from models.rules.states import SubmissionState
+from models.tables.customs_link import CustomsLink
+from models.tables.submissions import Submission
 from tasks import preparing, signing, upkeep
 from tests.factories import AGENT_HANDLED, bring_in, confirm, upload
 

@@ -8,13 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 import openpyxl
 import pytest
 
-from models.batches import Batch
-from models.calendar import BEIJING, business_date
-from models.errors import BadArgument, CellsRefused, NotFound
-from models.standings import Standing
-from models.states import BatchState, FormState
-from models.stock import Form
-from models.usage import (
+from models.reads.stock_book import (
     balances,
     day_in_numbers,
     list_stocks,
@@ -23,6 +17,12 @@ from models.usage import (
     stock_book,
     weekly_use,
 )
+from models.rules.calendar import BEIJING, business_date
+from models.rules.errors import BadArgument, CellsRefused, NotFound
+from models.rules.standings import Standing
+from models.rules.states import BatchState, FormState
+from models.tables.batches import Batch
+from models.tables.forms import Form
 from tasks import custody
 from tasks.register_export import export_register
 from tests import factories
@@ -43,8 +43,8 @@ def order(world, number, action, serials="", pages="", reason=""):
 
 
 def problems(world, batch_id):
-    from models.batches import Batch
-    from models.outcomes import row_results
+    from models.reads.batches import row_results
+    from models.tables.batches import Batch
 
     with world.context.database.read() as session:
         batch = session.get_one(Batch, batch_id)

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import InternalError
 
-from models.errors import DatabaseUnreachable
+from models.rules.errors import DatabaseUnreachable
 
 
 @pytest.fixture

@@ -9,9 +9,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from sqlalchemy import delete, select, text, update
 
-from models import deployment
-from models.deployment import Deployment, Identity
-from models.errors import (
+from models.reads.deployment import Identity, known_identity
+from models.rules.errors import (
     AnotherCustoms,
     AnotherSender,
     BadArgument,
@@ -19,7 +18,10 @@ from models.errors import (
     DeploymentUnconfirmed,
     MessagesWait,
 )
-from models.submissions import CustomsLink, Submission
+from models.tables.customs_link import CustomsLink
+from models.tables.deployment import Deployment
+from models.tables.submissions import Submission
+from models.writes import deployment
 from tasks import asking, inbox, preparing, releasing, sending, signing
 from tasks.opening import require_deployment
 from tests.conftest import settings_for
@@ -113,7 +115,7 @@ def test_of_two_processes_that_open_a_new_database_at_once_the_first_ones_settin
         late.start()
     late.join(30)
     with world.context.database.read() as session:
-        assert deployment.known_identity(session) == world.context.identity
+        assert known_identity(session) == world.context.identity
 
 
 def test_the_sender_is_fixed_when_the_message_is_prepared(world, order):
@@ -149,7 +151,7 @@ def test_a_database_without_a_message_takes_the_first_settings(world):
         session.execute(delete(Deployment))
     require_deployment(context.database, context.settings)
     with context.database.read() as session:
-        assert deployment.known_identity(session) == context.identity
+        assert known_identity(session) == context.identity
 
 
 class TestAnotherCustoms:
@@ -158,7 +160,7 @@ class TestAnotherCustoms:
         inbox.poll(world.context)
         changed(world, deployment.adopt_customs, OTHER)
         with world.context.database.read() as session:
-            assert deployment.known_identity(session) == OTHER
+            assert known_identity(session) == OTHER
             assert session.scalar(select(CustomsLink.cursor)) is None
 
     def test_not_while_messages_for_the_one_before_could_leave(self, world, order):
@@ -186,7 +188,7 @@ class TestTheSameCustomsAtAnotherAddress:
             session.execute(update(Deployment).values(customs=OTHER.customs))
         changed(world, deployment.customs_moved, "https://new.example:443")
         with world.context.database.read() as session:
-            assert deployment.known_identity(session) == Identity(SENDER, "https://new.example:443")
+            assert known_identity(session) == Identity(SENDER, "https://new.example:443")
 
     def test_the_simulator_is_no_address(self, world):
         with pytest.raises(BadArgument, match="adopt-customs"):

@@ -11,9 +11,11 @@ from sqlalchemy import func, select, update
 
 from config import crash
 from config.crash import Point
-from models.database import Database
-from models.states import SubmissionState
-from models.submissions import Card, CustomsLink, Submission
+from models.rules.states import SubmissionState
+from models.tables.card import Card
+from models.tables.customs_link import CustomsLink
+from models.tables.database import Database
+from models.tables.submissions import Submission
 from sheets.imports import CertificateRecord
 from tasks import preparing, sending, signing
 from tests.factories import EXPORTER, SENDER, agent_certificate, bring_in, confirm, issued, upload

@@ -14,14 +14,23 @@ import pytest
 from sqlalchemy import event
 
 from bench.big import FIRST, fill
-from models.calendar import BEIJING, business_date
-from models.database import Database
-from models.deployment import confirm_identity
-from models.form_list import FormFilter, list_forms
-from models.queries import form_passport, list_batches, list_certificates
-from models.states import FormState
-from models.usage import balances, list_stocks, movements, queued_forms, stock_book, weekly_use
-from models.vitals import look
+from models.reads.batches import list_batches
+from models.reads.certificates import list_certificates
+from models.reads.forms import FormFilter, list_forms
+from models.reads.health import look
+from models.reads.passport import form_passport
+from models.reads.stock_book import (
+    balances,
+    list_stocks,
+    movements,
+    queued_forms,
+    stock_book,
+    weekly_use,
+)
+from models.rules.calendar import BEIJING, business_date
+from models.rules.states import FormState
+from models.tables.database import Database
+from models.writes.deployment import confirm_identity
 from tasks import asking, pipeline, upkeep
 from tests.conftest import admin
 from tests.factories import AGENT_HANDLED, SENDER, bring_in, confirm, upload

@@ -7,10 +7,10 @@ from itertools import product
 
 import pytest
 
-from models import form_list
-from models.errors import BadArgument
-from models.form_list import FormFilter, list_forms
-from models.states import FormState
+from models.reads import forms
+from models.reads.forms import FormFilter, list_forms
+from models.rules.errors import BadArgument
+from models.rules.states import FormState
 from sheets.imports import CertificateRecord
 from tasks import custody
 from tests.factories import EXPORTER, SENDER, agent_certificate, bring_in, confirm, issued, upload
@@ -81,12 +81,12 @@ def test_each_page_goes_on_where_the_one_before_ended(stocked, name, monkeypatch
     assert len({(f["serial"], f["type"]) for f in whole}) == count
     assert [f["serial"] for f in whole] == sorted(f["serial"] for f in whole)
     for limit, looked_through in product((1, 7), (3, 10_000)):
-        monkeypatch.setattr(form_list, "LOOKED_THROUGH", looked_through)
+        monkeypatch.setattr(forms, "LOOKED_THROUGH", looked_through)
         assert every(stocked, wanted, limit) == whole
 
 
 def test_a_short_page_has_a_cursor_and_says_what_it_found(stocked, monkeypatch):
-    monkeypatch.setattr(form_list, "LOOKED_THROUGH", 5)
+    monkeypatch.setattr(forms, "LOOKED_THROUGH", 5)
     with stocked.context.database.read() as session:
         page = list_forms(session, FormFilter(states=(FormState.VOIDED,), owner=EXPORTER), 10)
         assert (page.forms, page.next.split(":")[2]) == ([], "211013005")

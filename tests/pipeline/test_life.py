@@ -28,12 +28,12 @@ from customs.signing.keyfile import KeyFileSigner
 from customs.simulator.app import create_app
 from customs.simulator.customs import SimulatedCustoms, SimulatorSettings
 from customs.simulator.faults import FaultScript
-from models.batches import Batch
-from models.database import Database
-from models.deployment import remember_identity
-from models.errors import BlankformsError
-from models.states import BatchState, SubmissionState
-from models.submissions import Submission
+from models.rules.errors import BlankformsError
+from models.rules.states import BatchState, SubmissionState
+from models.tables.batches import Batch
+from models.tables.database import Database
+from models.tables.submissions import Submission
+from models.writes.deployment import remember_identity
 from net.notifier_http import HttpNotifier
 from tasks import (
     asking,

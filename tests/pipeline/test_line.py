@@ -10,21 +10,15 @@ from sqlalchemy import func, select, update
 from config.names import Task
 from customs.gateway import NotTaken
 from customs.signing.keyfile import KeyFileSigner, ensure_key_file
-from models.card import note_card, seen_cards, trouble_of
-from models.card_errors import CardExpired
-from models.errors import CustomsAskedToWait
-from models.links import (
-    close_for_card,
-    close_link,
-    customs_link,
-    line_of,
-    open_line,
-    room_on_line,
-    room_to_sign,
-)
-from models.pauses import PauseScope
-from models.states import CardState, LineReason, LineState, SubmissionState
-from models.submissions import Card, Submission
+from models.reads.cards import seen_cards, trouble_of
+from models.reads.line import line_of, room_to_sign
+from models.rules.card_errors import CardExpired
+from models.rules.errors import CustomsAskedToWait
+from models.rules.states import CardState, LineReason, LineState, PauseScope, SubmissionState
+from models.tables.card import Card
+from models.tables.submissions import Submission
+from models.writes.cards import note_card
+from models.writes.line import close_for_card, close_link, customs_link, open_line, room_on_line
 from tasks import asking, pipeline, preparing, sending, signing
 from tasks import line as line_tasks
 from tests.factories import SENDER as OWNER

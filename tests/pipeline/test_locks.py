@@ -8,10 +8,11 @@ from functools import partial
 import pytest
 from sqlalchemy import select
 
-from models import moves
-from models.differences import DifferenceClass
-from models.notifications import Delivery, announce
-from models.states import DeliveryState, FormState, NotificationType, RepairState
+from models.rules.differences import DifferenceClass
+from models.rules.states import DeliveryState, FormState, NotificationType, RepairState
+from models.tables.notifications import Delivery
+from models.writes import moves
+from models.writes.announcements import announce
 from tasks import (
     custody,
     endpoints,

@@ -7,18 +7,27 @@ import re
 import pytest
 from sqlalchemy import select, text
 
-from models.batches import Batch
-from models.errors import (
+from models.reads.batches import batch_counts, row_results
+from models.rules.errors import (
     BatchNotOpen,
     FileSubmittedBefore,
     NothingToSubmit,
     PlanMoved,
     RowsRefused,
 )
-from models.outcomes import batch_counts, row_results
-from models.states import BatchState, FormState, InboxState, PagesMode, RowOutcome, SubmissionState
-from models.stock import Discrepancy, Form, FormEvent
-from models.submissions import Attempt, InboxMessage, Submission
+from models.rules.states import (
+    BatchState,
+    FormState,
+    InboxState,
+    PagesMode,
+    RowOutcome,
+    SubmissionState,
+)
+from models.tables.batches import Batch
+from models.tables.discrepancies import Discrepancy
+from models.tables.forms import Form, FormEvent
+from models.tables.inbox import InboxMessage
+from models.tables.submissions import Attempt, Submission
 from tasks import (
     allocation,
     asking,

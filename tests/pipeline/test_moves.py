@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.exc import DBAPIError
 
-from models.states import SubmissionState
-from models.submissions import Submission
+from models.rules.states import SubmissionState
+from models.tables.submissions import Submission
 from tests.factories import AGENT_HANDLED, bring_in, confirm, upload
 
 

@@ -7,12 +7,12 @@ from datetime import date, timedelta
 import pytest
 from sqlalchemy import select, update
 
-from models.batches import Batch, Item
-from models.calendar import business_date
-from models.differences import DifferenceClass
-from models.errors import BadArgument, GatewayUnreachable, RunBusy, RunSuperseded
-from models.reconciliation import Run
-from models.states import FormState, RepairState, RunState
+from models.rules.calendar import business_date
+from models.rules.differences import DifferenceClass
+from models.rules.errors import BadArgument, GatewayUnreachable, RunBusy, RunSuperseded
+from models.rules.states import FormState, RepairState, RunState
+from models.tables.batches import Batch, Item
+from models.tables.reconciliation import Run
 from sheets.imports import CertificateRecord, IssuedRange
 from tasks import custody, intake, planning, reconciliation, repairing
 from tasks.imports import add_ranges, store_certificates
@@ -143,7 +143,7 @@ def test_what_customs_has_just_changed_is_still_in_motion(world, minutes):
     world.clock.forward(minutes=minutes)
     world.customs.simulated.ledger.settle_by_hand("211014030", "B", "2", AGENT_HANDLED)
     with world.context.database.write() as session:
-        from models.stock import FormEvent
+        from models.tables.forms import FormEvent
 
         session.execute(update(FormEvent).values(at=world.clock() - timedelta(hours=2)))
     run_id = night(world)
@@ -204,7 +204,7 @@ def test_a_day_that_has_passed_or_not_come_has_no_run(world):
 
 
 def test_orders_that_come_from_no_sheet_are_read_by_the_same_rules(world):
-    from models.states import PagesMode
+    from models.rules.states import PagesMode
 
     bring_in(world)
     orders = [

@@ -11,10 +11,11 @@ import pytest
 from sqlalchemy import select
 
 from config.names import Task
-from models.card import note_card
-from models.card_errors import CardExpired, SigningError
-from models.notifications import Delivery, Endpoint, Notification, announce
-from models.states import DeliveryState, NotificationType
+from models.rules.card_errors import CardExpired, SigningError
+from models.rules.states import DeliveryState, NotificationType
+from models.tables.notifications import Delivery, Endpoint, Notification
+from models.writes.announcements import announce
+from models.writes.cards import note_card
 from tasks import endpoints, notifications, releasing, upkeep
 from tasks.pipeline import oldest_due
 from tests import factories
@@ -224,7 +225,7 @@ def test_while_a_secret_is_rotated_both_sign_and_then_only_the_new_one(told):
 def test_no_table_holds_a_secret(told):
     from sqlalchemy import text
 
-    from models.tables import metadata
+    from models.tables.everything import metadata
 
     with receiver() as made:
         endpoint_id = subscribe(told, made)

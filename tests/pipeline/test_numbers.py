@@ -7,14 +7,16 @@ import threading
 import pytest
 from sqlalchemy import event, func, select, text
 
-from models.database import Database
-from models.invariants import broken_invariants
-from models.outcomes import Progress, batch_progress
-from models.standings import Standing
-from models.states import FormState
-from models.stock import Block, Form
-from models.tallies import Tally, TallyChange, amounts, merge_changes, note_changes
-from models.usage import list_stocks, stock_book, stock_counts
+from models.reads.batches import Progress, batch_progress
+from models.reads.invariants import broken_invariants
+from models.reads.stock_book import list_stocks, stock_book, stock_counts
+from models.reads.tallies import amounts
+from models.rules.standings import Standing
+from models.rules.states import FormState
+from models.tables.database import Database
+from models.tables.forms import Block, Form
+from models.tables.tallies import Tally, TallyChange
+from models.writes.tallies import merge_changes, note_changes
 from tasks import custody, inbox, preparing, receipts, reporting, sending, signing, upkeep
 from tests.factories import SENDER, agent_certificate, bring_in, confirm, issued, upload
 

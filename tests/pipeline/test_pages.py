@@ -9,16 +9,17 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import func, select
 
-from models.batches import Batch, Item
-from models.certificate_use import verified_counts
-from models.differences import DifferenceClass
-from models.errors import CellsRefused, FileSubmittedBefore, NothingToSubmit, PlanMoved
-from models.invariants import broken_invariants
-from models.outcomes import row_results
-from models.plan_view import plan_rows, plan_view
-from models.reconciliation import PastUse
-from models.states import Action, ItemState, PagesMode
-from models.stock import Certificate, FormEvent
+from models.reads.batches import row_results
+from models.reads.certificate_use import verified_counts
+from models.reads.invariants import broken_invariants
+from models.reads.plans import plan_rows, plan_view
+from models.rules.differences import DifferenceClass
+from models.rules.errors import CellsRefused, FileSubmittedBefore, NothingToSubmit, PlanMoved
+from models.rules.states import Action, ItemState, PagesMode
+from models.tables.batches import Batch, Item
+from models.tables.certificates import Certificate
+from models.tables.forms import FormEvent
+from models.tables.reconciliation import PastUse
 from sheets.questions import NO_ANSWERS, Answers
 from tasks import imports, intake, planning
 from tests.conftest import DATA, ROOT

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import select
 
 from customs.gateway import ReceiptPage
-from models.errors import GatewayUnreachable
-from models.submissions import CustomsLink
+from models.rules.errors import GatewayUnreachable
+from models.tables.customs_link import CustomsLink
 from tasks import inbox, preparing, receipts, sending, signing
 from tests.factories import AGENT_HANDLED, bring_in, confirm, upload
 

@@ -7,14 +7,15 @@ from collections import defaultdict
 import pytest
 from sqlalchemy import select
 
-from models.batches import Batch
-from models.calendar import business_date
-from models.differences import DifferenceClass
-from models.errors import ReasonNeeded, SecondPersonNeeded
-from models.reconciliation import Difference, Repair, Run
-from models.serials import serials_between
-from models.states import BatchState, FormState, RepairState, RunState
-from models.stock import Discrepancy, Form, FormEvent
+from models.rules.calendar import business_date
+from models.rules.differences import DifferenceClass
+from models.rules.errors import ReasonNeeded, SecondPersonNeeded
+from models.rules.serials import serials_between
+from models.rules.states import BatchState, FormState, RepairState, RunState
+from models.tables.batches import Batch
+from models.tables.discrepancies import Discrepancy
+from models.tables.forms import Form, FormEvent
+from models.tables.reconciliation import Difference, Repair, Run
 from tasks import reconciliation, repairing
 from tasks.repair_actions import Order
 from tests.night import BY_HAND, EXPECTED, PRINTED, plant

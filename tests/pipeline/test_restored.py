@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import func, select
 
-from models.batches import Batch
-from models.errors import CustomsUndecided, DatabaseRestored, NotAdopted, NotReconciled
-from models.invariants import broken_invariants
-from models.states import BatchState, FormState, SubmissionState
-from models.stock import Discrepancy, Form
-from models.submissions import Submission
+from models.reads.invariants import broken_invariants
+from models.rules.errors import CustomsUndecided, DatabaseRestored, NotAdopted, NotReconciled
+from models.rules.states import BatchState, FormState, SubmissionState
+from models.tables.batches import Batch
+from models.tables.discrepancies import Discrepancy
+from models.tables.forms import Form
+from models.tables.submissions import Submission
 from tasks import (
     allocation,
     inbox,

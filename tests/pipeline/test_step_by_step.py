@@ -7,11 +7,11 @@ from sqlalchemy import func, select
 
 from config import crash
 from config.crash import Point
-from models.batches import Batch, Item
-from models.errors import PlanMoved
-from models.invariants import broken_invariants
-from models.states import BatchState, FormState, ItemState
-from models.stock import Form, FormEvent
+from models.reads.invariants import broken_invariants
+from models.rules.errors import PlanMoved
+from models.rules.states import BatchState, FormState, ItemState
+from models.tables.batches import Batch, Item
+from models.tables.forms import Form, FormEvent
 from tasks import allocation, custody, planning, preparing, releasing, stepwise
 from tests.factories import SENDER, agent_certificate, bring_in, confirm, issued, upload
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import func, select
 
-from models.stock import Certificate, Form
+from models.tables.certificates import Certificate
+from models.tables.forms import Form
 from sheets.imports import CertificateRecord
 from tasks import imports
 from tests.factories import EXPORTER, SENDER, certificate_number, issued

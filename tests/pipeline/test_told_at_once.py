@@ -10,8 +10,10 @@ import pytest
 from sqlalchemy import select, text, update
 from sqlalchemy.exc import DBAPIError
 
-from models.batches import Batch
-from models.errors import (
+from models.reads.health import look
+from models.reads.line import line_of
+from models.reads.pauses import pauses_of
+from models.rules.errors import (
     BatchGoesOn,
     BlankformsError,
     ConfirmationUnknown,
@@ -20,13 +22,20 @@ from models.errors import (
     LinePaused,
     PlanMoved,
 )
-from models.holds import lock_stocks_of
-from models.links import line_of, open_line
-from models.pauses import PauseScope, pauses_of
-from models.states import BatchState, FormState, LineReason, LineState, SubmissionState
-from models.stock import Certificate, Form
-from models.submissions import Attempt, Submission
-from models.vitals import look
+from models.rules.states import (
+    BatchState,
+    FormState,
+    LineReason,
+    LineState,
+    PauseScope,
+    SubmissionState,
+)
+from models.tables.batches import Batch
+from models.tables.certificates import Certificate
+from models.tables.forms import Form
+from models.tables.submissions import Attempt, Submission
+from models.writes.holds import lock_stocks_of
+from models.writes.line import open_line
 from net import clock
 from tasks import allocation, asking, line, pipeline, preparing, releasing, sending, signing
 from tests.factories import (

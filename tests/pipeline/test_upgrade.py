@@ -16,13 +16,13 @@ from sqlalchemy import JSON, Boolean, Date, DateTime, LargeBinary, MetaData, fun
 
 from customs.http import HttpGateway
 from customs.signing.keyfile import KeyFileSigner
-from models.batches import Batch
-from models.database import Database
-from models.deployment import confirm_identity
-from models.errors import DeploymentUnconfirmed
-from models.schema import HEAD, current_version, migration_config, upgrade
-from models.states import BatchState, SubmissionState
-from models.submissions import Submission
+from models.rules.errors import DeploymentUnconfirmed
+from models.rules.states import BatchState, SubmissionState
+from models.tables.batches import Batch
+from models.tables.database import Database
+from models.tables.schema import HEAD, current_version, migration_config, upgrade
+from models.tables.submissions import Submission
+from models.writes.deployment import confirm_identity
 from net.notifier_http import HttpNotifier
 from tasks import audit, signing
 from tasks.context import Context

@@ -8,13 +8,16 @@ import pytest
 from sqlalchemy import func, select
 
 from customs.gateway import CustomsCertificate, CustomsForm
-from models.batches import Item
-from models.errors import GatewayUnreachable
-from models.invariants import broken_invariants
-from models.reconciliation import Difference
-from models.states import FormState, ItemState, RunState
-from models.stock import Certificate, Discrepancy, Form
-from models.submissions import InboxMessage, ReceiptLine, Submission
+from models.reads.invariants import broken_invariants
+from models.rules.errors import GatewayUnreachable
+from models.rules.states import FormState, ItemState, RunState
+from models.tables.batches import Item
+from models.tables.certificates import Certificate
+from models.tables.discrepancies import Discrepancy
+from models.tables.forms import Form
+from models.tables.inbox import InboxMessage, ReceiptLine
+from models.tables.reconciliation import Difference
+from models.tables.submissions import Submission
 from tasks import (
     adopting,
     asking,

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.chain import GENESIS, EventFacts, event_hash, event_text
+from models.rules.chain import GENESIS, EventFacts, event_hash, event_text
 
 texts = st.text(max_size=20)
 numbers = st.none() | st.integers(1, 1 << 62)

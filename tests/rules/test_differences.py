@@ -6,11 +6,11 @@ from datetime import date
 
 import pytest
 
-from models.comparison import differing
-from models.differences import TREATMENTS, DifferenceClass, classify
-from models.forecast import forecast, working_day_after
-from models.states import FormState
-from models.stocktake import BookedForm, sort_out
+from models.reads.customs_list import differing
+from models.rules.differences import TREATMENTS, DifferenceClass, classify
+from models.rules.forecast import forecast, working_day_after
+from models.rules.states import FormState
+from models.rules.stocktake import BookedForm, sort_out
 
 HAVE, R, VS, V, ZS, Z = (
     FormState.ISSUED,

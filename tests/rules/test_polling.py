@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from models.polling import wait_for_receipts
+from models.rules.polling import wait_for_receipts
 
 USUAL = timedelta(seconds=10)
 

@@ -6,12 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.numbers import (
-    NotACertificateNumber,
-    is_enterprise_code,
-    parse_certificate_number,
-)
-from models.serials import (
+from models.rules.numbers import NotACertificateNumber, is_enterprise_code, parse_certificate_number
+from models.rules.serials import (
     NotSerials,
     as_ranges,
     parse_serials,

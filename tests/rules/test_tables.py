@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from models.plan import AvailableForm, PageDemand, plan_hash, take_pages
-from models.problems import PROBLEM_TEXTS
-from models.states import (
+from models.rules.plan import AvailableForm, PageDemand, plan_hash, take_pages
+from models.rules.problems import PROBLEM_TEXTS
+from models.rules.states import (
     FINAL_FORM_STATES,
     FORM_MOVES,
     LABELS,
@@ -20,7 +20,7 @@ from models.states import (
     label,
     text_of,
 )
-from models.verdicts import Verdict, verdict
+from models.rules.verdicts import Verdict, verdict
 
 STABLE_CODES = set(
     [

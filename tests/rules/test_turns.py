@@ -8,7 +8,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.turns import NEWCOMERS_A_TURN, Turns, by_turns, series
+from models.rules.turns import NEWCOMERS_A_TURN, Turns, by_turns, series
 
 
 class Line:

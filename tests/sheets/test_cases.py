@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import pytest
 
-from models.errors import FileError
-from models.states import Action, PagesMode, RowStatus
+from models.rules.errors import FileError
+from models.rules.states import Action, PagesMode, RowStatus
 from sheets.imports import read_certificates, read_counted, read_stock
 from sheets.questions import NO_ANSWERS, Answers
 from sheets.reader import read_orders

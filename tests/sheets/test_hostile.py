@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.errors import FileEncrypted, FileError, FileTooLarge, FileUnreadable
+from models.rules.errors import FileEncrypted, FileError, FileTooLarge, FileUnreadable
 from sheets import child, reader, xlsx
 from tests.sheets.test_reading import (
     GOOD,

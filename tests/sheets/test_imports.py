@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from models.errors import CellsRefused
+from models.rules.errors import CellsRefused
 from sheets.imports import read_certificates, read_stock
 from tests.factories import EXPORTER, SENDER, sheet
 

@@ -12,9 +12,9 @@ import re
 
 import pytest
 
-from models.numbers import NotACertificateNumber, parse_certificate_number
-from models.serials import NotSerials, StockRanges, parse_serials
-from models.states import PagesMode, RowStatus
+from models.rules.numbers import NotACertificateNumber, parse_certificate_number
+from models.rules.serials import NotSerials, StockRanges, parse_serials
+from models.rules.states import PagesMode, RowStatus
 from sheets import child, layout, orders, reading, words, xlsx_marks
 from sheets.drafts import unpacked
 from sheets.headers import ORDERS, find_columns

@@ -9,9 +9,9 @@ import openpyxl
 import pytest
 import xlwt
 
-from models.errors import FileEncrypted, FileError, FileTooLarge, FileUnreadable, NoHeaderRow
-from models.serials import StockRanges
-from models.states import Action, PagesMode, RowStatus, StockSource
+from models.rules.errors import FileEncrypted, FileError, FileTooLarge, FileUnreadable, NoHeaderRow
+from models.rules.serials import StockRanges
+from models.rules.states import Action, PagesMode, RowStatus, StockSource
 from sheets.headers import ORDERS
 from sheets.layout import Evidence, Layout
 from sheets.orders import OrderReader

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from models.errors import NoHeaderRow
-from models.language import Language, use_language
-from models.states import PagesMode, RowStatus
+from models.rules.errors import NoHeaderRow
+from models.rules.language import Language, use_language
+from models.rules.states import PagesMode, RowStatus
 from sheets.headers import header_key, is_ours
 from sheets.reader import read_orders
 from sheets.reading import Asked

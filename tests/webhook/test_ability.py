@@ -15,14 +15,13 @@ from sqlalchemy import text, update
 
 from cli.batches import what_stops_it
 from cli.doctor import BAD, examine
-from models.card import note_card
-from models.card_errors import CardOfAnother, PinRefused, SigningError
-from models.errors import Exit
-from models.language import Language, use_language
-from models.links import close_for_card, close_link
-from models.pauses import PauseScope
-from models.pulses import Pulse
-from models.states import LineReason
+from models.rules.card_errors import CardOfAnother, PinRefused, SigningError
+from models.rules.errors import Exit
+from models.rules.language import Language, use_language
+from models.rules.states import LineReason, PauseScope
+from models.tables.pulses import Pulse
+from models.writes.cards import note_card
+from models.writes.line import close_for_card, close_link
 from tasks import line, preparing, pulse, sending, signing
 from tasks.ability import CODES, hindrances
 from tasks.app import configure

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.errors import DatabaseUnreachable
-from models.states import InboxState
+from models.rules.errors import DatabaseUnreachable
+from models.rules.states import InboxState
 from net.webhooks import SignatureRefused, sign, verify
 from tasks.inbox import Arrival
 from tests.webhook.test_webhook import SECRET, call, client, inbox, rings, told  # noqa: F401

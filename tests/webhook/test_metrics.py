@@ -9,7 +9,7 @@ from importlib.metadata import version
 from prometheus_client.parser import text_string_to_metric_families
 
 from config.names import Task
-from models.errors import DatabaseUnreachable
+from models.rules.errors import DatabaseUnreachable
 from tasks import preparing
 from tasks.pipeline import oldest_due
 from tests import factories

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from config.names import Task
-from models.database import Database
-from models.submissions import InboxMessage
+from models.tables.database import Database
+from models.tables.inbox import InboxMessage
 from net.webhooks import sign
 from tasks import preparing, signing
 from tests.conftest import settings_for

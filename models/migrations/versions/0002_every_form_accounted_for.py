@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-from models.base import UTCDateTime
-from models.chain import GENESIS, EventFacts, event_hash
+from models.rules.chain import GENESIS, EventFacts, event_hash
+from models.tables.base import UTCDateTime
 
 revision = "0002"
 down_revision = "0001"

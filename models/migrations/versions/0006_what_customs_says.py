@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from models.base import BigId, UTCDateTime
+from models.tables.base import BigId, UTCDateTime
 
 revision = "0006"
 down_revision = "0005"

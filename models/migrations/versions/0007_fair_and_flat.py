@@ -7,7 +7,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from models.base import BigId, UTCDateTime
+from models.tables.base import BigId, UTCDateTime
 
 revision = "0007"
 down_revision = "0006"
@@ -105,7 +105,7 @@ def _is_postgres() -> bool:
 
 
 def _numbers() -> None:
-    """What is there is counted once; from now on what changes is noted (`models.tallies`)."""
+    """What is there is counted once; from now on what changes is noted (`models.writes.tallies`)."""
     postgres = _is_postgres()
     key = sa.String(64, collation="C") if postgres else sa.String(64)
     op.create_table(

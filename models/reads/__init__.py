@@ -1,0 +1,1 @@
+"""Questions to the tables. Nothing here changes anything; answers are values."""

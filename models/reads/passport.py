@@ -1,0 +1,79 @@
+"""Everything that is known of one form (S-63, S-64)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from models.reads.forms import FormFilter, list_forms
+from models.tables.batches import Item
+from models.tables.forms import Form, FormEvent
+from models.tables.inbox import InboxMessage, ReceiptLine
+from models.tables.submissions import Submission
+
+
+def form_passport(session: Session, serial: str) -> list[dict[str, Any]]:
+    """Every form of a serial (one for each type) with its history, messages and receipts (S-63, S-64)."""
+    passports = []
+    for form in list_forms(session, FormFilter(serial=serial), limit=100).forms:
+        form_id = session.scalars(
+            select(Form.id).where(Form.serial == serial, Form.form_type == form["type"])
+        ).one()
+        history = session.execute(
+            select(FormEvent).where(FormEvent.form_id == form_id).order_by(FormEvent.id)
+        ).scalars()
+        receipts = session.execute(
+            select(ReceiptLine, InboxMessage.receipt_id, InboxMessage.source)
+            .join(InboxMessage, InboxMessage.id == ReceiptLine.inbox_id)
+            .where(ReceiptLine.form_id == form_id)
+            .order_by(ReceiptLine.id)
+        )
+        messages = session.scalars(
+            select(Submission)
+            .where(Submission.id.in_(select(Item.submission_id).where(Item.form_id == form_id)))
+            .order_by(Submission.id)
+        )
+        passports.append(
+            {
+                **form,
+                "messages": [
+                    {
+                        "number": message.number,
+                        "state": message.state.value,
+                        "batch": message.batch_id,
+                        "sent": message.send_count,
+                        "customs_number": message.seq_no,
+                        "taken_at": message.taken_at.isoformat() if message.taken_at else None,
+                        "answer": " ".join(filter(None, (message.deal_flag, message.deal_text))),
+                    }
+                    for message in messages
+                ],
+                "history": [
+                    {
+                        "at": event.at.isoformat(),
+                        "from": event.from_state,
+                        "to": event.to_state,
+                        "cause": event.cause,
+                        "certificate": event.certificate,
+                        "batch": event.batch_id,
+                        "submission": event.submission_id,
+                        "reason": event.reason,
+                    }
+                    for event in history
+                ],
+                "receipts": [
+                    {
+                        "receipt": receipt_id,
+                        "source": source,
+                        "at": line.managed_at.isoformat(),
+                        "code": line.rep_code,
+                        "text": line.rep_text,
+                        "form_state": line.form_state,
+                    }
+                    for line, receipt_id, source in receipts
+                ],
+            }
+        )
+    return passports

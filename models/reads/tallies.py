@@ -1,0 +1,40 @@
+"""Kept numbers as they are: a sum is exact at any moment, merged or not; invariants 16 count anew."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from sqlalchemy import func, select, union_all
+from sqlalchemy.orm import Session
+
+from models.tables.bulk import chunks, rows_table
+from models.tables.tallies import Key, Tally, TallyChange
+
+
+def amounts(session: Session, prefix: str, start: str = "", end: str = "") -> dict[str, int]:
+    """The numbers whose keys begin with a prefix (that ends with a colon), those between `start` and before
+    `end` behind it; those that are 0 are left out.
+    """
+    low, high = prefix + start, prefix + end if end else prefix[:-1] + chr(ord(prefix[-1]) + 1)
+    both = union_all(
+        *(
+            select(table.key, table.amount).where(table.key >= low, table.key < high)
+            for table in (Tally, TallyChange)
+        )
+    ).subquery()
+    total = func.sum(both.c.amount)
+    rows = session.execute(select(both.c.key, total).group_by(both.c.key).having(total != 0))
+    return {key: int(amount) for key, amount in rows}
+
+
+def amounts_of(session: Session, keys: Sequence[str]) -> dict[str, int]:
+    """The numbers of these keys; those that are not there are 0."""
+    found: Counter[str] = Counter()
+    for some in chunks(keys):
+        given = select(rows_table(session, {"key": Key}, [(key,) for key in some]).c.key)
+        for table in (Tally, TallyChange):
+            rows = select(table.key, table.amount).where(table.key.in_(given))
+            for key, amount in session.execute(rows):
+                found[key] += amount
+    return dict(found)

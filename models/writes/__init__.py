@@ -1,0 +1,1 @@
+"""Changes that guard an invariant, each in its caller's transaction."""
