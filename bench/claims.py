@@ -17,7 +17,7 @@ import psycopg
 from bench.data import certificate
 from bench.parts import bring_in, context_in
 from models.rules.states import PagesMode
-from tasks import allocation, intake, planning
+from tasks.orders import confirming, intake, planning
 
 CLAIMANTS = 16
 PAGES = 3
@@ -59,7 +59,7 @@ def _ours(folder: Path, url: str, batches: list[list[str]], start: Any) -> None:
             ids.append(batch)
         start.wait()
         for batch in ids:
-            allocation.confirm(context, batch, allocation.Confirmation())
+            confirming.confirm(context, batch, confirming.Confirmation())
 
 
 def _together(work: Callable[..., None], arguments: list[tuple[Any, ...]]) -> float:

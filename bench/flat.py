@@ -21,10 +21,12 @@ from models.reads.forms import FormFilter, list_forms
 from models.rules.states import FormState, PagesMode
 from models.writes.deployment import confirm_identity
 from sheets.imports import IssuedRange
-from tasks import allocation, intake, planning, preparing, signing, upkeep
+from tasks import upkeep
 from tasks.app import configure
 from tasks.context import Context
-from tasks.imports import add_ranges, store_certificates
+from tasks.messages import preparing, signing
+from tasks.orders import confirming, intake, planning
+from tasks.stock.imports import add_ranges, store_certificates
 from tests.acceptance.system import broker
 from tests.conftest import ROOT
 from webhook.app import create_app
@@ -135,7 +137,7 @@ def _orders(context: Context) -> float:
         cells = [{"certificate": certificate(next(numbers)), "action": "核销", "page_count": "1"}]
         batch = intake.receive_orders(context, "one", cells, PagesMode.ADDITIONAL)
         planning.check(context, batch)
-        allocation.confirm(context, batch, allocation.Confirmation())
+        confirming.confirm(context, batch, confirming.Confirmation())
         preparing.prepare(context, batch)
         signing.sign(context)
 

@@ -14,7 +14,7 @@ from bench.data import UPLOAD_LIMIT, sheet
 from bench.night import peak_megabytes
 from bench.parts import bring_in, context_in
 from models.rules.states import PagesMode
-from tasks import allocation, intake, planning
+from tasks.orders import confirming, intake, planning
 
 
 def growing(folder: Path, rows: int) -> dict[str, float]:
@@ -41,7 +41,7 @@ def _work(home: Path, rows: int) -> dict[str, float]:
         batch = intake.receive_sheet(context, path.read_bytes(), path.name, PagesMode.ADDITIONAL)
         planning.check(context, batch)
         checked = time.perf_counter()
-        allocation.confirm(context, batch, allocation.Confirmation())
+        confirming.confirm(context, batch, confirming.Confirmation())
         ended = time.perf_counter()
     return {
         "rows": rows,

@@ -28,8 +28,8 @@ from customs.simulator.ledger import Ledger
 from models.reads.nights import differences
 from models.rules.serials import serials_between
 from sheets.imports import IssuedRange
-from tasks import reconciliation
-from tasks.imports import add_ranges
+from tasks.night import reconciliation
+from tasks.stock.imports import add_ranges
 
 FIRST = 100_000_000
 PLANTED_SHARE = 1000

@@ -14,10 +14,10 @@ from models.rules.states import PagesMode
 from models.tables.bulk import chunks
 from sheets.headers import ORDERS
 from sheets.reader import read_sheet
-from tasks import intake, planning
 from tasks.context import Context
 from tasks.home import prepare_home
-from tasks.imports import add_ranges, store_certificates
+from tasks.orders import intake, planning
+from tasks.stock.imports import add_ranges, store_certificates
 from workers.bootstrap import build_context
 
 

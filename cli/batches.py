@@ -41,10 +41,10 @@ from models.rules.errors import BadArgument, BatchNotFound, Exit
 from models.rules.language import t
 from models.rules.states import BatchState, CardState, FormState, RowOutcome, RowStatus, label
 from models.tables.batches import Batch
-from tasks import releasing
 from tasks.ability import hindrances
 from tasks.context import Context
-from tasks.reporting import write_result_sheet
+from tasks.orders import releasing
+from tasks.receipts.reporting import write_result_sheet
 
 LOOK_SECONDS: Final = 0.3
 """How often a watcher looks at the database."""

@@ -27,7 +27,7 @@ from models.rules.forecast import Forecast, forecast
 from models.rules.language import t
 from models.rules.standings import STANDING_WORDS, Standing
 from tasks.context import Context
-from tasks.register_export import export_register
+from tasks.stock.register import export_register
 
 RANGES_SHOWN: Final = 12
 """Ranges of one standing on a terminal; `--json` gives all."""

@@ -27,7 +27,7 @@ from models.rules.language import t
 from models.rules.numbers import clean
 from models.rules.plan import CERTIFICATE_APPROVED
 from sheets.questions import Answers
-from tasks import imports
+from tasks.stock import imports
 
 Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 File = Annotated[Path, typer.Argument(help=t("表格文件", "spreadsheet"))]

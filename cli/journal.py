@@ -11,8 +11,8 @@ from cli.runtime import JSON_HELP, YES, agreed, opened, print_json, print_table,
 from models.rules.errors import Exit
 from models.rules.language import t
 from models.rules.states import Action, label
-from tasks import restored
 from tasks.journal import Entry
+from tasks.night import restored
 
 Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 

@@ -8,7 +8,7 @@ import typer
 
 from cli.runtime import JSON_HELP, opened, print_json, print_table, shown_time, tell
 from models.rules.language import t
-from tasks import intake
+from tasks.orders import intake
 
 Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 

@@ -28,7 +28,8 @@ from models.rules.language import Text, t
 from models.rules.numbers import NotACertificateNumber, clean, parse_certificate_number
 from models.rules.problems import Problem
 from models.rules.states import FormState, SubmissionState, label, text_of
-from tasks import adopting, asking, inbox, receipts
+from tasks.messages import asking
+from tasks.receipts import adopting, applying, inbox
 
 Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 
@@ -240,7 +241,7 @@ def refresh(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Fetch receipts, ask about what is in doubt, apply; then show the certificate's forms."""
+    """Fetch applying, ask about what is in doubt, apply; then show the certificate's forms."""
     if certificate is not None:
         try:
             certificate = str(parse_certificate_number(certificate))
@@ -250,7 +251,7 @@ def refresh(
     with opened() as context:
         new = inbox.poll(context)
         applied = 0
-        while count := receipts.apply(context):
+        while count := applying.apply(context):
             applied += count
         asked = asking.ask(context, certificate)
         settled = adopting.adopt(context)
@@ -265,7 +266,7 @@ def refresh(
     tell(
         t(
             f"新回执 {new}，已处理 {applied}，查询存疑 {asked}",
-            f"{new} new receipts, {applied} applied, {asked} asked about",
+            f"{new} new applying, {applied} applied, {asked} asked about",
         )
     )
     if found:

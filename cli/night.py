@@ -33,9 +33,9 @@ from models.rules.errors import Exit, RunNotFound
 from models.rules.language import Text, t
 from models.rules.states import FormState, RepairState, RunState, label
 from models.tables.reconciliation import Run
-from tasks import audit, reconciliation, repairing
 from tasks.context import Context
-from tasks.repair_actions import Order
+from tasks.night import audit, reconciliation, repairing
+from tasks.night.repair_actions import Order
 
 LOOK_SECONDS: Final = 0.5
 """How often it is looked whether another process has finished the run."""

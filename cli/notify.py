@@ -12,7 +12,7 @@ from cli.runtime import JSON_HELP, opened, out, print_json, print_table, shown_t
 from models.rules.errors import BadArgument, Exit
 from models.rules.language import t
 from models.rules.states import DeliveryState, NotificationType, label
-from tasks import endpoints
+from tasks.notify import endpoints
 
 ALL_EVENTS: Final = "all"
 LONGEST_OVERLAP: Final = 720.0

@@ -35,9 +35,9 @@ from models.rules.errors import (
 )
 from models.rules.language import t
 from models.rules.states import Action, PagesMode, RowStatus, StockSource, label
-from tasks import allocation, intake, planning
 from tasks.app import require_broker
 from tasks.context import Context
+from tasks.orders import confirming, intake, planning
 
 PROBLEM_RATE: Final = 0.10
 """Share of problem rows above which valid rows alone are only submitted when asked: a sheet that is
@@ -175,13 +175,13 @@ def submit(
             context, batch_id, file, json=json if dry_run else (None if json else False)
         )
         if shown.questions:
-            raise allocation.questions_open(context, batch_id)
+            raise confirming.questions_open(context, batch_id)
         if not again:
-            allocation.refuse_submitted_before(context, batch_id)
+            confirming.refuse_submitted_before(context, batch_id)
         if plan is not None and plan != made:
             raise PlanMoved
         _stop_if_mostly_wrong(shown.counts, explicit=only_valid or plan is not None)
-        said_so = allocation.Confirmation(plan, all_or_nothing, again)
+        said_so = confirming.Confirmation(plan, all_or_nothing, again)
         _confirm_and_follow(
             context, batch_id, said_so, shown, yes=yes, wait=wait, json=json, dry_run=dry_run
         )
@@ -269,7 +269,7 @@ def _order(
         shown = show_plan(
             context, batch_id, None, json=json if dry_run else (None if json else False)
         )
-        said_so = allocation.Confirmation(all_or_nothing=True)
+        said_so = confirming.Confirmation(all_or_nothing=True)
         _confirm_and_follow(
             context, batch_id, said_so, shown, yes=yes, wait=wait, json=json, dry_run=dry_run
         )
@@ -304,7 +304,7 @@ def _stop_if_mostly_wrong(counts: BatchCounts, *, explicit: bool) -> None:
 def _confirm_and_follow(
     context: Context,
     batch_id: int,
-    said_so: allocation.Confirmation,
+    said_so: confirming.Confirmation,
     shown: Shown,
     *,
     yes: bool,
@@ -327,10 +327,10 @@ def _confirm_and_follow(
             tell(t("未提交", "nothing submitted"))
             raise typer.Exit(Exit.DONE)
         # what the person said yes to is what was shown, whatever is in the tables by now
-        said_so = allocation.Confirmation(shown.plan, said_so.all_or_nothing, said_so.again)
+        said_so = confirming.Confirmation(shown.plan, said_so.all_or_nothing, said_so.again)
     require_broker()
     try:
-        allocation.confirm(context, batch_id, said_so)
+        confirming.confirm(context, batch_id, said_so)
     except (NothingToSubmit, RowsRefused, PlanMoved):
         if not json:  # what is wrong now that was right a moment ago
             show_plan(context, batch_id, None, json=False)

@@ -27,9 +27,9 @@ from models.rules.problems import Problem
 from models.rules.states import Action, RowStatus, label
 from models.tables.batches import Batch
 from sheets.questions import Question, load_question, row_list
-from tasks.allocation import questions_of, submitted_before
 from tasks.context import Context
-from tasks.reporting import write_check_sheet
+from tasks.orders.confirming import questions_of, submitted_before
+from tasks.receipts.reporting import write_check_sheet
 
 _SHOWN: Final = 50
 _NOTED: Final = 10

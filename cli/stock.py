@@ -43,7 +43,7 @@ from models.rules.states import label
 from models.rules.stocktake import PILES
 from sheets.imports import ISSUED_TOGETHER
 from sheets.questions import Answers
-from tasks import custody, imports
+from tasks.stock import custody, imports
 
 REPORT_DAYS: Final = 5
 """Working days within which a loss is to be reported (features B-11)."""

@@ -30,8 +30,9 @@ from models.tables.database import Database
 from models.writes.deployment import remember_identity
 from net.addresses import read_networks
 from net.notifier_http import HttpNotifier
-from tasks import inbox, pipeline
+from tasks import pipeline
 from tasks.context import Context
+from tasks.receipts import inbox
 from tests import factories
 from tests.databases import make_template
 from tests.use_cases import USE_CASES

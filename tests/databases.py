@@ -6,10 +6,11 @@ the database holds all of them, in every test and every trial, against `SUBMISSI
 
 from __future__ import annotations
 
+from sqlalchemy import text
+
+from models.rules.states import SUBMISSION_MOVES
 from models.tables.database import Database
 from models.tables.schema import upgrade
-from models.rules.states import SUBMISSION_MOVES
-from sqlalchemy import text
 
 _MOVES = ", ".join(f"'{start.value}>{target.value}'" for start, target in sorted(SUBMISSION_MOVES))
 _STRANGE = f"OLD.state <> NEW.state AND OLD.state || '>' || NEW.state NOT IN ({_MOVES})"

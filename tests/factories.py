@@ -10,8 +10,8 @@ from datetime import date
 
 from models.rules.states import PagesMode
 from sheets.imports import CertificateRecord, IssuedRange
-from tasks import allocation, intake, planning
-from tasks.imports import add_ranges, store_certificates
+from tasks.orders import confirming, intake, planning
+from tasks.stock.imports import add_ranges, store_certificates
 
 SENDER = "91610131MA6TXQ0D1U"
 EXPORTER = "91610000102690233L"
@@ -109,4 +109,4 @@ def upload(world, rows, header=HEADER, name="orders.csv", mode=PagesMode.ADDITIO
 
 
 def confirm(world, batch_id: int, **said) -> None:
-    allocation.confirm(world.context, batch_id, allocation.Confirmation(**said))
+    confirming.confirm(world.context, batch_id, confirming.Confirmation(**said))

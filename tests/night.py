@@ -10,8 +10,8 @@ from models.rules.calendar import business_date
 from models.rules.differences import DifferenceClass
 from models.tables.forms import Block
 from sheets.imports import CertificateRecord
-from tasks import inbox, receipts
-from tasks.imports import store_certificates
+from tasks.receipts import applying, inbox
+from tasks.stock.imports import store_certificates
 from tests.factories import (
     EXPORTER,
     SENDER,
@@ -68,7 +68,7 @@ def plant(world) -> None:
     stranger = receipt_xml("R-stranger", "STRANGER1", "2" * 18, [("211014005", "0000", "2")])
     with world.context.database.write() as session:
         inbox.store(session, [inbox.receipt_arrival("R-stranger", stranger, "poll")], world.clock())
-    receipts.apply(world.context)
+    applying.apply(world.context)
     ledger.settle_by_hand("211014030", "B", "2", BY_HAND)
     ledger.settle_by_hand("211014031", "B", "3", BY_HAND)
     with ledger.transaction() as db:

@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 from config.names import Task
-from tasks import (
-    adopting,
-    allocation,
-    asking,
-    inbox,
-    notifications,
-    planning,
-    preparing,
-    receipts,
-    reconciliation,
-    releasing,
-    reporting,
-    sending,
-    signing,
-    upkeep,
-)
+from tasks import upkeep
+from tasks.messages import asking, preparing, sending, signing
+from tasks.night import reconciliation
+from tasks.notify import delivering
+from tasks.orders import planning, releasing, reserving
+from tasks.receipts import adopting, applying, inbox, reporting
 
 USE_CASES = {
     Task.CHECK: planning.check,
-    Task.RESERVE: allocation.reserve,
+    Task.RESERVE: reserving.reserve,
     Task.PREPARE: preparing.prepare,
     Task.SIGN: signing.sign,
     Task.SEND: sending.send,
     Task.ASK: asking.ask,
     Task.POLL: inbox.poll,
-    Task.APPLY: receipts.apply,
+    Task.APPLY: applying.apply,
     Task.ADOPT: adopting.adopt,
     Task.REPORT: reporting.report,
     Task.EXPIRE: releasing.expire,
-    Task.DELIVER: notifications.deliver,
+    Task.DELIVER: delivering.deliver,
     Task.COUNT_STOCK: upkeep.count_stock,
     Task.RECONCILE: reconciliation.reconcile,
 }

@@ -19,7 +19,7 @@ from models.tables.database import Database
 from net.webhooks import SignatureRefused, verify
 from tasks.ability import Area, hindrances
 from tasks.context import Bell
-from tasks.inbox import Arrival, callback_arrival, store
+from tasks.receipts.inbox import Arrival, callback_arrival, store
 from webhook.metrics import count_refused_callback, exposition
 from webhook.together import SeldomBell, Together
 

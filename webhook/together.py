@@ -16,7 +16,7 @@ from typing import Final
 from config.names import Task
 from models.rules.errors import DatabaseUnreachable
 from tasks.context import Bell
-from tasks.inbox import Arrival
+from tasks.receipts.inbox import Arrival
 
 AT_ONCE: Final = 100
 """Callbacks in one transaction at most: a request waits for no more than that."""

@@ -2,7 +2,7 @@
 
 An event that is edited, removed, inserted or put elsewhere no longer fits its number or the hash
 before it. What a chain alone cannot show (rewritten from somewhere to its end, the form's own
-memory of it included) is found against the anchors kept outside the database (`tasks.audit`).
+memory of it included) is found against the anchors kept outside the database (`tasks.night.audit`).
 """
 
 from __future__ import annotations

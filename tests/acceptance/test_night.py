@@ -19,8 +19,8 @@ from config.settings import load_settings
 from customs.simulator.ledger import Ledger
 from models.tables.database import Database
 from models.writes.tallies import note_changes
-from tasks import inbox
 from tasks.app import configure
+from tasks.receipts import inbox
 from tests.acceptance.system import PROCFILE, broker, flush, kept_alive, referee, system
 from tests.acceptance.test_processes import bring_in, write_sheets
 from tests.conftest import ROOT

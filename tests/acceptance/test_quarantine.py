@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from models.tables.database import Database
-from tasks import inbox
+from tasks.receipts import inbox
 from tests.acceptance.system import system
 from tests.factories import receipt_xml
 

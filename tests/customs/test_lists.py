@@ -14,7 +14,7 @@ from customs.http import ANSWER_LIMIT, HttpGateway
 from models.rules.errors import AnswerTooLarge, GatewayUnreachable
 from models.tables.inbox import InboxMessage
 from models.writes.line import customs_link
-from tasks import inbox
+from tasks.receipts import inbox
 
 
 @pytest.fixture

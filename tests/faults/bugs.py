@@ -19,7 +19,10 @@ from models.rules.states import FormState, ItemState
 from models.tables.forms import Form
 from models.tables.submissions import Attempt, Submission
 from models.writes import page_counts
-from tasks import allocation, asking, inbox, intake, journal, pipeline, receipts, sending
+from tasks import journal, pipeline
+from tasks.messages import asking, sending
+from tasks.orders import intake, reserving
+from tasks.receipts import applying, inbox
 
 
 @dataclass(frozen=True)
@@ -42,14 +45,14 @@ def _no_index_and_no_lock() -> None:
         return receive(context, *sheet)
 
     intake.receive_sheet = without
-    allocation._lock_stocks = lambda session, batch_id: None
-    moved = allocation.move_forms
+    reserving._lock_stocks = lambda session, batch_id: None
+    moved = reserving.move_forms
 
     def anything(session, moves, *rest):
         moved(session, moves, *rest)
         return {m.form_id for m in moves}
 
-    allocation.move_forms = anything
+    reserving.move_forms = anything
 
 
 def _intent_after_send() -> None:
@@ -166,8 +169,8 @@ def _nobody_asks_about_lost_sendings() -> None:
 
 
 def _receipts_may_overwrite_final_states() -> None:
-    receipts._strange = lambda context, receipt, sent: "" if sent else "unmatched"
-    original = receipts._judge
+    applying._strange = lambda context, receipt, sent: "" if sent else "unmatched"
+    original = applying._judge
 
     def judge(context, inbox_id, receipt, sent, outcome):
         for item in sent.items.values() if sent else ():
@@ -175,7 +178,7 @@ def _receipts_may_overwrite_final_states() -> None:
                 item.state = ItemState.HELD
         original(context, inbox_id, receipt, sent, outcome)
 
-    receipts._judge = judge
+    applying._judge = judge
 
 
 def _serials_are_computed() -> None:
@@ -219,7 +222,7 @@ def _no_inbox_uniqueness() -> None:
 
     inbox.receipt_arrival = arrival
     # the other guard, of which each would do
-    receipts._first_of_their_id = lambda session, ids: defaultdict(lambda: ANY)
+    applying._first_of_their_id = lambda session, ids: defaultdict(lambda: ANY)
 
 
 def _transport_retries() -> None:
@@ -274,11 +277,11 @@ def _records_are_not_examined() -> None:
 
 
 def _a_receipt_that_disagrees_is_believed() -> None:
-    receipts.result_fits = lambda result, codes: True
+    applying.result_fits = lambda result, codes: True
 
 
 def _contradictions_are_not_noticed() -> None:
-    receipts.contradicts = lambda decision, item, code: False
+    applying.contradicts = lambda decision, item, code: False
 
 
 BUGS = {

@@ -30,23 +30,14 @@ from models.rules.errors import BlankformsError, FileSubmittedBefore, GatewayUnr
 from models.rules.states import PagesMode
 from models.tables.database import Database
 from models.tables.reconciliation import Repair
-from tasks import (
-    allocation,
-    asking,
-    inbox,
-    intake,
-    planning,
-    preparing,
-    receipts,
-    reconciliation,
-    repairing,
-    sending,
-    signing,
-    upkeep,
-)
+from tasks import upkeep
 from tasks.context import Context
 from tasks.home import prepare_home
-from tasks.repair_actions import Order
+from tasks.messages import asking, preparing, sending, signing
+from tasks.night import reconciliation, repairing
+from tasks.night.repair_actions import Order
+from tasks.orders import confirming, intake, planning
+from tasks.receipts import applying, inbox
 from tests.faults.bugs import BUGS
 from tests.use_cases import USE_CASES
 from webhook.app import create_app
@@ -63,7 +54,7 @@ PIECES = (
     (preparing, "CERTIFICATES_TOGETHER"),
     (signing, "SIGNED_TOGETHER"),
     (asking, "QUESTIONS_TOGETHER"),
-    (receipts, "RECEIPTS_TOGETHER"),
+    (applying, "RECEIPTS_TOGETHER"),
     (inbox, "RECEIPTS_TOGETHER"),
 )
 
@@ -96,7 +87,7 @@ def client(context: Context, home: Path, sheet: str = "orders.csv", go: str = ""
         planning.check(context, batch_id)
         while go and not (home / go).exists():
             time.sleep(0.001)
-        allocation.confirm(context, batch_id, allocation.Confirmation())
+        confirming.confirm(context, batch_id, confirming.Confirmation())
     except FileSubmittedBefore:
         pass  # it was done before the last try died
     except BlankformsError as error:

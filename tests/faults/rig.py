@@ -35,8 +35,8 @@ from models.rules.states import SubmissionState
 from models.tables.customs_link import CustomsLink
 from models.tables.database import Database
 from models.tables.submissions import Attempt, Submission
-from tasks import audit
 from tasks.context import Context
+from tasks.night import audit
 from tests.acceptance.system import free_port
 from tests.factories import EXPORTER, HEADER, SENDER, certificate_number
 from tests.faults.child import CRASHED, share_compiled
@@ -254,7 +254,7 @@ class Trial:
         from types import SimpleNamespace
 
         from sheets.imports import CertificateRecord, IssuedRange
-        from tasks.imports import add_ranges, store_certificates
+        from tasks.stock.imports import add_ranges, store_certificates
 
         context = SimpleNamespace(database=self.database, now=lambda: datetime.now(UTC))
         first, last = "211014001", str(211014000 + FORMS)

@@ -19,8 +19,10 @@ from config.crash import Point
 from models.rules.errors import DatabaseRestored, NotAdopted
 from models.rules.states import NotificationType
 from net.webhooks import sign
-from tasks import endpoints, releasing, repairing, restored
-from tasks.repair_actions import Order
+from tasks.night import repairing, restored
+from tasks.night.repair_actions import Order
+from tasks.notify import endpoints
+from tasks.orders import releasing
 from tests.customs.test_signing import LABEL, MODULE, PIN, make_key, make_token
 from tests.factories import SENDER
 from tests.faults.proxy import proxy, socket_of, through

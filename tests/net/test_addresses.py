@@ -25,7 +25,7 @@ from models.rules.errors import BadArgument
 from net.addresses import is_allowed, is_within, read_networks
 from net.notifier import Letter, NotTold, Told
 from net.notifier_http import HttpNotifier
-from tasks.endpoints import _check_url
+from tasks.notify.endpoints import _check_url
 from tests.conftest import ROOT
 
 SECRET = "whsec_" + "A" * 44

@@ -9,8 +9,8 @@ from config.log import set_up_logging
 from models.rules.errors import BlankformsError
 from models.rules.states import PagesMode
 from models.tables.database import Database
-from tasks import allocation, intake, planning
 from tasks.context import Context
+from tasks.orders import confirming, intake, planning
 from tests.conftest import settings_for
 from tests.factories import certificate_number
 
@@ -33,7 +33,7 @@ def main() -> None:
         batch = intake.receive_orders(context, "order", orders, PagesMode.ADDITIONAL)
         planning.check(context, batch)
         try:
-            allocation.confirm(context, batch, allocation.Confirmation())
+            confirming.confirm(context, batch, confirming.Confirmation())
         except BlankformsError as refused:
             sys.stdout.write(f"{refused.code}\n")
         else:

@@ -12,7 +12,8 @@ from models.rules.states import FormState
 from models.tables.forms import Form
 from models.writes.holds import hold_forms
 from models.writes.moves import FormMove, move_forms
-from tasks import audit, custody, reconciliation
+from tasks.night import audit, reconciliation
+from tasks.stock import custody
 from tests.factories import AGENT_HANDLED, SENDER, bring_in, issued
 
 SERIAL = "211014003"

@@ -9,7 +9,8 @@ from sqlalchemy import select, update
 from models.rules.states import SubmissionState
 from models.tables.customs_link import CustomsLink
 from models.tables.submissions import Submission
-from tasks import preparing, signing, upkeep
+from tasks import upkeep
+from tasks.messages import preparing, signing
 from tests.factories import AGENT_HANDLED, bring_in, confirm, upload
 
 

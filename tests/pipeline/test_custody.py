@@ -23,8 +23,8 @@ from models.rules.standings import Standing
 from models.rules.states import BatchState, FormState
 from models.tables.batches import Batch
 from models.tables.forms import Form
-from tasks import custody
-from tasks.register_export import export_register
+from tasks.stock import custody
+from tasks.stock.register import export_register
 from tests import factories
 from tests.factories import SENDER, agent_certificate, bring_in, confirm, issued, upload
 

@@ -22,8 +22,10 @@ from models.tables.customs_link import CustomsLink
 from models.tables.deployment import Deployment
 from models.tables.submissions import Submission
 from models.writes import deployment
-from tasks import asking, inbox, preparing, releasing, sending, signing
+from tasks.messages import asking, preparing, sending, signing
 from tasks.opening import require_deployment
+from tasks.orders import releasing
+from tasks.receipts import inbox
 from tests.conftest import settings_for
 from tests.factories import AGENT_HANDLED, EXPORTER, SENDER, bring_in, confirm, upload
 

@@ -17,7 +17,7 @@ from models.tables.customs_link import CustomsLink
 from models.tables.database import Database
 from models.tables.submissions import Submission
 from sheets.imports import CertificateRecord
-from tasks import preparing, sending, signing
+from tasks.messages import preparing, sending, signing
 from tests.factories import EXPORTER, SENDER, agent_certificate, bring_in, confirm, issued, upload
 
 LARGE = 60

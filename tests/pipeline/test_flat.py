@@ -31,7 +31,8 @@ from models.rules.calendar import BEIJING, business_date
 from models.rules.states import FormState
 from models.tables.database import Database
 from models.writes.deployment import confirm_identity
-from tasks import asking, pipeline, upkeep
+from tasks import pipeline, upkeep
+from tasks.messages import asking
 from tests.conftest import admin
 from tests.factories import AGENT_HANDLED, SENDER, bring_in, confirm, upload
 

@@ -12,7 +12,7 @@ from models.reads.forms import FormFilter, list_forms
 from models.rules.errors import BadArgument
 from models.rules.states import FormState
 from sheets.imports import CertificateRecord
-from tasks import custody
+from tasks.stock import custody
 from tests.factories import EXPORTER, SENDER, agent_certificate, bring_in, confirm, issued, upload
 
 SELF = [CertificateRecord(f"A21102690233{n:04d}", "A", EXPORTER, EXPORTER, date(2022, 5, 10), 9, "approved")

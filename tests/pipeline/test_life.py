@@ -35,22 +35,14 @@ from models.tables.database import Database
 from models.tables.submissions import Submission
 from models.writes.deployment import remember_identity
 from net.notifier_http import HttpNotifier
-from tasks import (
-    asking,
-    audit,
-    custody,
-    inbox,
-    preparing,
-    receipts,
-    reconciliation,
-    releasing,
-    repairing,
-    sending,
-    signing,
-    upkeep,
-)
+from tasks import upkeep
 from tasks.context import Context
-from tasks.repair_actions import Order
+from tasks.messages import asking, preparing, sending, signing
+from tasks.night import audit, reconciliation, repairing
+from tasks.night.repair_actions import Order
+from tasks.orders import releasing
+from tasks.receipts import applying, inbox
+from tasks.stock import custody
 from tests import factories
 from tests.conftest import Clock, Customs, World, settings_for
 from tests.factories import SENDER, agent_certificate, bring_in, confirm, issued, upload
@@ -121,7 +113,7 @@ DEATHS = {
     Point.ASKED_NOT_RECORDED: asking.ask,
     Point.RECEIPTS_FETCHED: inbox.poll,
     Point.RECEIPTS_STORED: inbox.poll,
-    Point.APPLY_BEFORE_COMMIT: receipts.apply,
+    Point.APPLY_BEFORE_COMMIT: applying.apply,
 }
 
 
@@ -234,7 +226,7 @@ class Life(RuleBasedStateMachine):
     @rule()
     def receipts_come(self):
         inbox.poll(self.world.context)
-        receipts.apply(self.world.context)
+        applying.apply(self.world.context)
 
     @rule(which=st.integers(0, 30))
     def customs_calls(self, which):
@@ -248,7 +240,7 @@ class Life(RuleBasedStateMachine):
         with self.world.context.database.write() as session:
             arrival = inbox.callback_arrival(f"msg_{told['receipt_id']}", body)
             inbox.store(session, [arrival], self.world.clock())
-        receipts.apply(self.world.context)
+        applying.apply(self.world.context)
 
     @rule()
     def ask(self):

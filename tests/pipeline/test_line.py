@@ -19,8 +19,9 @@ from models.tables.card import Card
 from models.tables.submissions import Submission
 from models.writes.cards import note_card
 from models.writes.line import close_for_card, close_link, customs_link, open_line, room_on_line
-from tasks import asking, pipeline, preparing, sending, signing
 from tasks import line as line_tasks
+from tasks import pipeline
+from tasks.messages import asking, preparing, sending, signing
 from tests.factories import SENDER as OWNER
 from tests.factories import agent_certificate, bring_in, confirm, issued, upload
 

@@ -13,19 +13,11 @@ from models.rules.states import DeliveryState, FormState, NotificationType, Repa
 from models.tables.notifications import Delivery
 from models.writes import moves
 from models.writes.announcements import announce
-from tasks import (
-    custody,
-    endpoints,
-    imports,
-    inbox,
-    notifications,
-    preparing,
-    receipts,
-    repair_actions,
-    repairing,
-    sending,
-    signing,
-)
+from tasks.messages import preparing, sending, signing
+from tasks.night import repair_actions, repairing
+from tasks.notify import endpoints
+from tasks.receipts import applying, inbox
+from tasks.stock import custody, imports
 from tests.conftest import settings_for
 from tests.factories import AGENT_HANDLED, agent_certificate, bring_in, confirm, issued, upload
 from tests.pipeline.test_reconciliation import FIRST, form, night
@@ -82,7 +74,7 @@ def test_forms_coming_back_and_a_reservation_do_not_deadlock(world, monkeypatch)
         confirm(world, second)
         reserved.set()
 
-    assert together(lambda: receipts.apply(world.context), reserve) == [None, None]
+    assert together(lambda: applying.apply(world.context), reserve) == [None, None]
     world.drain()
     world.assert_sound()
 
@@ -109,11 +101,11 @@ def test_announcing_and_recording_deliveries_do_not_deadlock(world):
 
         def delivering():
             half.wait(10)
-            notifications.deliver(world.context)
+            delivering.deliver(world.context)
             delivered.set()
 
         assert together(announcing, delivering) == [None, None]
-        notifications.deliver(world.context)
+        delivering.deliver(world.context)
         with world.context.database.read() as session:
             states = session.scalars(select(Delivery.state)).all()
         assert states == [DeliveryState.DELIVERED] * 4

@@ -28,18 +28,9 @@ from models.tables.discrepancies import Discrepancy
 from models.tables.forms import Form, FormEvent
 from models.tables.inbox import InboxMessage
 from models.tables.submissions import Attempt, Submission
-from tasks import (
-    allocation,
-    asking,
-    inbox,
-    intake,
-    planning,
-    preparing,
-    receipts,
-    releasing,
-    sending,
-    signing,
-)
+from tasks.messages import asking, preparing, sending, signing
+from tasks.orders import intake, planning, releasing, reserving
+from tasks.receipts import applying, inbox
 from tests.conftest import DATA
 from tests.factories import (
     AGENT_HANDLED,
@@ -601,7 +592,7 @@ class TestReceipts:
         with world.context.database.write() as session:
             arrival = inbox.receipt_arrival("R9", strange.encode(), "poll")
             inbox.store(session, [arrival], world.clock())
-        receipts.apply(world.context)
+        applying.apply(world.context)
         with world.context.database.read() as session:
             quarantined = session.scalars(
                 select(InboxMessage).where(InboxMessage.state == "quarantined")
@@ -648,7 +639,7 @@ class TestReceipts:
         strange = inbox.receipt_arrival("R9", b"no receipt", "poll")
         with world.context.database.write() as session:
             inbox.store(session, [strange], world.clock())
-        while receipts.apply(world.context):
+        while applying.apply(world.context):
             pass
         with world.context.database.read() as session:
             reasons = session.scalars(select(InboxMessage.reason).order_by(InboxMessage.id)).all()
@@ -663,14 +654,14 @@ class TestReceipts:
         rows = [(certificate_number("B", n), VERIFY, "", 1) for n in (1, 2)]
         confirm(world, upload(world, rows))
         self.refuse_the_oldest(world)
-        really = receipts._apply
+        really = applying._apply
 
         def after_another(context, only=None, not_accepted=""):
             if not_accepted:
                 assert really(context, only, not_accepted) == 1  # the other worker's
             return really(context, only, not_accepted)
 
-        monkeypatch.setattr(receipts, "_apply", after_another)
+        monkeypatch.setattr(applying, "_apply", after_another)
         world.drain()
         with world.context.database.read() as session:
             states = session.scalars(select(InboxMessage.state).order_by(InboxMessage.id)).all()
@@ -687,7 +678,7 @@ class TestReceipts:
         outcomes = world.context.gateway.completed(1)
         world.customs.simulated.decide_due()
         inbox.poll(world.context)
-        receipts.apply(world.context)
+        applying.apply(world.context)
         assert submissions(world)[0].state is SubmissionState.DECIDED
         sending._record_sent(world.context, [(claimed, outcomes[0][1])])
         assert submissions(world)[0].state is SubmissionState.DECIDED
@@ -711,13 +702,13 @@ def test_every_ring_five_times_does_no_harm(world):
     batch_id = upload(world, [(AGENT_HANDLED, VERIFY, "", 5), (SELF_HANDLED, VERIFY, "", 2)])
     confirm(world, batch_id)
     for step in (
-        lambda: allocation.reserve(world.context, batch_id),
+        lambda: reserving.reserve(world.context, batch_id),
         lambda: preparing.prepare(world.context, batch_id),
         lambda: signing.sign(world.context),
         lambda: sending.send(world.context),
         world.customs.simulated.decide_due,
         lambda: inbox.poll(world.context),
-        lambda: receipts.apply(world.context),
+        lambda: applying.apply(world.context),
     ):
         for _ in range(5):
             step()

@@ -14,8 +14,10 @@ from models.rules.states import FormState, RepairState, RunState
 from models.tables.batches import Batch, Item
 from models.tables.reconciliation import Run
 from sheets.imports import CertificateRecord, IssuedRange
-from tasks import custody, intake, planning, reconciliation, repairing
-from tasks.imports import add_ranges, store_certificates
+from tasks.night import reconciliation, repairing
+from tasks.orders import intake, planning
+from tasks.stock import custody
+from tasks.stock.imports import add_ranges, store_certificates
 from tests.factories import (
     AGENT_HANDLED,
     EXPORTER,

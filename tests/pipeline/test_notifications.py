@@ -16,7 +16,9 @@ from models.rules.states import DeliveryState, NotificationType
 from models.tables.notifications import Delivery, Endpoint, Notification
 from models.writes.announcements import announce
 from models.writes.cards import note_card
-from tasks import endpoints, notifications, releasing, upkeep
+from tasks import upkeep
+from tasks.notify import delivering, endpoints
+from tasks.orders import releasing
 from tasks.pipeline import oldest_due
 from tests import factories
 from tests.conftest import settings_for
@@ -84,7 +86,7 @@ def test_a_cancelled_batch_is_told_too(told):
         batch = upload(told, [[factories.AGENT_HANDLED, "核销", "211014001"]])
         confirm(told, batch)
         releasing.cancel(told.context, batch)
-        notifications.deliver(told.context)
+        delivering.deliver(told.context)
         assert [g["data"]["state"] for g in made.got] == ["cancelled"]
 
 
@@ -94,7 +96,7 @@ def test_a_second_check_with_the_same_plan_is_not_told_again(told):
         subscribe(told, made, [NotificationType.BATCH_CHECKED])
         for _ in range(2):
             upload(told, [[factories.AGENT_HANDLED, "核销", "211014001"]])
-        notifications.deliver(told.context)
+        delivering.deliver(told.context)
         assert len(made.got) == 1
 
 
@@ -104,7 +106,7 @@ def test_what_is_rolled_back_is_never_told(told):
         with pytest.raises(RuntimeError), told.context.database.write() as session:
             announce(session, NotificationType.STOCK_LOW, {}, told.clock())
             raise RuntimeError
-        notifications.deliver(told.context)
+        delivering.deliver(told.context)
         assert made.got == []
         with told.context.database.read() as session:
             assert session.scalars(select(Notification)).all() == []
@@ -116,16 +118,16 @@ def test_a_failing_endpoint_is_tried_by_the_schedule_and_then_given_up(told):
         subscribe(told, made)
         announce_now(told)
         waits = []
-        for _ in range(len(notifications.WAITS) + 1):
+        for _ in range(len(delivering.WAITS) + 1):
             before = told.clock()
-            assert notifications.deliver(told.context) == 1
+            assert delivering.deliver(told.context) == 1
             one = deliveries(told)[0]
             if one.next_attempt_at is None:
                 break
             waits.append((one.next_attempt_at - before).total_seconds())
-            assert notifications.deliver(told.context) == 0  # not before its time
+            assert delivering.deliver(told.context) == 0  # not before its time
             told.clock.ahead += one.next_attempt_at - told.clock() + timedelta(minutes=6)
-        expected = [w.total_seconds() for w in notifications.WAITS]
+        expected = [w.total_seconds() for w in delivering.WAITS]
         assert [0.85 < w / e < 1.3 for w, e in zip(waits, expected, strict=True)] == [True] * 9
         assert (one.state, one.attempt_count, one.last_status) == (DeliveryState.FAILED, 10, 500)
         assert len({g["id"] for g in made.got}) == 1
@@ -133,7 +135,7 @@ def test_a_failing_endpoint_is_tried_by_the_schedule_and_then_given_up(told):
         made.answer = 200
         told.clock.forward(minutes=6)
         assert endpoints.redeliver(told.context, [one.id], None) == 1
-        notifications.deliver(told.context)
+        delivering.deliver(told.context)
         assert deliveries(told)[0].state is DeliveryState.DELIVERED
         assert made.got[-1]["id"] == made.got[0]["id"]
 
@@ -143,12 +145,12 @@ def test_a_later_notification_of_a_batch_waits_for_the_earlier_one(told):
         subscribe(told, made)
         made.answer = 503
         announce_now(told, batch=1, kind=NotificationType.BATCH_CHECKED)
-        notifications.deliver(told.context)
+        delivering.deliver(told.context)
         made.answer, made.got = 200, []
         announce_now(told, batch=1, kind=NotificationType.BATCH_FINISHED)
         announce_now(told, batch=2, kind=NotificationType.BATCH_FINISHED)
         told.clock.forward(seconds=20)
-        notifications.deliver(told.context)
+        delivering.deliver(told.context)
         assert made.types(1) == ["batch.checked", "batch.finished"]
         assert made.types(2) == ["batch.finished"]
 
@@ -169,7 +171,7 @@ def test_one_slow_endpoint_does_not_delay_another(told):
             quick_take(headers, body)
 
         quick.take = take
-        notifications.deliver(told.context)
+        delivering.deliver(told.context)
         assert len(quick.got) == 3
         assert max(arrived) < 0.9  # while the slow one was still being waited for
         assert [d.state for d in deliveries(told) if d.last_detail] == [DeliveryState.PENDING] * 3
@@ -180,16 +182,16 @@ def test_gone_disables_the_endpoint_and_what_waits_is_kept(told):
         endpoint_id = subscribe(told, made)
         made.answer = 410
         announce_now(told)
-        notifications.deliver(told.context)
+        delivering.deliver(told.context)
         with told.context.database.read() as session:
             endpoint = session.get_one(Endpoint, endpoint_id)
             assert (endpoint.active, endpoint.disabled_reason) == (False, "410")
         announce_now(told)  # nobody is subscribed now
         told.clock.forward(days=1)
-        assert notifications.deliver(told.context) == 0
+        assert delivering.deliver(told.context) == 0
         made.answer = 200
         endpoints.set_active(told.context, endpoint_id, active=True)
-        notifications.deliver(told.context)
+        delivering.deliver(told.context)
         assert deliveries(told)[0].state is DeliveryState.DELIVERED
 
 
@@ -198,7 +200,7 @@ def test_a_redirect_is_not_followed(told):
         subscribe(told, made)
         made.answer, made.location = 307, other.url
         announce_now(told)
-        notifications.deliver(told.context)
+        delivering.deliver(told.context)
         assert (len(made.got), other.got) == (1, [])
         assert deliveries(told)[0].state is DeliveryState.PENDING
 
@@ -211,13 +213,13 @@ def test_while_a_secret_is_rotated_both_sign_and_then_only_the_new_one(told):
         assert new != old
         made.secrets = [old, new]
         announce_now(told)
-        notifications.deliver(told.context)
+        delivering.deliver(told.context)
         assert made.bad == []
         told.clock.forward(hours=2)
         with told.context.database.read() as session:
             endpoint = session.get_one(Endpoint, endpoint_id)
             told_now = session.scalars(select(Notification)).one()
-            letter = notifications._letter(b"k" * 40, endpoint, told_now, told.clock())
+            letter = delivering._letter(b"k" * 40, endpoint, told_now, told.clock())
         assert letter.secrets == [new]
         assert new not in repr(letter)
 
@@ -231,7 +233,7 @@ def test_no_table_holds_a_secret(told):
         endpoint_id = subscribe(told, made)
         secrets = [made.secrets[0], endpoints.rotate(told.context, endpoint_id).secret]
         announce_now(told)
-        notifications.deliver(told.context)
+        delivering.deliver(told.context)
     with told.context.database.read() as session:
         for table in metadata.sorted_tables:
             rows = str(session.execute(text(f"SELECT * FROM {table.name}")).all())
@@ -243,7 +245,7 @@ def test_a_process_with_another_key_signs_nothing(told, tmp_path):
         subscribe(told, made)
         announce_now(told)
         told.context.settings = settings_for(tmp_path / "home", NOTIFICATION_KEY="other" * 10)
-        assert notifications.deliver(told.context) == 0
+        assert delivering.deliver(told.context) == 0
         assert made.got == []
 
 
@@ -253,10 +255,10 @@ def test_a_try_that_died_is_made_again(told):
         announce_now(told)
         from collections import Counter
 
-        assert len(notifications._claim(told.context, Counter(), None)) == 1  # and the process dies
-        assert notifications.deliver(told.context) == 0
+        assert len(delivering._claim(told.context, Counter(), None)) == 1  # and the process dies
+        assert delivering.deliver(told.context) == 0
         told.clock.forward(seconds=61)
-        assert notifications.deliver(told.context) == 1
+        assert delivering.deliver(told.context) == 1
         assert made.types() == ["stock.low"]
 
 
@@ -287,7 +289,7 @@ def test_a_card_that_becomes_unavailable_is_told_once(told):
                 note_card(session, "卡一", trouble, told.clock(), told.clock())
         with told.context.database.write() as session:  # one that never worked
             note_card(session, "卡二", CardExpired(detail="-"), told.clock(), told.clock())
-        notifications.deliver(told.context)
+        delivering.deliver(told.context)
         assert sorted((g["data"] for g in made.got), key=lambda d: d["card"]) == [
             {
                 "card": "卡一",
@@ -315,7 +317,7 @@ def test_of_a_hundred_and_one_endpoints_the_last_is_told_too(told):
             endpoints.add(told.context, made.url, [NotificationType.CARD_UNAVAILABLE])
         subscribe(told, made, [NotificationType.STOCK_LOW])
         announce_now(told)
-        assert notifications.deliver(told.context) == 1
+        assert delivering.deliver(told.context) == 1
         assert made.types() == ["stock.low"]
 
 
@@ -323,7 +325,7 @@ def test_what_waits_behind_another_is_not_due(told):
     endpoints.add(told.context, "http://127.0.0.1:9/", ALL)
     for kind in (NotificationType.BATCH_CHECKED, NotificationType.BATCH_FINISHED):
         announce_now(told, batch=7, kind=kind)
-    notifications.deliver(told.context)
+    delivering.deliver(told.context)
     told.clock.forward(seconds=1)
     with told.context.database.read() as session:
         assert Task.DELIVER not in oldest_due(session, told.clock())
@@ -348,7 +350,7 @@ def test_any_2xx_is_told_whatever_its_body(told, body):
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     endpoints.add(told.context, f"http://127.0.0.1:{server.server_port}/", ALL)
     announce_now(told)
-    notifications.deliver(told.context)
+    delivering.deliver(told.context)
     server.shutdown()
     server.server_close()
     assert deliveries(told)[0].state is DeliveryState.DELIVERED
@@ -358,7 +360,7 @@ def test_what_was_told_long_ago_is_cleared_away(told):
     with receiver() as made:
         subscribe(told, made)
         announce_now(told)
-        notifications.deliver(told.context)
+        delivering.deliver(told.context)
         assert upkeep.clear_told(told.context) == 0
         told.clock.forward(days=91)
         assert upkeep.clear_told(told.context) == 1
@@ -366,7 +368,7 @@ def test_what_was_told_long_ago_is_cleared_away(told):
 
 
 def test_tries_to_many_endpoints_do_not_come_at_the_same_moment():
-    assert len({notifications._wait(1) for _ in range(20)}) > 1
+    assert len({delivering._wait(1) for _ in range(20)}) > 1
 
 
 def test_an_endpoint_that_fails_is_left_alone_longer_each_time_and_not_for_ever(told):
@@ -378,9 +380,9 @@ def test_an_endpoint_that_fails_is_left_alone_longer_each_time_and_not_for_ever(
         for _ in range(10):
             announce_now(told, kind=NotificationType.STOCK_LOW)
             told.clock.forward(hours=6)
-            notifications.deliver(told.context)
+            delivering.deliver(told.context)
             with told.context.database.read() as session:
                 until = session.scalars(select(Endpoint.paused_until)).one()
             pauses.append(until - told.clock())
-    assert all(timedelta(0) < pause <= notifications.PAUSE_MOST for pause in pauses)
+    assert all(timedelta(0) < pause <= delivering.PAUSE_MOST for pause in pauses)
     assert pauses[-1] > pauses[0]

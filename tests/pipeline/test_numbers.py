@@ -17,7 +17,10 @@ from models.tables.database import Database
 from models.tables.forms import Block, Form
 from models.tables.tallies import Tally, TallyChange
 from models.writes.tallies import merge_changes, note_changes
-from tasks import custody, inbox, preparing, receipts, reporting, sending, signing, upkeep
+from tasks import upkeep
+from tasks.messages import preparing, sending, signing
+from tasks.receipts import applying, inbox, reporting
+from tasks.stock import custody
 from tests.factories import SENDER, agent_certificate, bring_in, confirm, issued, upload
 
 
@@ -160,7 +163,7 @@ def test_the_progress_of_a_batch_is_kept_until_it_is_reported(stocked):
     assert progress() == Progress(at_customs, 0)
     stocked.customs.simulated.decide_due()
     inbox.poll(stocked.context)
-    receipts.apply(stocked.context)
+    applying.apply(stocked.context)
     assert progress().ended == 4
     reporting.report(stocked.context, batch)
     assert progress() == Progress({}, 0)

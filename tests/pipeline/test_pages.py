@@ -21,7 +21,8 @@ from models.tables.certificates import Certificate
 from models.tables.forms import FormEvent
 from models.tables.reconciliation import PastUse
 from sheets.questions import NO_ANSWERS, Answers
-from tasks import imports, intake, planning
+from tasks.orders import intake, planning
+from tasks.stock import imports
 from tests.conftest import DATA, ROOT
 from tests.factories import (
     AGENT_HANDLED,

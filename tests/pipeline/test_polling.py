@@ -10,7 +10,8 @@ from sqlalchemy import select
 from customs.gateway import ReceiptPage
 from models.rules.errors import GatewayUnreachable
 from models.tables.customs_link import CustomsLink
-from tasks import inbox, preparing, receipts, sending, signing
+from tasks.messages import preparing, sending, signing
+from tasks.receipts import applying, inbox
 from tests.factories import AGENT_HANDLED, bring_in, confirm, upload
 
 
@@ -45,7 +46,7 @@ def test_receipts_are_asked_for_soon_while_one_is_awaited_and_rarely_when_none_i
     assert poll_in(world) == 5
     world.customs.simulated.decide_due()
     inbox.poll(world.context)
-    receipts.apply(world.context)
+    applying.apply(world.context)
     inbox.poll(world.context)
     assert poll_in(world) == 60
 

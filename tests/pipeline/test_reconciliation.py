@@ -16,8 +16,8 @@ from models.tables.batches import Batch
 from models.tables.discrepancies import Discrepancy
 from models.tables.forms import Form, FormEvent
 from models.tables.reconciliation import Difference, Repair, Run
-from tasks import reconciliation, repairing
-from tasks.repair_actions import Order
+from tasks.night import reconciliation, repairing
+from tasks.night.repair_actions import Order
 from tests.night import BY_HAND, EXPECTED, PRINTED, plant
 
 FIRST, SECOND = Order("张三", "海关电话确认"), Order("李四", approve=True)

@@ -12,20 +12,12 @@ from models.tables.batches import Batch
 from models.tables.discrepancies import Discrepancy
 from models.tables.forms import Form
 from models.tables.submissions import Submission
-from tasks import (
-    allocation,
-    inbox,
-    preparing,
-    receipts,
-    reconciliation,
-    releasing,
-    repairing,
-    restored,
-    sending,
-    signing,
-)
 from tasks.journal import Entry, Journal
-from tasks.repair_actions import Order
+from tasks.messages import preparing, sending, signing
+from tasks.night import reconciliation, repairing, restored
+from tasks.night.repair_actions import Order
+from tasks.orders import confirming, releasing, reserving
+from tasks.receipts import applying, inbox
 from tests.conftest import settings_for
 from tests.factories import (
     SAMPLE_CERTIFICATES,
@@ -98,7 +90,7 @@ def test_what_was_signed_in_the_backup_is_not_sent_before_a_person_says_so(world
     )
     world.clock.forward(hours=1)
     inbox.poll(world.context)
-    receipts.apply(world.context)  # nobody waits for them: the database does not know that it sent
+    applying.apply(world.context)  # nobody waits for them: the database does not know that it sent
     reconciled(world)
     restored.accept(world.context, "值班")
     assert (
@@ -115,14 +107,14 @@ def test_what_was_confirmed_in_the_backup_is_not_reserved(world, monkeypatch):
     bring_in(world, certificates=[*SAMPLE_CERTIFICATES, *map(agent_certificate, range(1, 7))])
     first, second = (upload(world, orders(c)) for c in (CERTIFICATES[:2], CERTIFICATES[2:4]))
     with monkeypatch.context() as dying:  # the process ends between the yes and the reservation
-        dying.setattr(allocation, "reserve", lambda *_: None)
+        dying.setattr(confirming, "reserve", lambda *_: None)
         confirm(world, second)
     taken = backup(world.context.database)
     confirm(world, first)
     world.drain()
     restore(world.context.database, taken)
     with pytest.raises(DatabaseRestored):
-        allocation.reserve(world.context, second)
+        reserving.reserve(world.context, second)
     assert count(world, select(Form.id).where(Form.state == FormState.RESERVED)) == 0
     assert ("confirmed",) in states_of_batches(world)
 

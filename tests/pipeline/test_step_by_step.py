@@ -12,7 +12,9 @@ from models.rules.errors import PlanMoved
 from models.rules.states import BatchState, FormState, ItemState
 from models.tables.batches import Batch, Item
 from models.tables.forms import Form, FormEvent
-from tasks import allocation, custody, planning, preparing, releasing, stepwise
+from tasks.messages import preparing
+from tasks.orders import planning, releasing, reserving, stepwise
+from tasks.stock import custody
 from tests.factories import SENDER, agent_certificate, bring_in, confirm, issued, upload
 
 ROWS = 9
@@ -22,7 +24,7 @@ NAMED = "211014020"
 @pytest.fixture(autouse=True)
 def everything_is_large(monkeypatch):
     monkeypatch.setattr(stepwise, "AT_ONCE", 0)
-    monkeypatch.setattr(allocation, "ROWS_TAKEN_TOGETHER", 2)
+    monkeypatch.setattr(reserving, "ROWS_TAKEN_TOGETHER", 2)
 
 
 @pytest.fixture
@@ -71,13 +73,13 @@ def test_it_takes_what_one_transaction_takes(stocked, monkeypatch):
 
 def test_nothing_is_prepared_before_the_last_step(stocked, monkeypatch):
     batch, prepared = large(stocked), []
-    take = allocation._take_in_steps
+    take = reserving._take_in_steps
 
     def then_prepare(*given):
         take(*given)
         prepared.append(preparing.prepare(stocked.context, batch))
 
-    monkeypatch.setattr(allocation, "_take_in_steps", then_prepare)
+    monkeypatch.setattr(reserving, "_take_in_steps", then_prepare)
     confirm(stocked, batch)
     assert prepared == [0]
     assert preparing.prepare(stocked.context, batch) > 0
@@ -110,15 +112,15 @@ def test_a_reservation_that_died_begins_anew_and_takes_the_same(stocked, monkeyp
 
 def after_planning(monkeypatch, what):
     """Do something once, when the batch is planned anew and nothing of it is taken yet."""
-    plan_again = allocation._plan_again
+    plan_again = reserving._plan_again
 
     def then(*given):
         refusal = plan_again(*given)
-        monkeypatch.setattr(allocation, "_plan_again", plan_again)
+        monkeypatch.setattr(reserving, "_plan_again", plan_again)
         what()
         return refusal
 
-    monkeypatch.setattr(allocation, "_plan_again", then)
+    monkeypatch.setattr(reserving, "_plan_again", then)
 
 
 def another_order(world, number, pages):

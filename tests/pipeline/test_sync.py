@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 from models.tables.certificates import Certificate
 from models.tables.forms import Form
 from sheets.imports import CertificateRecord
-from tasks import imports
+from tasks.stock import imports
 from tests.factories import EXPORTER, SENDER, certificate_number, issued
 
 OTHERS = ("916100007102000157", "916100007102000232", "91610000710200031W")

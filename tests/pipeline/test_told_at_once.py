@@ -37,7 +37,9 @@ from models.tables.submissions import Attempt, Submission
 from models.writes.holds import lock_stocks_of
 from models.writes.line import open_line
 from net import clock
-from tasks import allocation, asking, line, pipeline, preparing, releasing, sending, signing
+from tasks import line, pipeline
+from tasks.messages import asking, preparing, sending, signing
+from tasks.orders import confirming, releasing, reserving
 from tests.factories import (
     AGENT_HANDLED,
     EXPORTER,
@@ -93,7 +95,7 @@ def test_a_database_lost_after_the_yes_says_that_the_batch_goes_on(world, monkey
     bring_in(world)
     batch_id = upload(world, [(AGENT_HANDLED, VERIFY, "", 2)])
     with monkeypatch.context() as patch:
-        patch.setattr(allocation, "_reserve", lost)
+        patch.setattr(reserving, "_reserve", lost)
         with pytest.raises(BatchGoesOn) as said:
             confirm(world, batch_id)
     assert str(batch_id) in str(said.value)
@@ -106,7 +108,7 @@ def test_a_database_lost_after_the_yes_says_that_the_batch_goes_on(world, monkey
 def test_a_database_lost_while_the_yes_is_kept_says_that_nobody_knows(world, monkeypatch):
     bring_in(world)
     batch_id = upload(world, [(AGENT_HANDLED, VERIFY, "", 2)])
-    monkeypatch.setattr(allocation, "_confirm", lost)
+    monkeypatch.setattr(confirming, "_confirm", lost)
     with pytest.raises(ConfirmationUnknown) as said:
         confirm(world, batch_id)
     assert f"batch show {batch_id}" in str(said.value)
@@ -116,7 +118,7 @@ def test_a_plan_that_moves_under_the_reservation_puts_the_batch_back_to_checked(
     """Told "the plan has moved", the batch was carried out by the sweep with other serials."""
     bring_in(world)
     batch_id = upload(world, [(AGENT_HANDLED, VERIFY, "", 2)])
-    monkeypatch.setattr(allocation, "move_forms", lambda *_: set())
+    monkeypatch.setattr(reserving, "move_forms", lambda *_: set())
     with pytest.raises(PlanMoved):
         confirm(world, batch_id)
     monkeypatch.undo()
@@ -195,7 +197,7 @@ def test_no_send_begins_after_its_time_though_the_machine_slept(world, monkeypat
         asked.append(1)
         return real() + (0 if len(asked) == 1 else 3600)
 
-    monkeypatch.setattr("tasks.sending.elapsed", slept)
+    monkeypatch.setattr("tasks.messages.sending.elapsed", slept)
     monkeypatch.setattr("customs.http.elapsed", slept)
     sending.send(world.context)
     assert at_customs(world) == 0
@@ -299,7 +301,7 @@ def test_a_cancelled_batch_of_which_everything_is_at_customs_is_not_rung_for(wor
     sending.send(world.context)
     releasing.cancel(world.context, batch_id)
     world.clock.forward(days=400)
-    assert "releasing.expire" not in rung(world)
+    assert "orders.releasing.expire" not in rung(world)
 
 
 def test_what_customs_does_not_make_clear_for_an_hour_is_shown_to_a_person(world):

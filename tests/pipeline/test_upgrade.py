@@ -24,8 +24,9 @@ from models.tables.schema import HEAD, current_version, migration_config, upgrad
 from models.tables.submissions import Submission
 from models.writes.deployment import confirm_identity
 from net.notifier_http import HttpNotifier
-from tasks import audit, signing
 from tasks.context import Context
+from tasks.messages import signing
+from tasks.night import audit
 from tasks.opening import require_deployment
 from tests.conftest import DATA, Clock, World, admin, settings_for
 from tests.factories import SENDER

@@ -1,4 +1,4 @@
-"""What customs says is taken with care: records, receipts, contradictions, what comes too late."""
+"""What customs says is taken with care: records, applying, contradictions, what comes too late."""
 
 from __future__ import annotations
 
@@ -18,18 +18,11 @@ from models.tables.forms import Form
 from models.tables.inbox import InboxMessage, ReceiptLine
 from models.tables.reconciliation import Difference
 from models.tables.submissions import Submission
-from tasks import (
-    adopting,
-    asking,
-    imports,
-    inbox,
-    preparing,
-    receipts,
-    reconciliation,
-    releasing,
-    sending,
-    signing,
-)
+from tasks.messages import asking, preparing, sending, signing
+from tasks.night import reconciliation
+from tasks.orders import releasing
+from tasks.receipts import adopting, applying, inbox
+from tasks.stock import imports
 from tests.factories import (
     AGENT_HANDLED,
     EXPORTER,
@@ -81,7 +74,7 @@ def told(world, *xmls, name="R"):
     ]
     with world.context.database.write() as session:
         inbox.store(session, arrivals, world.clock())
-    while receipts.apply(world.context):
+    while applying.apply(world.context):
         pass
 
 
@@ -305,7 +298,7 @@ def test_the_same_receipt_id_with_other_content_is_an_alarm_whatever_it_says(wor
     with world.context.database.write() as session:
         arrivals = [inbox.receipt_arrival("R1", xml, "poll") for xml in (first, other)]
         inbox.store(session, arrivals, world.clock())
-    receipts.apply(world.context)
+    applying.apply(world.context)
     assert inbox_states(world) == ["applied", "quarantined"]
     assert form(world, TWO).state is FormState.VERIFY_SUBMITTED
     assert len(raised(world, "receipt")) == 1
@@ -476,7 +469,7 @@ def test_one_holder_that_customs_does_not_show_stops_no_other(world):
         xml = receipt_xml(f"R{n}", number, seq_no, [(serial, "2102", "2")], result="2")
         with world.context.database.write() as session:
             inbox.store(session, [inbox.receipt_arrival(f"R{n}", xml, "poll")], world.clock())
-    receipts.apply(world.context)
+    applying.apply(world.context)
 
     def forms(holder, after, limit):
         if holder == EXPORTER:

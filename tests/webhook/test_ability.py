@@ -22,9 +22,10 @@ from models.rules.states import LineReason, PauseScope
 from models.tables.pulses import Pulse
 from models.writes.cards import note_card
 from models.writes.line import close_for_card, close_link
-from tasks import line, preparing, pulse, sending, signing
+from tasks import line, pulse
 from tasks.ability import CODES, hindrances
 from tasks.app import configure
+from tasks.messages import preparing, sending, signing
 from tests.acceptance.system import broker
 from tests.acceptance.test_book import PAGE
 from tests.factories import AGENT_HANDLED, bring_in, confirm, upload

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from models.rules.errors import DatabaseUnreachable
 from models.rules.states import InboxState
 from net.webhooks import SignatureRefused, sign, verify
-from tasks.inbox import Arrival
+from tasks.receipts.inbox import Arrival
 from tests.webhook.test_webhook import SECRET, call, client, inbox, rings, told  # noqa: F401
 from webhook.app import BODY_LIMIT
 from webhook.together import Together

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from config.names import Task
 from models.rules.errors import DatabaseUnreachable
-from tasks import preparing
+from tasks.messages import preparing
 from tasks.pipeline import oldest_due
 from tests import factories
 from tests.contract.test_deploy import TOOLS
@@ -44,7 +44,7 @@ def test_forms_messages_cards_and_ages_are_counted(world):
     assert metrics["blankforms_gateway_failure_ratio",] == 1
     assert metrics["blankforms_card_ready", "key-file"] == 1
     assert metrics["blankforms_card_expiry_seconds", "key-file"] > 3000 * 86400
-    assert metrics["blankforms_oldest_due_seconds", "signing.sign"] == 0
+    assert metrics["blankforms_oldest_due_seconds", "messages.signing.sign"] == 0
 
 
 def test_what_nobody_works_on_grows_old(world):

@@ -14,7 +14,7 @@ from config.names import Task
 from models.tables.database import Database
 from models.tables.inbox import InboxMessage
 from net.webhooks import sign
-from tasks import preparing, signing
+from tasks.messages import preparing, signing
 from tests.conftest import settings_for
 from tests.factories import AGENT_HANDLED, bring_in, confirm, upload
 from webhook.app import BODY_LIMIT, create_app
@@ -140,8 +140,8 @@ def test_the_same_receipt_by_callback_and_by_poll_is_one(world, rings):
     confirm(world, upload(world, [(AGENT_HANDLED, "核销", "", 1)]))
     preparing.prepare(world.context, 1)
     signing.sign(world.context)
-    from tasks import inbox as stage
-    from tasks import sending
+    from tasks.messages import sending
+    from tasks.receipts import inbox as stage
 
     sending.send(world.context)
     world.customs.simulated.decide_due()

@@ -14,8 +14,8 @@ from models.rules.errors import NotFound
 from models.rules.states import InboxState
 from models.tables.discrepancies import Discrepancy
 from models.tables.inbox import InboxMessage
-from tasks import receipts
 from tasks.context import Context
+from tasks.receipts import applying
 
 log = structlog.get_logger(__name__)
 
@@ -75,8 +75,8 @@ def apply_again(context: Context, numbers: Sequence[int]) -> list[int]:
     """
     _require(context, numbers)
     with context.database.write() as session:
-        receipts.receive_again(session, numbers, context.now())
-    while receipts.apply(context):
+        applying.receive_again(session, numbers, context.now())
+    while applying.apply(context):
         pass
     with context.database.read() as session:
         applied = select(InboxMessage.id).where(

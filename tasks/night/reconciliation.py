@@ -60,12 +60,12 @@ from models.writes.announcements import announce
 from models.writes.leases import give_back, this_host
 from models.writes.runs import new_run
 from tasks.app import app
-from tasks.audit import take_anchor
 from tasks.context import Context, current
-from tasks.imports import known_owners, sync_certificates
 from tasks.journal import Entry
 from tasks.lists import aside_in_words, form_page, raise_refused, raise_set_aside
-from tasks.run_place import Place, RunLost, claim_run, move, put_off
+from tasks.night.audit import take_anchor
+from tasks.night.run_place import Place, RunLost, claim_run, move, put_off
+from tasks.stock.imports import known_owners, sync_certificates
 
 log = structlog.get_logger(__name__)
 

@@ -20,7 +20,7 @@ from models.writes.planner import make_plan
 from models.writes.steps import OneTransaction
 from tasks.app import app
 from tasks.context import Context, current
-from tasks.stepwise import TakenOver, is_large, step_by_step
+from tasks.orders.stepwise import TakenOver, is_large, step_by_step
 
 _CHECKABLE: Final = (BatchState.RECEIVED, BatchState.ASKED, BatchState.CHECKED)
 

@@ -34,9 +34,10 @@ from models.tables.submissions import Submission
 from models.writes.batches import report_anew
 from models.writes.holds import lock_stocks_of, release_forms
 from tasks.app import app
-from tasks.attempts import wait_after
 from tasks.context import Context, current
-from tasks.decisions import (
+from tasks.lists import form_pages
+from tasks.messages.attempts import wait_after
+from tasks.receipts.decisions import (
     CONTRADICTED_HOLD,
     DecidedItem,
     Outcome,
@@ -45,7 +46,6 @@ from tasks.decisions import (
     load_sent,
     write_decisions,
 )
-from tasks.lists import form_pages
 
 log = structlog.get_logger(__name__)
 

@@ -32,7 +32,8 @@ from models.rules.states import Action, AttemptKind, SubmissionState
 from models.tables.base import NO_KEY_UPDATE
 from models.tables.submissions import MAY_HAVE_LEFT, Attempt, Submission
 from tasks.app import app
-from tasks.attempts import (
+from tasks.context import Context, current
+from tasks.messages.attempts import (
     begin_attempts,
     finish_attempts,
     move_forms_of,
@@ -41,7 +42,6 @@ from tasks.attempts import (
     set_submissions,
     wait_after,
 )
-from tasks.context import Context, current
 from tasks.pulse import KEPT_EVERY, in_the_sender, keep_pulse
 
 log = structlog.get_logger(__name__)

@@ -46,7 +46,9 @@ from models.writes.batches import finish_batches
 from models.writes.line import begin_claim, close_for_card, close_link, customs_link, room_on_line
 from net.clock import elapsed
 from tasks.app import app
-from tasks.attempts import (
+from tasks.context import Context, current
+from tasks.journal import Entry
+from tasks.messages.attempts import (
     RETRY_FIRST,
     begin_attempts,
     finish_attempts,
@@ -58,11 +60,9 @@ from tasks.attempts import (
     set_submissions,
     wait_after,
 )
-from tasks.context import Context, current
-from tasks.inbox import await_receipts
-from tasks.journal import Entry
 from tasks.pipeline import may_leave
 from tasks.pulse import KEPT_EVERY, in_the_sender, keep_pulse
+from tasks.receipts.inbox import await_receipts
 
 log = structlog.get_logger(__name__)
 

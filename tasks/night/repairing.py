@@ -32,7 +32,7 @@ from models.tables.bulk import chunks
 from models.tables.reconciliation import Difference, Repair, Run
 from models.writes.leases import first_free, give_back, keep
 from tasks.context import Context
-from tasks.repair_actions import ACTIONS, Order, Outcome, hold_contradictions
+from tasks.night.repair_actions import ACTIONS, Order, Outcome, hold_contradictions
 
 log = structlog.get_logger(__name__)
 

@@ -43,17 +43,11 @@ from models.tables.submissions import Submission
 from models.writes.holds import hold_forms, lock_stocks_of
 from models.writes.moves import FormMove, move_forms
 from sheets.imports import ISSUED_TOGETHER, IssuedRange
-from tasks import (
-    adopting,
-    asking,
-    imports,
-    inbox,
-    intake,
-    planning,
-    receipts,
-    releasing,
-)
 from tasks.context import Context
+from tasks.messages import asking
+from tasks.orders import intake, planning, releasing
+from tasks.receipts import adopting, applying, inbox
+from tasks.stock import imports
 
 log = structlog.get_logger(__name__)
 
@@ -178,7 +172,7 @@ def _lagged(held: Sequence[adopting.ListedFinal], adopted: set[adopting.ListedFi
 
 def _fetch_and_apply(context: Context) -> None:
     inbox.poll(context)
-    while receipts.apply(context):
+    while applying.apply(context):
         pass
 
 
@@ -284,8 +278,8 @@ def _unmatched_receipt(context: Context, differences: Sequence[Difference]) -> d
     """Let receipts be applied anew; those that still fit nothing are quarantined again."""
     ids = [d.reference for d in differences if d.reference is not None]
     with context.database.write() as session:
-        receipts.receive_again(session, ids, context.now())
-    while receipts.apply(context):
+        applying.receive_again(session, ids, context.now())
+    while applying.apply(context):
         pass
     with context.database.read() as session:
         states = dict(

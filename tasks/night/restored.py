@@ -35,11 +35,11 @@ from models.tables.inbox import InboxMessage
 from models.tables.reconciliation import Difference, Run
 from models.tables.submissions import Attempt, Submission
 from models.writes.line import customs_link
-from tasks import receipts
-from tasks.attempts import move_forms_of
 from tasks.context import Context
 from tasks.journal import Entry
-from tasks.repair_actions import Concerned, forms_of
+from tasks.messages.attempts import move_forms_of
+from tasks.night.repair_actions import Concerned, forms_of
+from tasks.receipts import applying
 
 KIND: Final = "sent_before_restore"
 """The discrepancy of a message that the database has forgotten."""
@@ -90,7 +90,7 @@ def accept(context: Context, by: str) -> list[Entry]:
         )
         _doubt(session, context, entries)
         waiting = select(InboxMessage.id).where(InboxMessage.state == InboxState.QUARANTINED)
-        receipts.receive_again(session, session.scalars(waiting).all(), context.now())
+        applying.receive_again(session, session.scalars(waiting).all(), context.now())
         link = customs_link(session, context.now())
         link.claim_number = max(link.claim_number, context.journal.highest_claim())
         if link.closed_code == LineReason.RESTORED:

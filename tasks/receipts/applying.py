@@ -26,7 +26,7 @@ from models.tables.discrepancies import Discrepancy
 from models.tables.inbox import InboxMessage
 from tasks.app import app
 from tasks.context import Context, current
-from tasks.decisions import (
+from tasks.receipts.decisions import (
     OF_CUSTOMS,
     TEXT_LIMIT,
     Outcome,

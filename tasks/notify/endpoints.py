@@ -21,7 +21,7 @@ from models.tables.notifications import Delivery, Endpoint, Notification
 from models.writes.announcements import tell_endpoints
 from net.secrets import endpoint_secret, key_mark
 from tasks.context import Context
-from tasks.notifications import deliver
+from tasks.notify.delivering import deliver
 
 SUBSCRIBABLE: Final = tuple(k for k in NotificationType if k is not NotificationType.TEST)
 URL_LIMIT: Final = 2000

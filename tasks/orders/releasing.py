@@ -23,8 +23,8 @@ from models.tables.submissions import Submission
 from models.writes.announcements import announce_ended
 from models.writes.batches import finish_batches, may_be_ordered_again
 from tasks.app import app
-from tasks.attempts import give_back_items, set_submissions
 from tasks.context import Context, current
+from tasks.messages.attempts import give_back_items, set_submissions
 
 log = structlog.get_logger(__name__)
 

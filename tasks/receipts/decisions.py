@@ -1,6 +1,6 @@
 """What customs decided of the items of messages, written: the one way from a decision to states.
 
-Receipts (`tasks.receipts`) and customs' own list (`tasks.adopting`) change items in memory; this moves
+Receipts (`tasks.receipts.applying`) and customs' own list (`tasks.receipts.adopting`) change items in memory; this moves
 forms, items, submissions and batches by them, set-based, in the caller's transaction.
 """
 

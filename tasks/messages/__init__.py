@@ -1,0 +1,1 @@
+"""From reserved serials to customs: prepare, sign, send, ask."""

@@ -1,0 +1,1 @@
+"""Our books against customs': reconcile, repair, restored backups, the audit."""

@@ -1,0 +1,1 @@
+"""Those who wait are told: endpoints and deliveries."""

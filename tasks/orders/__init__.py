@@ -1,0 +1,1 @@
+"""From a sheet to reserved serials: intake, check, confirmation, reservation, and the way back."""

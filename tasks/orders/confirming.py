@@ -1,0 +1,119 @@
+"""A person says yes to a plan: it is kept, once, and carried out.
+
+Of the same content twice the second is refused, unless the person says so; a sheet with open questions
+has no plan to say yes to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from config.crash import Point, crash_point
+from models.rules.errors import (
+    BatchGoesOn,
+    BatchNotFound,
+    BatchNotOpen,
+    ConfirmationUnknown,
+    DatabaseUnreachable,
+    FileSubmittedBefore,
+    SheetHasQuestions,
+)
+from models.rules.states import BatchState, label
+from models.tables.base import NO_KEY_UPDATE
+from models.tables.batches import Batch
+from sheets.questions import load_question
+from tasks.context import Context
+from tasks.orders.reserving import reserve
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """What a person said yes to. `plan` None: the demand, whatever serials are lowest then."""
+
+    plan: str | None = None
+    all_or_nothing: bool = False
+    again: bool = False
+
+
+def confirm(context: Context, batch_id: int, said: Confirmation) -> None:
+    """Record the yes and reserve at once. Of two confirmations at once, one wins.
+
+    Raises `FileSubmittedBefore`, `BatchNotOpen`, and what `reserve` raises; then nothing is
+    reserved and the batch is checked as before. `BatchGoesOn` when the database was lost after the yes was
+    kept: the sweep carries it out. `ConfirmationUnknown` when it was lost while the yes was being kept.
+    """
+    try:
+        _confirm(context, batch_id, said)
+    except DatabaseUnreachable as lost:
+        raise ConfirmationUnknown(batch=batch_id, detail=lost.values.get("detail")) from lost
+    log.info("batch_confirmed", batch_id=batch_id)
+    crash_point(Point.CONFIRMED)
+    try:
+        reserve(context, batch_id)
+    except DatabaseUnreachable as lost:
+        raise BatchGoesOn(batch=batch_id, detail=lost.values.get("detail")) from lost
+
+
+def _confirm(context: Context, batch_id: int, said: Confirmation) -> None:
+    try:
+        with context.database.write() as session:
+            context.journal.require_current(session)
+            batch = session.get(Batch, batch_id, with_for_update=NO_KEY_UPDATE)
+            if batch is None:
+                raise BatchNotFound(batch=batch_id)
+            if batch.state is BatchState.ASKED:
+                raise questions_of(batch)
+            if batch.state is not BatchState.CHECKED:
+                raise BatchNotOpen(batch=batch_id, state=label(batch.state))
+            if not said.again and (before := submitted_before(session, batch)):
+                raise FileSubmittedBefore(batch=before.id, when=f"{before.confirmed_at:%Y-%m-%d}")
+            batch.state = BatchState.CONFIRMED
+            batch.confirmed_at = context.now()
+            batch.expected_plan = said.plan
+            batch.all_or_nothing = said.all_or_nothing
+            batch.confirmed_content = None if said.again else batch.order_key or batch.sha256
+    except IntegrityError as error:  # another process confirmed the same content just now
+        with context.database.read() as session:
+            before = submitted_before(session, session.get_one(Batch, batch_id))
+        number = before.id if before else "?"
+        raise FileSubmittedBefore(batch=number, when="") from error
+
+
+def submitted_before(session: Session, batch: Batch) -> Batch | None:
+    """The batch as which the same reading was submitted already (by content alone before 0004)."""
+    keys = [key for key in (batch.order_key, batch.sha256) if key is not None]
+    if not keys:
+        return None
+    return session.scalar(
+        select(Batch)
+        .where(Batch.confirmed_content.in_(keys), Batch.id != batch.id)
+        .order_by(Batch.id.desc())
+        .limit(1)
+    )
+
+
+def refuse_submitted_before(context: Context, batch_id: int) -> None:
+    """Raise `FileSubmittedBefore` when what this batch was read from was submitted already."""
+    with context.database.read() as session:
+        before = submitted_before(session, session.get_one(Batch, batch_id))
+        if before is not None:
+            raise FileSubmittedBefore(batch=before.id, when=f"{before.confirmed_at:%Y-%m-%d}")
+
+
+def questions_open(context: Context, batch_id: int) -> SheetHasQuestions:
+    """The same by the number of the batch."""
+    with context.database.read() as session:
+        return questions_of(session.get_one(Batch, batch_id))
+
+
+def questions_of(batch: Batch) -> SheetHasQuestions:
+    """The error that names the open questions of an asked batch."""
+    texts = [load_question(q).message for q in batch.questions]
+    return SheetHasQuestions(file=batch.file_name, count=len(texts), detail="; ".join(texts))

@@ -1,0 +1,1 @@
+"""From what customs says to states: inbox, decisions, adoption, the result sheet."""
