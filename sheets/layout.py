@@ -1,7 +1,7 @@
 """The columns of one order sheet: understood, ours, of no account, or to be asked about.
 
 Pure. A column that nobody knows is watched while rows are read; what its cells show decides whether it
-is asked about (DESIGN.md section 4): only where a wrong form could follow, and nowhere else.
+is asked about (rule 4 of how-it-works.md): only where a wrong form could follow, and nowhere else.
 """
 
 from __future__ import annotations

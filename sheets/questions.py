@@ -1,7 +1,7 @@
 """Questions about a sheet, and a person's answers. Pure: standard library alone.
 
 What in a sheet could change what is done and is not understood becomes a question that stops the
-sheet; the command, the pages and the API all answer with `Answers` (DESIGN.md section 4).
+sheet; the command, the pages and the API all answer with `Answers` (rule 4 of how-it-works.md).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Can an order be carried out to its end right now, and if not, what must who do? The one answer of all faces.
 
-Doctor, `/readyz`, `/metrics`, `--wait` and the banner of the console ask here (DESIGN.md section 9). Each
+Doctor, `/readyz`, `/metrics`, `--wait` and the banner of the console ask here (rule 9 of how-it-works.md). Each
 hindrance is an error with its code, its text, the next step, and the exit code of a command.
 """
 

@@ -2,7 +2,7 @@
 
 The database is the truth and a message is only a doorbell, so a message that is lost or doubled
 does no harm: the sweep rings every due row again. That is why tasks are acknowledged early and why
-none of retry(), ETA, countdown, chain, group or chord is used (DESIGN.md section 2).
+none of retry(), ETA, countdown, chain, group or chord is used (rule 2 of how-it-works.md).
 """
 
 from __future__ import annotations

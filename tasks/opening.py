@@ -1,7 +1,7 @@
 """Opening the database of a deployment: the right schema, the right sender, the right customs, or not at all.
 
 Every process and every command comes through here, so that none of them works on a database that it
-must not use, and none says "ready" without one (DESIGN.md section 9).
+must not use, and none says "ready" without one (rule 9 of how-it-works.md).
 """
 
 from __future__ import annotations

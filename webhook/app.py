@@ -1,4 +1,4 @@
-"""Customs' callbacks, health and metrics. Small; nothing else (DESIGN.md section 2)."""
+"""Customs' callbacks, health and metrics. Small; nothing else (rule 2 of how-it-works.md)."""
 
 from __future__ import annotations
 

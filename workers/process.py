@@ -3,7 +3,7 @@
 Celery swallows whatever a signal handler raises but `SystemExit`, and goes on as if it were ready. So
 the parent opens the context once before anything is forked, however long that takes; a pool child that
 replaces another waits too, for less time than Celery gives it, and is replaced when that is over. What
-waiting does not mend ends the whole process with 78, from a child as well (DESIGN.md section 9).
+waiting does not mend ends the whole process with 78, from a child as well (rule 9 of how-it-works.md).
 """
 
 from __future__ import annotations

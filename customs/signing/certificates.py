@@ -1,4 +1,4 @@
-"""What is looked at in a signing certificate before a single message is spent (DESIGN.md section 6).
+"""What is looked at in a signing certificate before a single message is spent (rule 6 of how-it-works.md).
 
 Customs checks the certificate against the sender by its subject attribute organizationIdentifier,
 2.5.4.97 (contract section 3); what it would refuse is named here first.

@@ -1,4 +1,4 @@
-"""The card: a PKCS#11 token, HSM or SoftHSM (DESIGN.md section 6; signing.md section 2).
+"""The card: a PKCS#11 token, HSM or SoftHSM (rule 6 of how-it-works.md; signing.md section 2).
 
 What the binding and real modules force on us: one session per process, opened after the fork, one
 call at a time; anything odd drops the session and the library, and the next call opens anew; the

@@ -1,4 +1,4 @@
-"""Whose database this is: one sender, one customs (DESIGN.md section 8). Another one is refused."""
+"""Whose database this is: one sender, one customs (rule 8 of how-it-works.md). Another one is refused."""
 
 from __future__ import annotations
 

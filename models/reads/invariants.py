@@ -1,4 +1,4 @@
-"""The invariants of DESIGN.md section 3, each a query that must return nothing, on both databases.
+"""The invariants (rule 3 of how-it-works.md), each a query that must return nothing, on both databases.
 
 Run at the end of every acceptance test and by `blankforms doctor --deep`.
 """

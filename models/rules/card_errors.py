@@ -26,7 +26,7 @@ class SigningError(BlankformsError):
 
 
 class PinRefused(SigningError):
-    """A person must act: this PIN is not tried again by any process (DESIGN.md section 6)."""
+    """A person must act: this PIN is not tried again by any process (rule 6 of how-it-works.md)."""
 
     code = "pin_refused"
     exit = Exit.CARD
@@ -38,7 +38,7 @@ class PinRefused(SigningError):
 
 
 class CardFault(SigningError):
-    """Waiting does not mend it (DESIGN.md section 6): it stops signing before a message is spent."""
+    """Waiting does not mend it (rule 6 of how-it-works.md): it stops signing before a message is spent."""
 
     exit = Exit.CARD
 

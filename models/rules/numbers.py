@@ -1,6 +1,6 @@
 """Certificate numbers, organisation codes and enterprise codes. Pure: standard library alone.
 
-Sources: DESIGN.md section 7; GB 32100 (USCC, mod 31), GB 11714 (organisation code, mod 11).
+Sources: rule 7 of how-it-works.md; GB 32100 (USCC, mod 31), GB 11714 (organisation code, mod 11).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The rules of the check: what is wrong with a row, and which serials a page count would take.
 
-Pure: functions over values, standard library alone. Guide S-40..S-48, DESIGN.md section 5.
+Pure: functions over values, standard library alone. Guide S-40..S-48, rule 5 of how-it-works.md.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ def page_problems(
 
     `had`: forms verified for it before. Rows come in the order of the sheet, all of them right so far.
     A row that would take the certificate past its pages (when known), and the same order by count
-    twice, here or in another batch, are problems (DESIGN.md section 4; invariant 13). With pages
+    twice, here or in another batch, are problems (rule 4 of how-it-works.md; invariant 13). With pages
     unknown, serials and a count for the same certificate may be the same forms: then too.
     """
     problems: dict[int, list[Problem]] = {}

@@ -1,7 +1,7 @@
 """Serials of blank forms (流水号) as people write them. Pure: standard library alone.
 
 A serial is text: 6-12 characters of 0-9 A-Z, usually a 2-digit year and 7 digits; leading zeros
-count (DESIGN.md section 7). Ranges are inclusive at both ends, as on paper.
+count (rule 7 of how-it-works.md). Ranges are inclusive at both ends, as on paper.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""States and the moves between them, as data (DESIGN.md section 3). Pure: standard library alone.
+"""States and the moves between them, as data (rule 3 of how-it-works.md). Pure: standard library alone.
 
 A move that is not in these tables does not exist. Final states have no way out.
 """

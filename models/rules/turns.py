@@ -19,7 +19,7 @@ NEWCOMERS_A_TURN: Final = 4
 """Batches that may join at one turn: of five messages one is always of a batch that is there already."""
 
 _SEQUENCE_DIGITS: Final = 4
-"""A certificate's number ends with its place in the series of its exporter (DESIGN.md section 7)."""
+"""A certificate's number ends with its place in the series of its exporter (rule 7 of how-it-works.md)."""
 
 T = TypeVar("T")
 

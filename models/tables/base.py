@@ -64,7 +64,7 @@ BigId = BigInteger().with_variant(Integer, "sqlite")
 Json = JSON().with_variant(JSONB, "postgresql")
 
 Serial = String(12).with_variant(String(12, collation="C"), "postgresql")
-"""Serials compare bytewise on every database (DESIGN.md section 7)."""
+"""Serials compare bytewise on every database (rule 7 of how-it-works.md)."""
 
 Id = Annotated[int, mapped_column(BigId, primary_key=True)]
 Code = Annotated[str, mapped_column(String(32))]

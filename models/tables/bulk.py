@@ -1,6 +1,6 @@
 """Rows from the program as a table in a statement: one statement for a whole chunk.
 
-`unnest` of arrays on PostgreSQL, `json_each` on SQLite (DESIGN.md section 7).
+`unnest` of arrays on PostgreSQL, `json_each` on SQLite (rule 7 of how-it-works.md).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from sqlalchemy.types import TypeEngine
 from models.tables.base import Base
 
 CHUNK: Final = 1000
-"""Rows in one statement: 500-2,000 is the flat bottom of the cost curve (DESIGN.md section 7)."""
+"""Rows in one statement: 500-2,000 is the flat bottom of the cost curve (rule 7 of how-it-works.md)."""
 
 T = TypeVar("T")
 

@@ -74,7 +74,7 @@ class Form(Base):
     event_count: Mapped[int] = mapped_column(default=0)
     chain: Mapped[str] = mapped_column(String(64), default="")
 
-    # No index names `state`: with fillfactor 70 state moves stay in their page (DESIGN.md 7).
+    # No index names `state`: with fillfactor 70 state moves stay in their page (rule 7 of how-it-works.md).
     __table_args__ = (
         UniqueConstraint("serial", "form_type"),
         Index(None, "block_id", "serial"),
@@ -87,7 +87,7 @@ class Form(Base):
 class UsedForm(Base):
     """A form that is submitted or final, once more, for lists: by handling and state in serial order.
 
-    An index on `form` that names the state would cost every move its place in the page (DESIGN.md 7).
+    An index on `form` that names the state would cost every move its place in the page (rule 7 of how-it-works.md).
     `self_handled` is what the certificate was when the form was used.
     """
 

@@ -1,7 +1,7 @@
 """Moving forms: compare-and-set with the history row in the same transaction.
 
 Forms are locked in id order first (no deadlocks), then tested, then moved by id: no statement
-names a state that the planner's statistics may be wrong about (DESIGN.md section 7).
+names a state that the planner's statistics may be wrong about (rule 7 of how-it-works.md).
 """
 
 from __future__ import annotations
