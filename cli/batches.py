@@ -13,8 +13,8 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from xlsxwriter.exceptions import XlsxFileError
 
+from cli.options import Json
 from cli.runtime import (
-    JSON_HELP,
     err,
     opened,
     out,
@@ -56,7 +56,6 @@ _SHOWN: Final = 50
 _FOR_A_PERSON: Final = frozenset({CardState.PIN_REFUSED, CardState.UNFIT})
 _ENDED: Final = frozenset({BatchState.FINISHED, BatchState.CANCELLED})
 
-Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 Number = Annotated[int, typer.Argument(help=t("批次号", "batch number"))]
 
 

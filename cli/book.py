@@ -10,8 +10,9 @@ from typing import Annotated, Any, Final
 import typer
 from xlsxwriter.exceptions import XlsxFileError
 
-from cli.imports import DATE_FORMATS, code, day
-from cli.runtime import JSON_HELP, opened, out, print_json, print_table, tell
+from cli.imports import DATE_FORMATS, day
+from cli.options import Json, code
+from cli.runtime import opened, out, print_json, print_table, tell
 from models.reads.stock_book import (
     Balance,
     StockBook,
@@ -35,7 +36,6 @@ RANGES_SHOWN: Final = 12
 ALL: Final = 1_000_000
 _FIRST_YEAR, _LAST_YEAR = 2000, 2200
 
-Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 Kind = Annotated[str | None, typer.Option("--type", help=t("证单类型", "form type"))]
 Owner = Annotated[str | None, typer.Option("--owner", help=t("持有企业", "owner (USCC)"))]
 From = Annotated[

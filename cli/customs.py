@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from cli.persons import LARGEST_NUMBER, By, by_whom, said
-from cli.runtime import JSON_HELP, YES, agreed, opened, print_json, shown_time, tell
+from cli.options import LARGEST_NUMBER, Json
+from cli.persons import By, by_whom, said
+from cli.runtime import YES, agreed, opened, print_json, shown_time, tell
 from config.settings import origin_of
 from models.reads.deployment import known_identity, named
 from models.reads.line import line_of
@@ -17,8 +18,6 @@ from models.rules.numbers import clean, is_enterprise_code
 from models.rules.states import PauseScope
 from tasks import deployment as acts
 from tasks.line import open_again, pause, paused, resume
-
-Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 
 
 def register(app: typer.Typer) -> None:

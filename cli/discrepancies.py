@@ -6,14 +6,13 @@ from typing import Annotated
 
 import typer
 
-from cli.persons import LARGEST_NUMBER, By, by_whom, said
-from cli.runtime import JSON_HELP, opened, print_json, print_table, shown_time, tell
+from cli.options import LARGEST_NUMBER, Json
+from cli.persons import By, by_whom, said
+from cli.runtime import opened, print_json, print_table, shown_time, tell
 from models.reads.discrepancies import kind_text, open_discrepancies
 from models.rules.errors import NotFound
 from models.rules.language import t
 from models.writes.discrepancies import close_discrepancies
-
-Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 
 
 def register(app: typer.Typer) -> None:

@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
+from cli.options import Json
 from cli.orders import read_file
 from cli.runtime import (
-    JSON_HELP,
     opened,
     print_json,
     print_table,
@@ -29,7 +29,6 @@ from models.rules.plan import CERTIFICATE_APPROVED
 from sheets.questions import Answers
 from tasks.stock import imports
 
-Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 File = Annotated[Path, typer.Argument(help=t("表格文件", "spreadsheet"))]
 Holders = Annotated[
     list[str] | None,
@@ -175,8 +174,3 @@ def certificates_list(
 def day(moment: datetime | None) -> date | None:
     """A day from an option."""
     return moment.date() if moment else None
-
-
-def code(text: str | None) -> str | None:
-    """A code from an option, as it is kept."""
-    return clean(text).upper() if text else None

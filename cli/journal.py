@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
+from cli.options import Json
 from cli.persons import By, by_whom
-from cli.runtime import JSON_HELP, YES, agreed, opened, print_json, print_table, tell
+from cli.runtime import YES, agreed, opened, print_json, print_table, tell
 from models.rules.errors import Exit
 from models.rules.language import t
 from models.rules.states import Action, label
 from tasks.journal import Entry
 from tasks.night import restored
-
-Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 
 
 def register(app: typer.Typer) -> None:

@@ -6,11 +6,10 @@ from typing import Annotated
 
 import typer
 
-from cli.runtime import JSON_HELP, opened, print_json, print_table, shown_time, tell
+from cli.options import Json
+from cli.runtime import opened, print_json, print_table, shown_time, tell
 from models.rules.language import t
 from tasks.orders import intake
-
-Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 
 
 def register(app: typer.Typer) -> None:

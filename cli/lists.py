@@ -10,8 +10,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from cli.imports import DATE_FORMATS, Output, day
+from cli.options import Json, code
 from cli.runtime import (
-    JSON_HELP,
     opened,
     out,
     print_json,
@@ -30,8 +30,6 @@ from models.rules.problems import Problem
 from models.rules.states import FormState, SubmissionState, label, text_of
 from tasks.messages import asking
 from tasks.receipts import adopting, applying, inbox
-
-Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 
 
 class Handling(StrEnum):
@@ -80,13 +78,13 @@ def forms(
     if first and last and first > last:
         raise BadArgument(detail=t("领用起始日期晚于截止日期", "issued-from is after issued-to"))
     wanted = FormFilter(
-        serial=_clean(serial),
-        form_type=_clean(kind),
-        certificate=_clean(certificate),
+        serial=code(serial),
+        form_type=code(kind),
+        certificate=code(certificate),
         states=tuple(_state(word) for word in state or ()),
         issued_from=first,
         issued_to=last,
-        owner=_clean(owner),
+        owner=code(owner),
         handling=handling.value if handling else None,
     )
     found: list[dict[str, Any]] = []
@@ -197,10 +195,6 @@ def _state(word: str) -> FormState:
             return state
     known = " ".join(label(state) for state in FormState)
     raise BadArgument(detail=t(f"--state 可填: {known}", f"--state is one of: {known}"))
-
-
-def _clean(text: str | None) -> str | None:
-    return clean(text).upper() if text else None
 
 
 def _word(state: str | None) -> str:

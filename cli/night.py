@@ -11,9 +11,9 @@ from typing import Annotated, Any, Final
 import typer
 
 from cli.imports import DATE_FORMATS, Output, day
-from cli.persons import LARGEST_NUMBER, By, by_whom, said
+from cli.options import LARGEST_NUMBER, Json
+from cli.persons import By, by_whom, said
 from cli.runtime import (
-    JSON_HELP,
     YES,
     agreed,
     opened,
@@ -61,7 +61,6 @@ TAMPER_WORDS: Final = {
     Tamper.ANCHOR_FILE: Text("锚文件缺失或被改", "anchor missing or changed"),
 }
 
-Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 Number = Annotated[
     int, typer.Argument(min=1, max=LARGEST_NUMBER, help=t("对账号", "number of the run"))
 ]

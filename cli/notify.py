@@ -7,8 +7,8 @@ from typing import Annotated, Final
 
 import typer
 
-from cli.persons import LARGEST_NUMBER
-from cli.runtime import JSON_HELP, opened, out, print_json, print_table, shown_time, tell
+from cli.options import LARGEST_NUMBER, Json
+from cli.runtime import opened, out, print_json, print_table, shown_time, tell
 from models.rules.errors import BadArgument, Exit
 from models.rules.language import t
 from models.rules.states import DeliveryState, NotificationType, label
@@ -18,7 +18,6 @@ ALL_EVENTS: Final = "all"
 LONGEST_OVERLAP: Final = 720.0
 """Hours: a month with two secrets is no rotation any more."""
 
-Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 Number = Annotated[
     int, typer.Argument(min=1, max=LARGEST_NUMBER, help=t("通知地址号", "number of the endpoint"))
 ]

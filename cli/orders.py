@@ -8,9 +8,10 @@ from typing import Annotated, Final
 import typer
 
 from cli.batches import print_batch, watch
+from cli.options import Json
 from cli.persons import said
 from cli.plans import Shown, show_plan, write_check
-from cli.runtime import JSON_HELP, interactive, opened, tell
+from cli.runtime import interactive, opened, tell
 from cli.sheet_options import (
     Action_,
     Column,
@@ -43,7 +44,6 @@ PROBLEM_RATE: Final = 0.10
 """Share of problem rows above which valid rows alone are only submitted when asked: a sheet that is
 mostly wrong is probably the wrong sheet (features A-7)."""
 
-Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 Wait = Annotated[bool, typer.Option("--wait", help=t("等到全部有结果", "wait for the end"))]
 Yes = Annotated[
     bool,

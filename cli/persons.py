@@ -12,9 +12,6 @@ from models.rules.language import t
 
 NAME_LIMIT: Final = 64
 
-LARGEST_NUMBER: Final = 2**63 - 1
-"""The largest number that a row can have."""
-
 By = Annotated[
     str | None,
     typer.Option("--by", help=t("经办人；默认为系统账号", "who; by default the system's account")),

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from cli.persons import LARGEST_NUMBER, By, by_whom, said
-from cli.runtime import JSON_HELP, opened, out, print_json, print_table, printable, shown_time, tell
+from cli.options import LARGEST_NUMBER, Json
+from cli.persons import By, by_whom, said
+from cli.runtime import opened, out, print_json, print_table, printable, shown_time, tell
 from models.rules.language import t
 from tasks.receipts import quarantine
 
-Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 Numbers = Annotated[list[int], typer.Argument(min=1, max=LARGEST_NUMBER, help=t("号", "numbers"))]
 
 

@@ -29,8 +29,6 @@ from tasks.context import Context
 from tasks.home import prepare_home
 from workers.bootstrap import build_context
 
-JSON_HELP = t("标准输出只给一个 JSON 文档", "print one JSON document on stdout")
-
 
 @lru_cache(maxsize=1)
 def settings() -> Settings:

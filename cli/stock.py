@@ -13,13 +13,12 @@ from cli.imports import (
     File,
     Holders,
     Output,
-    code,
     told_imported,
 )
+from cli.options import Json, code
 from cli.orders import read_file
 from cli.persons import By, by_whom, said
 from cli.runtime import (
-    JSON_HELP,
     YES,
     agreed,
     opened,
@@ -48,7 +47,6 @@ from tasks.stock import custody, imports
 REPORT_DAYS: Final = 5
 """Working days within which a loss is to be reported (features B-11)."""
 
-Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 Serials = Annotated[
     str, typer.Argument(help=t("流水号、列表或号段", "serials: one, a list, a range"))
 ]

@@ -9,13 +9,12 @@ from typing import Annotated
 
 import typer
 
-from cli.runtime import JSON_HELP, opened, out, print_json, print_table, settings, tell
+from cli.options import Json
+from cli.runtime import opened, out, print_json, print_table, settings, tell
 from config.errors import ConfigurationError
 from models.rules.errors import Exit
 from models.rules.language import t
 from sheets.template import write_template
-
-Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 
 
 def register(app: typer.Typer) -> None:

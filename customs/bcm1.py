@@ -13,20 +13,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from lxml import etree
 
 from customs.gateway import Message
 from customs.signing.signer import Signer
 from customs.signing.xmldsig import SignatureProfile, sign_enveloped
+from models.rules.calendar import BEIJING
 from models.rules.states import Action
 
 NAMESPACE: Final = "urn:blank-cert:bcm:1"
 MAX_SERIALS: Final = 100
 """Serials in one message (contract section 1)."""
 
-BEIJING: Final = ZoneInfo("Asia/Shanghai")
 TIME_FORMAT: Final = "%Y-%m-%d %H:%M:%S"
 EARLIEST_YEAR: Final = 1900
 """Some programs write 0001-01-01 for "no time"; in UTC there is no such day."""

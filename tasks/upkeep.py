@@ -79,10 +79,7 @@ def _bring_near(session: Session, settings: Settings, now: datetime) -> None:
         (sending, Submission.lease_until, lease, now + lease),
     ):
         session.execute(
-            update(Submission)
-            .where(of_state, column > now + most)
-            .values({column: near})
-            .execution_options(synchronize_session=False)
+            update(Submission).where(of_state, column > now + most).values({column: near})
         )
 
 
@@ -100,9 +97,7 @@ def clear_unconfirmed(context: Context) -> Sequence[int]:
         ).all()
         for table in (Item, BatchRow):
             session.execute(
-                delete(table)
-                .where(table.batch_id.in_(old))
-                .execution_options(synchronize_session=False)  # else every row comes back to memory
+                delete(table).where(table.batch_id.in_(old))  # else every row comes back to memory
             )
         session.execute(delete(Batch).where(Batch.id.in_(old)))
     return old

@@ -15,10 +15,10 @@ from typing import Any, Final, cast
 from flask import Flask, Request, Response, abort, request
 from gunicorn.app.base import BaseApplication
 
-from customs.bcm1 import BEIJING
 from customs.simulator.customs import Reply, SimulatedCustoms, SimulatorSettings
 from customs.simulator.faults import Fault, FaultScript
 from customs.simulator.rules import SIZE_LIMIT
+from models.rules.calendar import BEIJING
 
 TICK_SECONDS: Final = 0.05
 DRIP_SECONDS: Final = 0.2

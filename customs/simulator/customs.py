@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any, Final
 from xml.sax.saxutils import escape
 
-from customs.bcm1 import BEIJING, NAMESPACE, TIME_FORMAT
+from customs.bcm1 import NAMESPACE, TIME_FORMAT
 from customs.simulator import rules
 from customs.simulator.faults import Fault, FaultScript, Rule
 from customs.simulator.ledger import Ledger
+from models.rules.calendar import BEIJING
 from net.webhooks import sign
 
 CALL_AGAIN_SECONDS: Final = 2.0

@@ -79,14 +79,19 @@ def insert_rows(session: Session, table: type[Base], rows: Sequence[dict[str, An
         session.connection().execute(insert(table.__table__), rows)  # type: ignore[arg-type]
 
 
+def upserting(session: Session, table: type[Any]) -> Any:
+    """An INSERT of this database that may say what happens to rows that are there already."""
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    return dialect.insert(table.__table__)
+
+
 def upsert_sums(
     session: Session, table: type[Any], key: str, amount: str, sums: Sequence[tuple[Any, int]]
 ) -> None:
     """Add each amount to the row of its key, which is made when there is none."""
     if not sums:
         return
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(table.__table__)
+    statement = upserting(session, table)
     added = table.__table__.c[amount] + statement.excluded[amount]
     session.connection().execute(
         statement.on_conflict_do_update(index_elements=[key], set_={amount: added}),
@@ -105,7 +110,6 @@ def insert_new_keys(
     """As `insert_new`; gives the column `key` of those that were new."""
     if not rows:
         return []
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(table.__table__).on_conflict_do_nothing()
+    statement = upserting(session, table).on_conflict_do_nothing()
     returned = statement.returning(table.__table__.c[key])
     return list(session.connection().execute(returned, rows).scalars())

@@ -27,7 +27,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from models.rules.errors import DatabaseUnreachable, DatabaseUnwritable
 
 SQLITE_BUSY_SECONDS: Final = 60
-"""How long a writer waits for another: the reservation of a very large sheet takes that long."""
+"""How long a writer waits for another before it gives up; none of ours holds the database for more than a second or two."""
 
 READ_ONLY: Final = "25006"
 """PostgreSQL's code for a write where none is possible: the connection came to a standby."""
@@ -42,6 +42,9 @@ POSTGRES_OPTIONS: Final = (
     "-c lock_timeout=60s -c idle_in_transaction_session_timeout=300s -c synchronous_commit=on"
 )
 
+ALONE: Final = {"synchronize_session": False}
+"""A statement over many rows does not look for them among the objects that a session has loaded."""
+
 
 class Database:
     """One database, as seen by one process. Build it after any fork."""
@@ -49,7 +52,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self._sqlite = make_url(url).get_backend_name() == "sqlite"
         self.engine = _sqlite_engine(url) if self._sqlite else _postgres_engine(url)
-        self._writers = sessionmaker(self.engine, expire_on_commit=False)
+        self._writers = sessionmaker(self.engine, expire_on_commit=False, execution_options=ALONE)
         readers = self.engine.execution_options(blankforms_read=True)
         self._readers = sessionmaker(readers, expire_on_commit=False)
 

@@ -22,7 +22,6 @@ def finish_batches(session: Session, batch_ids: Collection[int], at: datetime) -
         .where(Batch.id.in_(sorted(batch_ids)), Batch.state == BatchState.WORKING, ~held)
         .values(state=BatchState.FINISHED, finished_at=at)
         .returning(Batch.id)
-        .execution_options(synchronize_session=False)
     )
     ids = list(finished)
     may_be_ordered_again(session, ids)
@@ -39,7 +38,6 @@ def may_be_ordered_again(session: Session, batch_ids: Collection[int]) -> None:
         update(Batch)
         .where(Batch.id.in_(sorted(batch_ids)), Batch.confirmed_content.is_not(None), ~left)
         .values(confirmed_content=None)
-        .execution_options(synchronize_session=False)
     )
 
 
@@ -47,8 +45,5 @@ def report_anew(session: Session, batch_ids: Collection[int]) -> None:
     """What became of these batches has changed after their end: their result is due again."""
     if batch_ids:
         session.execute(
-            update(Batch)
-            .where(Batch.id.in_(sorted(batch_ids)))
-            .values(reported_at=None)
-            .execution_options(synchronize_session=False)
+            update(Batch).where(Batch.id.in_(sorted(batch_ids))).values(reported_at=None)
         )

@@ -27,10 +27,7 @@ def reopen_blocks(session: Session, form_ids: Sequence[int]) -> None:
     returned = rows_table(session, {"id": BigInteger(), "serial": Serial}, sorted(lowest.items()))
     lower = (Block.lowest_free.is_(None)) | (Block.lowest_free > returned.c.serial)
     session.execute(
-        update(Block)
-        .where(Block.id == returned.c.id, lower)
-        .values(lowest_free=returned.c.serial)
-        .execution_options(synchronize_session=False)
+        update(Block).where(Block.id == returned.c.id, lower).values(lowest_free=returned.c.serial)
     )
 
 
@@ -54,10 +51,7 @@ def advance_blocks(session: Session, block_ids: Iterable[int]) -> None:
         .scalar_subquery()
     )
     session.execute(
-        update(Block)
-        .where(Block.id.in_(select(given.c.id)))
-        .values(lowest_free=lowest)
-        .execution_options(synchronize_session=False)
+        update(Block).where(Block.id.in_(select(given.c.id))).values(lowest_free=lowest)
     )
 
 

@@ -36,11 +36,7 @@ def note_card(
 
     Cards that nobody looks at any more are forgotten: their faults are mended, or are another's.
     """
-    session.execute(
-        delete(Card)
-        .where(Card.label != label, not_in_use(at))
-        .execution_options(synchronize_session=False)
-    )
+    session.execute(delete(Card).where(Card.label != label, not_in_use(at)))
     state = card_state(trouble)
     code = trouble.code if trouble else ""
     detail = str(trouble.values.get("detail", ""))[:_DETAIL_LIMIT] if trouble else ""

@@ -55,7 +55,6 @@ def confirm_identity(session: Session, given: Identity, now: datetime) -> None:
         update(Submission)
         .where(OPEN_MESSAGE, Submission.sender.is_(None))
         .values(sender=given.sender)
-        .execution_options(synchronize_session=False)
     )
 
 

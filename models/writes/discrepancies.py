@@ -21,6 +21,5 @@ def close_discrepancies(
             .where(Discrepancy.id.in_(numbers), Discrepancy.closed_at.is_(None))
             .values(closed_at=at, closed_by=by[:64], closed_reason=reason[:200])
             .returning(Discrepancy.id)
-            .execution_options(synchronize_session=False)
         )
     )

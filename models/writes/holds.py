@@ -86,7 +86,6 @@ def release_forms(
         update(Discrepancy)
         .where(Discrepancy.form_id.in_(_these(session, released)), Discrepancy.closed_at.is_(None))
         .values(closed_at=at)
-        .execution_options(synchronize_session=False)
     )
     return released
 
@@ -96,12 +95,7 @@ def set_holds(session: Session, holds: Mapping[int, str]) -> None:
     if not holds:
         return
     given = rows_table(session, {"id": BigInteger(), "hold": String()}, list(holds.items()))
-    session.execute(
-        update(Form)
-        .where(Form.id == given.c.id)
-        .values(hold=given.c.hold)
-        .execution_options(synchronize_session=False)
-    )
+    session.execute(update(Form).where(Form.id == given.c.id).values(hold=given.c.hold))
 
 
 def _note(
@@ -130,7 +124,6 @@ def _note(
             update(Form)
             .where(Form.id == written.c.form_id)
             .values(chain=written.c.hash, event_count=written.c.number, **changes)
-            .execution_options(synchronize_session=False)
         )
         if changes.get("hold", "") is None:
             reopen_blocks(session, [f.id for f in forms if f.state is FormState.ISSUED])

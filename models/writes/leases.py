@@ -51,7 +51,6 @@ def keep_batch(session: Session, batch_id: int, lease: str, now: datetime) -> bo
         .where(Batch.id == batch_id, Batch.lease == lease, Batch.cancelled_at.is_(None))
         .values(lease_until=now + BATCH_LEASE)
         .returning(Batch.id)
-        .execution_options(synchronize_session=False)
     ).all()
     return bool(kept)
 
@@ -62,7 +61,6 @@ def give_back_batch(session: Session, batch_id: int, lease: str) -> None:
         update(Batch)
         .where(Batch.id == batch_id, Batch.lease == lease)
         .values(lease=None, lease_until=None)
-        .execution_options(synchronize_session=False)
     )
 
 

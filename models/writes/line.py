@@ -159,5 +159,4 @@ def begin_claim(session: Session, turn: int) -> int:
             served_turn=case((CustomsLink.served_turn < turn, turn), else_=CustomsLink.served_turn),
         )
         .returning(CustomsLink.claim_number)
-        .execution_options(synchronize_session=False)
     ).scalar_one()

@@ -22,12 +22,7 @@ COUNT_AGAIN: Final = timedelta(minutes=5)
 
 def count_soon(session: Session, stock_ids: Collection[int]) -> None:
     """Forms of these stocks came or went. Only for who has locked the stocks before any form."""
-    session.execute(
-        update(Stock)
-        .where(Stock.id.in_(sorted(stock_ids)))
-        .values(count_at=None)
-        .execution_options(synchronize_session=False)
-    )
+    session.execute(update(Stock).where(Stock.id.in_(sorted(stock_ids))).values(count_at=None))
 
 
 def stocks_to_count(now: datetime) -> Select[int]:

@@ -87,12 +87,7 @@ def _move_chunk(
         changes["certificate"] = null()
     if target in FINAL_FORM_STATES and (outside or start is FormState.ISSUED):
         changes["outside"] = True
-    session.execute(
-        update(Form)
-        .where(Form.id == c.form_id)
-        .values(changes)
-        .execution_options(synchronize_session=False)
-    )
+    session.execute(update(Form).where(Form.id == c.form_id).values(changes))
     _list_used(session, select(c.form_id), start in USED_STATES, target)
     if target is FormState.ISSUED:
         set_holds(session, holds)
@@ -105,16 +100,9 @@ def _list_used(session: Session, form_ids: Any, was_used: bool, target: FormStat
     of_these = UsedForm.form_id.in_(form_ids)
     if target not in USED_STATES:
         if was_used:
-            session.execute(
-                delete(UsedForm).where(of_these).execution_options(synchronize_session=False)
-            )
+            session.execute(delete(UsedForm).where(of_these))
     elif was_used:
-        session.execute(
-            update(UsedForm)
-            .where(of_these)
-            .values(state=target)
-            .execution_options(synchronize_session=False)
-        )
+        session.execute(update(UsedForm).where(of_these).values(state=target))
     else:
         self_handled = func.coalesce(Certificate.exporter == Certificate.agent, false())
         forms = (

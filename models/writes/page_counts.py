@@ -89,13 +89,11 @@ def _refuse_rest_of(
     for rows in chunks(rest):
         numbers = rows_table(session, {"number": Integer()}, [(r.number,) for r in rows])
         session.execute(
-            delete(Item)
-            .where(
+            delete(Item).where(
                 Item.batch_id == batch.id,
                 ~Item.named,
                 Item.row_number.in_(select(numbers.c.number)),
             )
-            .execution_options(synchronize_session=False)
         )
         add_problems(
             session, batch, [(r.number, [_stock_short(short[r.certificate])]) for r in rows]

@@ -83,9 +83,9 @@ ROWS_A_STEP: Final = 2000
 def _begin(session: Session, batch_id: int, low: int, high: int) -> None:
     """Forget what page counts had been given, and find the forms that are named, of these rows."""
     session.execute(
-        delete(Item)
-        .where(Item.batch_id == batch_id, Item.row_number.between(low, high), ~Item.named)
-        .execution_options(synchronize_session=False)
+        delete(Item).where(
+            Item.batch_id == batch_id, Item.row_number.between(low, high), ~Item.named
+        )
     )
     _link_named_forms(session, batch_id, low, high)
 
@@ -113,7 +113,6 @@ def _link_named_forms(session: Session, batch_id: int, low: int, high: int) -> N
             Form.form_type == Certificate.type,
         )
         .values(form_id=Form.id)
-        .execution_options(synchronize_session=False)
     )
 
 

@@ -24,9 +24,7 @@ def forget_batch(session: Session, batch_id: int) -> None:
     """
     for table in (TallyChange, Tally):
         session.execute(
-            delete(table)
-            .where(table.key >= f"batch:{batch_id}:", table.key < f"batch:{batch_id};")
-            .execution_options(synchronize_session=False)
+            delete(table).where(table.key >= f"batch:{batch_id}:", table.key < f"batch:{batch_id};")
         )
 
 
@@ -43,7 +41,6 @@ def merge_changes(session: Session) -> int:
         delete(TallyChange)
         .where(TallyChange.id.in_(some))
         .returning(TallyChange.key, TallyChange.amount)
-        .execution_options(synchronize_session=False)
     ).all()
     sums: Counter[str] = Counter()
     for key, amount in gone:

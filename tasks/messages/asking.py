@@ -134,7 +134,6 @@ def _doubt_lost_sendings(session: Session, now: datetime) -> None:
             Submission.lease_until <= now,
         )
         .values(state=SubmissionState.IN_DOUBT, next_attempt_at=now)
-        .execution_options(synchronize_session=False)
     )
 
 

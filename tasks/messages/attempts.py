@@ -58,10 +58,7 @@ def set_submissions(session: Session, ids: Sequence[int], **values: Any) -> None
     if ids:
         given = ids_table(session, ids)
         session.execute(
-            update(Submission)
-            .where(Submission.id.in_(select(given.c.id)))
-            .values(**values)
-            .execution_options(synchronize_session=False)
+            update(Submission).where(Submission.id.in_(select(given.c.id))).values(**values)
         )
 
 
@@ -84,7 +81,6 @@ def record_taken(session: Session, taken: dict[int, Taken], now: datetime) -> No
             next_attempt_at=None,
             lease_until=None,
         )
-        .execution_options(synchronize_session=False)
     )
 
 
@@ -121,7 +117,6 @@ def refuse_whole(
             decided_at=now,
             next_attempt_at=None,
         )
-        .execution_options(synchronize_session=False)
     )
     held = session.execute(
         select(Item.form_id, Item.serial, Item.certificate, Item.batch_id, Item.submission_id)
@@ -137,7 +132,6 @@ def refuse_whole(
             rep_text=given.c.text,
             decided_at=now,
         )
-        .execution_options(synchronize_session=False)
     )
     _give_back(session, held, refused, now)
     _announce(session, held, refused, now)
@@ -215,7 +209,6 @@ def give_back_items(
         update(Item)
         .where(Item.id.in_(select(given.c.id)))
         .values(state=ItemState.RELEASED, rep_code=code, decided_at=now)
-        .execution_options(synchronize_session=False)
     )
     moves = [
         FormMove(i.form_id, i.certificate, i.batch_id, reason=cause)
@@ -289,7 +282,6 @@ def finish_attempts(
             Attempt.finished_at.is_(None),
         )
         .values(outcome=given.c.outcome, detail=given.c.detail, finished_at=now)
-        .execution_options(synchronize_session=False)
     )
 
 

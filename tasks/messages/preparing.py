@@ -190,7 +190,6 @@ def _assign(session: Session, members: Sequence[tuple[list[Any], str]]) -> None:
         update(Item)
         .where(Item.id == assigned.c.id)
         .values(submission_id=assigned.c.submission_id, g_no=assigned.c.g_no)
-        .execution_options(synchronize_session=False)
     )
 
 

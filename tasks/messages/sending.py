@@ -170,7 +170,6 @@ def _claim(context: Context, limit: int) -> list[_Claimed]:
                 send_count=Submission.send_count + 1,
                 lease_until=now + lease,
             )
-            .execution_options(synchronize_session=False)
         )
         move_forms_of(session, context, {c.id: c.action for c in claimed}, "send", back=False)
         number = begin_claim(session, max(c.turn for c in claimed))

@@ -231,12 +231,7 @@ def _claimed(session: Session, context: Context, limit: int) -> list[_Waiting]:
     if not found:
         return []
     given = select(ids_table(session, [r.id for r in found]).c.id)
-    session.execute(
-        update(s)
-        .where(s.id.in_(given))
-        .values(lease_until=now + SIGNING_LEASE)
-        .execution_options(synchronize_session=False)
-    )
+    session.execute(update(s).where(s.id.in_(given)).values(lease_until=now + SIGNING_LEASE))
     lines = session.execute(
         select(Item.submission_id, Item.g_no, Item.serial, Form.form_type)
         .join(Form, Form.id == Item.form_id)
@@ -284,7 +279,6 @@ def _store_signed(session: Session, context: Context, work: _Work, done: _Signed
                 Submission.state == SubmissionState.PREPARED,
             )
             .values(lease_until=None)
-            .execution_options(synchronize_session=False)
         )
     if not signed:
         return 0
@@ -343,13 +337,11 @@ def _withdraw_of_another_card(session: Session, certificate: bytes) -> set[int]:
         update(Submission)
         .where(Submission.id.in_(select(given.c.id)))
         .values(state=SubmissionState.CANCELLED, next_attempt_at=None)
-        .execution_options(synchronize_session=False)
     )
     session.execute(
         update(Item)
         .where(Item.submission_id.in_(select(given.c.id)), Item.state == ItemState.HELD)
         .values(submission_id=None, g_no=None)
-        .execution_options(synchronize_session=False)
     )
     log.warning("signed_by_another_card_withdrawn", count=len(found))
     return {r.batch_id for r in found}

@@ -350,7 +350,6 @@ def _open(context: Context, place: Place) -> Place:
                 anchor=anchor,
                 anchor_place=f"{this_host()} {context.settings.anchors}"[:300],
             )
-            .execution_options(synchronize_session=False)
         )
         told = {
             "run": place.run_id,

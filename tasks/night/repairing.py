@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import structlog
 from sqlalchemy import and_, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from config.crash import Point, crash_point
 from models.rules.differences import TREATMENTS, DifferenceClass
@@ -28,7 +27,7 @@ from models.rules.errors import (
 )
 from models.rules.states import RepairState, RunState
 from models.tables.base import NO_KEY_UPDATE
-from models.tables.bulk import chunks
+from models.tables.bulk import chunks, upserting
 from models.tables.reconciliation import Difference, Repair, Run
 from models.writes.leases import first_free, give_back, keep
 from tasks.context import Context
@@ -228,9 +227,8 @@ def _note(context: Context, outcomes: dict[int, Outcome], order: Order) -> None:
         for difference_id, (state, outcome) in sorted(outcomes.items())
     ]
     with context.database.write() as session:
-        dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
         for chunk in chunks(rows):
-            statement = dialect.insert(Repair)
+            statement = upserting(session, Repair)
             new = statement.excluded
             changed = {"state": new.state, "outcome": new.outcome, "at": new.at}
             if order.approve:

@@ -104,7 +104,6 @@ def move(
             lease_until=context.now() + LEASE,
             **counted,
         )
-        .execution_options(synchronize_session=False)
         .returning(Run.id)
     ).all()
     if not moved:

@@ -121,7 +121,6 @@ def redeliver(context: Context, delivery_ids: Sequence[int], endpoint_id: int | 
                 delivered_at=None,
             )
             .returning(Delivery.id)
-            .execution_options(synchronize_session=False)
         ).all()
         if missing := sorted(set(delivery_ids) - set(again)):
             raise NotFound(what=", ".join(map(str, missing)))

@@ -299,12 +299,7 @@ def _take(session: Session, context: Context, batch: Batch, numbers: Sequence[in
     )
     if len(moved) != len(moves):
         raise PlanMoved
-    session.execute(
-        update(Item)
-        .where(of_these)
-        .values(state=ItemState.HELD)
-        .execution_options(synchronize_session=False)
-    )
+    session.execute(update(Item).where(of_these).values(state=ItemState.HELD))
     advance_blocks(session, {i.block_id for i in items if not i.named})
 
 
@@ -322,10 +317,7 @@ def _free_taken(steps: Steps, context: Context, batch_id: int) -> None:
                 return
             given = ids_table(session, [i.id for i in items])
             session.execute(
-                update(Item)
-                .where(Item.id.in_(select(given.c.id)))
-                .values(state=ItemState.PLANNED)
-                .execution_options(synchronize_session=False)
+                update(Item).where(Item.id.in_(select(given.c.id))).values(state=ItemState.PLANNED)
             )
             moves = [FormMove(i.form_id, i.certificate, batch_id, reason=PLAN_MOVED) for i in items]
             now = context.now()

@@ -134,7 +134,6 @@ def _claim_lines(session: Session, now: datetime) -> list[_Asked]:
         update(ReceiptLine)
         .where(ReceiptLine.id.in_(select(given.c.id)))
         .values(ask_at=now + WALK, ask_count=ReceiptLine.ask_count + 1)
-        .execution_options(synchronize_session=False)
     )
     return lines
 
@@ -150,7 +149,6 @@ def _ask_again(session: Session, lines: Sequence[_Asked], now: datetime) -> None
             update(ReceiptLine)
             .where(ReceiptLine.id.in_(select(given.c.id)))
             .values(ask_at=now + wait)
-            .execution_options(synchronize_session=False)
         )
 
 
@@ -247,10 +245,7 @@ class _Settlement:
         session = self._session
         asked = ids_table(session, [line.id for line in self._lines])
         session.execute(
-            update(ReceiptLine)
-            .where(ReceiptLine.id.in_(select(asked.c.id)))
-            .values(ask_at=None)
-            .execution_options(synchronize_session=False)
+            update(ReceiptLine).where(ReceiptLine.id.in_(select(asked.c.id))).values(ask_at=None)
         )
         self._end_contradictions()
         self._leave_to_a_person()
@@ -314,7 +309,6 @@ class _Settlement:
                 Discrepancy.closed_at.is_(None),
             )
             .values(closed_at=now, closed_by="customs", closed_reason="list")
-            .execution_options(synchronize_session=False)
         )
 
     def _leave_to_a_person(self) -> None:
@@ -324,7 +318,6 @@ class _Settlement:
             update(ReceiptLine)
             .where(ReceiptLine.item_id.in_(given), ReceiptLine.open)
             .values(verdict=Verdict.UNKNOWN.value)
-            .execution_options(synchronize_session=False)
         )
 
 

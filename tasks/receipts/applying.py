@@ -218,13 +218,11 @@ def receive_again(session: Session, ids: Sequence[int], now: datetime) -> None:
             update(InboxMessage)
             .where(InboxMessage.id.in_(given), InboxMessage.state == InboxState.QUARANTINED)
             .values(state=InboxState.RECEIVED, reason=None)
-            .execution_options(synchronize_session=False)
         )
         session.execute(
             update(Discrepancy)
             .where(Discrepancy.inbox_id.in_(given), Discrepancy.closed_at.is_(None))
             .values(closed_at=now)
-            .execution_options(synchronize_session=False)
         )
 
 

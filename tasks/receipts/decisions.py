@@ -213,7 +213,6 @@ def close_answered(session: Session, form_ids: Sequence[int], now: datetime) -> 
             Discrepancy.closed_at.is_(None),
         )
         .values(closed_at=now, closed_by="receipt", closed_reason="decided")
-        .execution_options(synchronize_session=False)
     )
 
 
@@ -276,13 +275,11 @@ def _store_items(session: Session, items: Sequence[DecidedItem], now: datetime) 
         update(Item)
         .where(Item.id == given.c.id)
         .values(state=given.c.state, rep_code=given.c.code, rep_text=given.c.text, decided_at=now)
-        .execution_options(synchronize_session=False)
     )
     session.execute(
         update(ReceiptLine)
         .where(ReceiptLine.item_id == given.c.id, ReceiptLine.open)
         .values(open=False, ask_at=None)
-        .execution_options(synchronize_session=False)
     )
 
 
@@ -303,7 +300,6 @@ def _close_submissions(session: Session, touched: Sequence[Sent], now: datetime)
                     Submission.state != SubmissionState.DECIDED,
                 )
                 .values(next_attempt_at=None, lease_until=None, **values)
-                .execution_options(synchronize_session=False)
             )
 
 
@@ -316,7 +312,6 @@ def _keep_seq_no(session: Session, touched: Sequence[Sent]) -> None:
             update(Submission)
             .where(Submission.id == given.c.id, Submission.seq_no.is_(None))
             .values(seq_no=given.c.seq_no)
-            .execution_options(synchronize_session=False)
         )
 
 
@@ -339,5 +334,4 @@ def _settle_inbox(
             submission_number=given.c.number,
             applied_at=now,
         )
-        .execution_options(synchronize_session=False)
     )

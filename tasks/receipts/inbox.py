@@ -137,7 +137,6 @@ def _now_told_by(session: Session, callbacks: Sequence[Arrival]) -> set[str]:
             .where(InboxMessage.key == given.c.key, InboxMessage.callback_id.is_(None))
             .values(callback_id=given.c.callback_id)
             .returning(InboxMessage.key)
-            .execution_options(synchronize_session=False)
         )
     )
 
@@ -253,7 +252,6 @@ def await_receipts(session: Session, context: Context) -> None:
         update(CustomsLink)
         .where(CustomsLink.poll_at > usual, ~CustomsLink.called_back)
         .values(poll_at=soon)
-        .execution_options(synchronize_session=False)
     )
 
 

@@ -97,13 +97,11 @@ def dismiss(context: Context, numbers: Sequence[int], by: str, reason: str) -> l
             .where(InboxMessage.id.in_(numbers), InboxMessage.state == InboxState.QUARANTINED)
             .values(state=InboxState.KEPT)
             .returning(InboxMessage.id)
-            .execution_options(synchronize_session=False)
         ).all()
         session.execute(
             update(Discrepancy)
             .where(Discrepancy.inbox_id.in_(kept), Discrepancy.closed_at.is_(None))
             .values(closed_at=context.now(), closed_by=by[:64], closed_reason=reason[:200])
-            .execution_options(synchronize_session=False)
         )
     log.warning("quarantine_dismissed", inbox=sorted(kept), by=by, reason=reason)
     return sorted(kept)

@@ -12,7 +12,6 @@ from datetime import date
 from typing import Final
 
 from sqlalchemy import String, and_, case, func, insert, literal, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from customs.gateway import CustomsForm
@@ -27,7 +26,7 @@ from models.rules.states import FormState
 from models.rules.tallies import Movement, day_key, standing_key
 from models.rules.verdicts import CUSTOMS_FORM_STATE
 from models.tables.base import NO_KEY_UPDATE, Serial, UTCDateTime
-from models.tables.bulk import chunks, insert_new, insert_rows, rows_table
+from models.tables.bulk import chunks, insert_new, insert_rows, rows_table, upserting
 from models.tables.certificates import Certificate
 from models.tables.forms import Block, Form, FormEvent, Stock
 from models.writes.low_stock import count_soon
@@ -221,11 +220,10 @@ def store_certificates(context: Context, records: Sequence[CertificateRecord]) -
     by_number = {r.number: r for r in records}
     ordered = [by_number[n] for n in sorted(by_number)]  # two imports at once: in no circle
     with context.database.write() as session:
-        dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
         before = session.scalar(select(func.count()).select_from(Certificate)) or 0
         for chunk in chunks(ordered):
             known = _statuses(session, [r.number for r in chunk if r.status is None])
-            statement = dialect.insert(Certificate)
+            statement = upserting(session, Certificate)
             new = statement.excluded
             pages = func.coalesce(new.pages, Certificate.pages)
             changed = func.coalesce(pages, 0) != func.coalesce(Certificate.pages, 0)
