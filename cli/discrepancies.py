@@ -9,7 +9,8 @@ import typer
 from cli.options import LARGEST_NUMBER, Json
 from cli.persons import By, by_whom, said
 from cli.runtime import opened, print_json, print_table, shown_time, tell
-from models.reads.discrepancies import kind_text, open_discrepancies
+from models.reads.discrepancies import open_discrepancies
+from models.rules.causes import kind_text
 from models.rules.errors import NotFound
 from models.rules.language import t
 from models.writes.discrepancies import close_discrepancies

@@ -23,8 +23,9 @@ from cli.runtime import (
 )
 from models.reads.forms import FormFilter, list_forms
 from models.reads.passport import form_passport
+from models.rules.causes import cause_text
 from models.rules.errors import BadArgument, NotFound
-from models.rules.language import Text, t
+from models.rules.language import t
 from models.rules.numbers import NotACertificateNumber, clean, parse_certificate_number
 from models.rules.problems import Problem
 from models.rules.states import FormState, SubmissionState, label, text_of
@@ -154,7 +155,7 @@ def form(
                 (
                     shown_time(e["at"], zone),
                     f"{_word(e['from'])} → {_word(e['to'])}",
-                    _cause(e["cause"]),
+                    cause_text(e["cause"]),
                     e["batch"],
                     e["reason"],
                 )
@@ -201,41 +202,13 @@ def _word(state: str | None) -> str:
     return label(FormState(state)) if state else "-"
 
 
-_CAUSES = {
-    "issue:sheet": Text("登记领用", "issued (sheet)"),
-    "issue:customs": Text("海关清单", "issued (customs)"),
-    "reserve": Text("预占", "reserved"),
-    "plan_moved": Text("库存已变，预占撤回", "the plan has moved: given back"),
-    "send": Text("提交", "submitted"),
-    "receipt": Text("回执", "receipt"),
-    "cancel": Text("取消", "cancelled"),
-    "reservation_expired": Text("预占过期", "reservation expired"),
-    "refused_whole": Text("整份退回", "refused whole"),
-    "not_taken": Text("确未送达", "not taken"),
-    "not_found": Text("海关无此报文", "not found at customs"),
-    "certificate_changed": Text("证书已变，未提交", "certificate changed, not sent"),
-    "adopted": Text("按海关清单采纳", "adopted from customs' list"),
-    "customs_contradicts": Text("海关回执矛盾，停用", "customs contradicts itself, held"),
-    "outside": Text("系统外办理，对账采纳", "done outside us, adopted"),
-    "hold": Text("停用", "held"),
-    "release": Text("解除停用", "released"),
-    "lost": Text("报失", "reported lost"),
-    "contradiction": Text("互相矛盾，两人停用", "contradiction, held by two"),
-    "unknown_at_customs": Text("海关无此证单，停用", "unknown at customs, held"),
-}
-
-
-def _cause(cause: str) -> str:
-    return str(_CAUSES.get(cause, cause))
-
-
 def refresh(
     certificate: Annotated[
         str | None, typer.Argument(help=t("证书号；不给则全部", "certificate; all when left out"))
     ] = None,
     json: Json = False,
 ) -> None:
-    """Fetch applying, ask about what is in doubt, apply; then show the certificate's forms."""
+    """Fetch receipts, ask about what is in doubt, apply; then show the certificate's forms."""
     if certificate is not None:
         try:
             certificate = str(parse_certificate_number(certificate))
@@ -260,7 +233,7 @@ def refresh(
     tell(
         t(
             f"新回执 {new}，已处理 {applied}，查询存疑 {asked}",
-            f"{new} new applying, {applied} applied, {asked} asked about",
+            f"{new} new receipts, {applied} applied, {asked} asked about",
         )
     )
     if found:

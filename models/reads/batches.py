@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from models.reads.tallies import amounts
+from models.rules.causes import PROBLEM_OF
 from models.rules.problems import Problem, load_problem
 from models.rules.serials import show_serials
 from models.rules.states import (
@@ -29,7 +30,7 @@ from models.rules.states import (
     RowStatus,
 )
 from models.rules.tallies import GivenBack
-from models.tables.batches import CERTIFICATE_CHANGED, GIVEN_BACK_BY_TIME, Batch, BatchRow, Item
+from models.tables.batches import Batch, BatchRow, Item
 from models.tables.bulk import CHUNK
 from models.tables.forms import Form
 
@@ -170,12 +171,6 @@ def _outcome(batch_state: BatchState, status: RowStatus, items: Sequence[_ItemFa
     return RowOutcome.NOT_PROCESSED if ItemState.RELEASED in states else RowOutcome.DONE
 
 
-_GIVEN_BACK: Final = {
-    GIVEN_BACK_BY_TIME: "reservation_expired",
-    CERTIFICATE_CHANGED: "certificate_changed",
-}
-
-
 def _later_problems(items: Sequence[_ItemFacts]) -> list[Problem]:
     """Why serials of a right row came back: refusals with their codes, or a cancel."""
     refused: dict[tuple[str, str], list[str]] = defaultdict(list)
@@ -192,7 +187,7 @@ def _later_problems(items: Sequence[_ItemFacts]) -> list[Problem]:
     ]
     given_back = {i.rep_code for i in items if i.state is ItemState.RELEASED}
     problems += [
-        Problem(_GIVEN_BACK.get(code or "", "cancelled")) for code in sorted(given_back, key=str)
+        Problem(PROBLEM_OF.get(code or "", "cancelled")) for code in sorted(given_back, key=str)
     ]
     return problems
 

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from models.reads.cards import seen_cards
 from models.reads.line import Line, line_of
 from models.reads.stock_book import form_counts
+from models.rules.causes import UNANSWERED
 from models.rules.states import (
     AttemptKind,
     BatchState,
@@ -46,9 +47,6 @@ ATTEMPTS_LOOKED_AT: Final = 1000
 
 UNCLEAR_AFTER: Final = timedelta(hours=1)
 """A question that has no clear answer for so long is shown to a person."""
-
-UNANSWERED: Final = frozenset({"in_doubt", "not_taken", "conflict"})
-"""Outcomes of a call that are customs' or the line's failure, not an answer."""
 
 
 @dataclass(slots=True)

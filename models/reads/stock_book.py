@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from models.reads.tallies import amounts
 from models.rules.calendar import business_date
+from models.rules.causes import Cause
 from models.rules.forecast import WEEK_WEIGHTS
 from models.rules.language import t
 from models.rules.serials import successor
@@ -241,7 +242,7 @@ def movements(
     """What came and went in a period, in the order of stock and serial. Memory: one line."""
     within = and_(FormEvent.at >= start, FormEvent.at < end)
     came = and_(_RECEIVED, _came_between(business_date(start), business_date(end), start, end))
-    went = and_(within, ~_RECEIVED, or_(_USED, FormEvent.cause == "lost"))
+    went = and_(within, ~_RECEIVED, or_(_USED, FormEvent.cause == Cause.LOST.value))
     # each by its own index: the blocks of those days, the events of those days
     both = union_all(*(_moved(arm, owner) for arm in (came, went))).subquery()
     query = (
@@ -275,7 +276,9 @@ def movements(
 
 def _moved(which: ColumnElement[bool], owner: str | None) -> Any:
     what = case(
-        (_RECEIVED, "received"), (FormEvent.cause == "lost", "lost"), else_=FormEvent.to_state
+        (_RECEIVED, "received"),
+        (FormEvent.cause == Cause.LOST.value, "lost"),
+        else_=FormEvent.to_state,
     )
     query = (
         select(

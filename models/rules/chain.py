@@ -16,6 +16,7 @@ from enum import StrEnum
 from json.encoder import encode_basestring as _quoted
 from typing import Final
 
+from models.rules.causes import Cause
 from models.rules.verdicts import HOLDING_CODES
 
 GENESIS: Final = ""
@@ -177,9 +178,11 @@ def standing(events: Sequence[EventFacts]) -> Standing:
             certificate = event.certificate
         if moved and event.to_state == _ISSUED:
             certificate = None
-            held = held or (event.cause == "receipt" and (event.reason or "")[:4] in HOLDING_CODES)
+            held = held or (
+                event.cause == Cause.RECEIPT and (event.reason or "")[:4] in HOLDING_CODES
+            )
         if not moved:
-            held = event.cause != "release"
+            held = event.cause != Cause.RELEASE
         state = event.to_state
     return Standing(state, certificate, held)
 

@@ -30,11 +30,6 @@ UNCONFIRMED_BATCH: Final[ColumnElement[bool]] = literal_column(f"batch.{_UNCONFI
 ENDED_BATCH: Final[ColumnElement[bool]] = literal_column(f"batch.{_ENDED}")
 """In the words of the partial indexes: see `models.tables.submissions.WAITS_TO_LEAVE`."""
 
-GIVEN_BACK_BY_TIME: Final = "expired"
-CERTIFICATE_CHANGED: Final = "changed"
-"""`Item.rep_code` of a serial that was given back because its reservation had expired, or because its
-certificate was revoked, or given to others, before the message left."""
-
 
 class Upload(Base):
     """The bytes of a sheet as they came, by content. Kept for the result sheet and the auditor."""

@@ -12,6 +12,7 @@ from sqlalchemy import BigInteger, FromClause, Integer, String, insert, literal,
 from sqlalchemy.orm import Session
 
 from models.rules.calendar import business_date
+from models.rules.causes import Cause
 from models.rules.chain import EventFacts, event_hash
 from models.rules.standings import Standing, standing_of
 from models.rules.states import FormState
@@ -22,12 +23,6 @@ from models.tables.forms import Form, FormEvent
 from models.writes.tallies import note_changes
 
 REASON_LIMIT = 400
-
-PLAN_MOVED: Final = "plan_moved"
-"""Cause of the event by which a form is free again that was reserved for a plan which could not be kept."""
-
-LOST: Final = "lost"
-"""Cause of the event by which a form is reported lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +50,7 @@ class Event:
     standing: Standing
     """Where the form stands afterwards."""
     at: datetime
-    cause: str
+    cause: Cause
     certificate: str | None = None
     batch_id: int | None = None
     submission_id: int | None = None
@@ -114,7 +109,7 @@ def write_events(session: Session, events: Sequence[Event]) -> FromClause:
     session.execute(
         insert(FormEvent).from_select(
             [*copied, "at", "cause"],
-            select(*table.c, literal(first.at, UTCDateTime()), literal(first.cause)).order_by(
+            select(*table.c, literal(first.at, UTCDateTime()), literal(first.cause.value)).order_by(
                 table.c.form_id
             ),
         )
@@ -142,7 +137,7 @@ def _counted(events: Sequence[Event]) -> Counter[str]:
         if before is not event.standing:
             changes[standing_key(form.stock_id, form.block_id, before)] -= 1
             changes[standing_key(form.stock_id, form.block_id, event.standing)] += 1
-        if event.cause == LOST:
+        if event.cause is Cause.LOST:
             changes[day_key(form.stock_id, day, Movement.LOST)] += 1
         elif form.state is not event.to_state and (went := _MOVEMENTS.get(event.to_state)):
             if went is Movement.REFUSED and form.state is FormState.RESERVED:
@@ -156,7 +151,7 @@ def _of_batch(batch_id: int, event: Event) -> dict[str, int]:
     changes = {} if left is FormState.ISSUED else {batch_key(batch_id, left): -1}
     if arrived is not FormState.ISSUED:
         changes[batch_key(batch_id, arrived)] = 1
-    elif event.cause != PLAN_MOVED:
+    elif event.cause is not Cause.PLAN_MOVED:
         how = GivenBack.RELEASED if left is FormState.RESERVED else GivenBack.REFUSED
         changes[batch_key(batch_id, how)] = 1
     return changes
@@ -173,7 +168,7 @@ def _row(event: Event) -> tuple[object, ...]:
         form.state.value,
         event.to_state.value,
         event.at,
-        event.cause,
+        event.cause.value,
         event.certificate,
         event.batch_id,
         event.submission_id,

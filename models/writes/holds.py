@@ -13,6 +13,7 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, String, select, update
 from sqlalchemy.orm import Session
 
+from models.rules.causes import Cause
 from models.rules.standings import Standing, standing_of
 from models.rules.states import FINAL_FORM_STATES, FormState
 from models.tables.base import NO_KEY_UPDATE
@@ -20,7 +21,7 @@ from models.tables.bulk import CHUNK, chunks, ids_table, rows_table
 from models.tables.discrepancies import Discrepancy
 from models.tables.forms import Form, Stock
 from models.writes.blocks import reopen_blocks
-from models.writes.history import LOST, Event, LockedForm, locked_forms, write_events
+from models.writes.history import Event, LockedForm, locked_forms, write_events
 
 HOLD_LIMIT: Final = 64
 """Characters of a hold: it is shown in lists; the whole reason is in the history."""
@@ -30,7 +31,7 @@ def hold_forms(
     session: Session,
     form_ids: Sequence[int],
     at: datetime,
-    cause: str,
+    cause: Cause,
     reason: str,
     *,
     issued_only: bool = False,
@@ -57,7 +58,7 @@ def lose_forms(session: Session, form_ids: Sequence[int], at: datetime, reason: 
         session,
         [i for i in form_ids if i not in lost],
         at,
-        LOST,
+        Cause.LOST,
         reason,
         lambda f: f.state is FormState.ISSUED,
         hold=_cut(reason),
@@ -76,7 +77,7 @@ def release_forms(
         session,
         form_ids,
         at,
-        "release",
+        Cause.RELEASE,
         reason,
         lambda f: f.hold is not None,
         hold=None,
@@ -102,7 +103,7 @@ def _note(
     session: Session,
     form_ids: Sequence[int],
     at: datetime,
-    cause: str,
+    cause: Cause,
     reason: str,
     concerned: Any,
     **changes: Any,

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import delete, false, func, insert, literal, null, select, update
 from sqlalchemy.orm import Session
 
+from models.rules.causes import Cause
 from models.rules.standings import standing_of
 from models.rules.states import FINAL_FORM_STATES, FORM_MOVES, USED_STATES, FormState
 from models.tables.bulk import CHUNK, chunks
@@ -43,7 +44,7 @@ def move_forms(
     start: FormState,
     target: FormState,
     at: datetime,
-    cause: str,
+    cause: Cause,
     *,
     outside: bool = False,
 ) -> set[int]:
@@ -70,7 +71,7 @@ def _move_chunk(
     start: FormState,
     target: FormState,
     at: datetime,
-    cause: str,
+    cause: Cause,
     outside: bool,
 ) -> set[int]:
     here = {f.id: f for f in locked_forms(session, [m.form_id for m in moves]) if f.state is start}
@@ -114,7 +115,9 @@ def _list_used(session: Session, form_ids: Any, was_used: bool, target: FormStat
         session.execute(insert(UsedForm).from_select(columns, forms))
 
 
-def _event(form: LockedForm, move: FormMove, target: FormState, at: datetime, cause: str) -> Event:
+def _event(
+    form: LockedForm, move: FormMove, target: FormState, at: datetime, cause: Cause
+) -> Event:
     hold = bool(move.hold or form.hold)
     return Event(
         form,

@@ -27,6 +27,7 @@ from customs.gateway import (
     Taken,
 )
 from models.reads.deployment import require_identity
+from models.rules.causes import Cause
 from models.rules.errors import AnotherDeployment
 from models.rules.states import Action, AttemptKind, SubmissionState
 from models.tables.base import NO_KEY_UPDATE
@@ -201,7 +202,7 @@ def _record_asked(
         free: dict[str, datetime | None] = {"next_attempt_at": now, "lease_until": None}
         set_submissions(session, signed, state=SubmissionState.SIGNED, **free)
         set_submissions(session, list(unsigned), state=SubmissionState.PREPARED, **free)
-        move_forms_of(session, context, gone, "not_found", back=True)
+        move_forms_of(session, context, gone, Cause.NOT_FOUND, back=True)
 
 
 @app.task(name=Task.ASK.value)

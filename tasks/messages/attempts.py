@@ -25,6 +25,7 @@ from customs.gateway import (
     SendOutcome,
     Taken,
 )
+from models.rules.causes import GIVEN_BACK, AttemptOutcome, Cause
 from models.rules.states import (
     SUBMITTED_STATE,
     Action,
@@ -158,7 +159,7 @@ def _give_back(
                 about = (item.certificate, item.batch_id, item.submission_id)
                 moves.append(FormMove(item.form_id, *about, reason=reason))
         start = SUBMITTED_STATE[action]
-        move_forms(session, moves, start, FormState.ISSUED, now, "refused_whole")
+        move_forms(session, moves, start, FormState.ISSUED, now, Cause.REFUSED_WHOLE)
 
 
 def _announce(
@@ -179,12 +180,9 @@ def _announce(
 
 
 def give_back_unsent(
-    session: Session, context: Context, submissions: Sequence[int], code: str, cause: str
+    session: Session, context: Context, submissions: Sequence[int], cause: Cause
 ) -> int:
-    """Cancel messages that have certainly not left, and give their forms back; gives how many forms.
-
-    Why is said by `code` in the items, and by `cause` in the forms' history.
-    """
+    """Cancel messages that have certainly not left, and give their forms back; gives how many forms."""
     set_submissions(session, submissions, state=SubmissionState.CANCELLED, next_attempt_at=None)
     given = ids_table(session, submissions)
     items = session.execute(
@@ -192,15 +190,14 @@ def give_back_unsent(
         .join(given, given.c.id == Item.submission_id)
         .where(Item.state == ItemState.HELD)
     ).all()
-    return give_back_items(session, context, items, code, cause)
+    return give_back_items(session, context, items, cause)
 
 
 def give_back_items(
     session: Session,
     context: Context,
     items: Sequence[Any],
-    code: str,
-    cause: str,
+    cause: Cause,
 ) -> int:
     """Items (id, form_id, certificate, batch_id) of which nothing has left: their forms are free again."""
     now = context.now()
@@ -208,10 +205,10 @@ def give_back_items(
     session.execute(
         update(Item)
         .where(Item.id.in_(select(given.c.id)))
-        .values(state=ItemState.RELEASED, rep_code=code, decided_at=now)
+        .values(state=ItemState.RELEASED, rep_code=GIVEN_BACK[cause].value, decided_at=now)
     )
     moves = [
-        FormMove(i.form_id, i.certificate, i.batch_id, reason=cause)
+        FormMove(i.form_id, i.certificate, i.batch_id, reason=cause.value)
         for i in items
         if i.form_id is not None
     ]
@@ -220,7 +217,7 @@ def give_back_items(
 
 
 def move_forms_of(
-    session: Session, context: Context, submissions: dict[int, Action], cause: str, *, back: bool
+    session: Session, context: Context, submissions: dict[int, Action], cause: Cause, *, back: bool
 ) -> None:
     """Move the held forms of messages: reserved to submitted, or back when certainly not taken."""
     for action in Action:
@@ -271,7 +268,11 @@ def finish_attempts(
     given = rows_table(
         session,
         {"id": BigId, "number": Integer(), "outcome": String(), "detail": String()},
-        [(i, n, *_in_words(outcome)) for i, n, outcome in ended],
+        [
+            (i, n, said.value, detail)
+            for i, n, outcome in ended
+            for said, detail in (_in_words(outcome),)
+        ],
     )
     session.execute(
         update(Attempt)
@@ -285,17 +286,17 @@ def finish_attempts(
     )
 
 
-def _in_words(outcome: SendOutcome | AskOutcome) -> tuple[str, str]:
+def _in_words(outcome: SendOutcome | AskOutcome) -> tuple[AttemptOutcome, str]:
     match outcome:
         case Taken(seq_no):
-            return "taken", seq_no
+            return AttemptOutcome.TAKEN, seq_no
         case Refused(code, text):
-            return "refused", f"{code} {text}"[:_DETAIL_LIMIT]
+            return AttemptOutcome.REFUSED, f"{code} {text}"[:_DETAIL_LIMIT]
         case NotTaken(detail):
-            return "not_taken", detail[:_DETAIL_LIMIT]
+            return AttemptOutcome.NOT_TAKEN, detail[:_DETAIL_LIMIT]
         case NotFound():
-            return "not_found", ""
+            return AttemptOutcome.NOT_FOUND, ""
         case Conflict(detail):
-            return "conflict", detail[:_DETAIL_LIMIT]
+            return AttemptOutcome.CONFLICT, detail[:_DETAIL_LIMIT]
         case InDoubt(detail):
-            return "in_doubt", detail[:_DETAIL_LIMIT]
+            return AttemptOutcome.IN_DOUBT, detail[:_DETAIL_LIMIT]

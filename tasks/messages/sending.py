@@ -34,11 +34,12 @@ from customs.gateway import (
     Taken,
 )
 from models.reads.deployment import require_identity
+from models.rules.causes import Cause
 from models.rules.errors import AnotherDeployment
 from models.rules.plan import CERTIFICATE_APPROVED
 from models.rules.states import Action, AttemptKind, LineReason, SubmissionState
 from models.tables.base import NO_KEY_UPDATE
-from models.tables.batches import CERTIFICATE_CHANGED, Batch
+from models.tables.batches import Batch
 from models.tables.bulk import ids_table
 from models.tables.certificates import Certificate
 from models.tables.submissions import Submission
@@ -171,7 +172,7 @@ def _claim(context: Context, limit: int) -> list[_Claimed]:
                 lease_until=now + lease,
             )
         )
-        move_forms_of(session, context, {c.id: c.action for c in claimed}, "send", back=False)
+        move_forms_of(session, context, {c.id: c.action for c in claimed}, Cause.SEND, back=False)
         number = begin_claim(session, max(c.turn for c in claimed))
         crash_point(Point.INTENT_BEFORE_COMMIT)
     crash_point(Point.INTENT_COMMITTED)
@@ -213,9 +214,7 @@ def _due(session: Session, context: Context, now: datetime, limit: int) -> list[
             log.warning("certificate_changed", batch_id=r.batch_id, number=r.number)
     if changed:
         # the sweep finishes their batches: whoever has a batch locked may wait for these messages
-        give_back_unsent(
-            session, context, list(changed), CERTIFICATE_CHANGED, "certificate_changed"
-        )
+        give_back_unsent(session, context, list(changed), Cause.CERTIFICATE_CHANGED)
     return [
         _Claimed(
             r.id,
@@ -335,7 +334,7 @@ def _record_sent(
             due = {"next_attempt_at": now + wait, "lease_until": None}
             set_submissions(session, ids, state=SubmissionState.SIGNED, **due)
         move_forms_of(
-            session, context, {c.id: c.action for c, _ in not_taken}, "not_taken", back=True
+            session, context, {c.id: c.action for c, _ in not_taken}, Cause.NOT_TAKEN, back=True
         )
         doubtful = [c.id for c, _ in still_mine(InDoubt)]
         set_submissions(

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from models.reads.overdue import pages_missing
 from models.rules.calendar import business_date
+from models.rules.causes import Cause, DiscrepancyKind
 from models.rules.differences import DifferenceClass, final_state
 from models.rules.errors import BlankformsError
 from models.rules.serials import NotSerials, serials_between
@@ -140,7 +141,7 @@ def hold_contradictions(
             persons = f"{proposed.by} + {order.by}"
             reason = f"{proposed.reason} {order.reason}".strip()
             ids = [f.id for f in concerned]
-            hold_forms(session, ids, context.now(), "contradiction", f"{reason} ({persons})")
+            hold_forms(session, ids, context.now(), Cause.CONTRADICTION, f"{reason} ({persons})")
             outcomes[difference.id] = RepairState.DONE, f"held_by:{persons}"
     return outcomes
 
@@ -191,7 +192,9 @@ def _outside(context: Context, differences: Sequence[Difference]) -> dict[int, O
                 if f.state is FormState.ISSUED
             ]
         for target, moves in by_target.items():
-            moved |= move_forms(session, moves, FormState.ISSUED, target, context.now(), "outside")
+            moved |= move_forms(
+                session, moves, FormState.ISSUED, target, context.now(), Cause.OUTSIDE
+            )
     return {d.id: _judge_outside(forms[d.id], moved) for d in differences}
 
 
@@ -225,7 +228,7 @@ def _unknown_at_customs(context: Context, differences: Sequence[Difference]) -> 
         forms = forms_of(session, differences)
         issued = [f.id for d in differences for f in forms[d.id] if f.state is FormState.ISSUED]
         why = f"unknown at customs, reconciliation {differences[0].run_id}"
-        hold_forms(session, issued, context.now(), "unknown_at_customs", why, issued_only=True)
+        hold_forms(session, issued, context.now(), Cause.UNKNOWN_AT_CUSTOMS, why, issued_only=True)
     outcomes: dict[int, Outcome] = {}
     for d in differences:
         log.error("unknown_at_customs", first=d.first_serial, last=d.last_serial)
@@ -351,12 +354,12 @@ def _unaccounted(context: Context, differences: Sequence[Difference]) -> dict[in
     }
     with context.database.write() as session:
         open_ones = select(Discrepancy.detail).where(
-            Discrepancy.kind == "unaccounted", Discrepancy.closed_at.is_(None)
+            Discrepancy.kind == DiscrepancyKind.UNACCOUNTED.value, Discrepancy.closed_at.is_(None)
         )
         known = set(session.scalars(open_ones))
         rows = [
             {
-                "kind": "unaccounted",
+                "kind": DiscrepancyKind.UNACCOUNTED.value,
                 "serial": d.first_serial,
                 "detail": tasks[d.id],
                 "raised_at": context.now(),

@@ -16,6 +16,7 @@ import structlog
 from sqlalchemy import String, select
 from sqlalchemy.orm import Session
 
+from models.rules.causes import Cause, DiscrepancyKind
 from models.rules.differences import DifferenceClass
 from models.rules.errors import NotAdopted, NotReconciled
 from models.rules.language import t
@@ -41,7 +42,7 @@ from tasks.messages.attempts import move_forms_of
 from tasks.night.repair_actions import Concerned, forms_of
 from tasks.receipts import applying
 
-KIND: Final = "sent_before_restore"
+KIND: Final = DiscrepancyKind.SENT_BEFORE_RESTORE.value
 """The discrepancy of a message that the database has forgotten."""
 
 log = structlog.get_logger(__name__)
@@ -166,7 +167,9 @@ def _doubt(session: Session, context: Context, entries: Sequence[Entry]) -> None
                 for entry, submission in forgotten
             ],
         )
-        move_forms_of(session, context, {s.id: s.action for _, s in forgotten}, "send", back=False)
+        move_forms_of(
+            session, context, {s.id: s.action for _, s in forgotten}, Cause.SEND, back=False
+        )
         for entry, submission in forgotten:
             submission.state = SubmissionState.IN_DOUBT
             submission.send_count = max(submission.send_count, entry.count)

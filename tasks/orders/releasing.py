@@ -14,10 +14,11 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from config.names import Task
+from models.rules.causes import Cause
 from models.rules.errors import BatchNotFound, BatchNotOpen
 from models.rules.states import NOT_LEFT, BatchState, ItemState, SubmissionState, label
 from models.tables.base import NO_KEY_UPDATE
-from models.tables.batches import GIVEN_BACK_BY_TIME, Batch, Item
+from models.tables.batches import Batch, Item
 from models.tables.bulk import CHUNK
 from models.tables.submissions import Submission
 from models.writes.announcements import announce_ended
@@ -28,7 +29,6 @@ from tasks.messages.attempts import give_back_items, set_submissions
 
 log = structlog.get_logger(__name__)
 
-_EXPIRED: Final = "reservation_expired"
 _OPEN: Final = (
     *(BatchState.RECEIVED, BatchState.ASKED, BatchState.CHECKED, BatchState.CONFIRMED),
     BatchState.WORKING,
@@ -57,7 +57,7 @@ def cancel(context: Context, batch_id: int) -> Cancelled:
         batch.cancelled_at = context.now()  # from here on nothing of it leaves, or is taken
         if batch.state is BatchState.CONFIRMED:
             batch.state, batch.expires_at = BatchState.WORKING, context.now()
-        released, more = _release(session, context, batch_id, "cancel")
+        released, more = _release(session, context, batch_id, Cause.CANCEL)
         if not more:
             _end(session, context, batch)
     while more:
@@ -94,7 +94,7 @@ def _go_on(context: Context, batch_id: int) -> tuple[int, bool]:
             return 0, False
         if batch.cancelled_at is None and batch.expires_at > now:
             return 0, False
-        cause = _EXPIRED if batch.cancelled_at is None else "cancel"
+        cause = Cause.RESERVATION_EXPIRED if batch.cancelled_at is None else Cause.CANCEL
         released, more = _release(session, context, batch_id, cause)
         if not more:
             _end(session, context, batch)
@@ -119,7 +119,7 @@ def _held(session: Session, batch_id: int) -> int:
     return session.scalar(held) or 0
 
 
-def _release(session: Session, context: Context, batch_id: int, cause: str) -> tuple[int, bool]:
+def _release(session: Session, context: Context, batch_id: int, cause: Cause) -> tuple[int, bool]:
     """Items that have not left, and their messages, some of them; gives the number of forms, and whether
     there may be more.
     """
@@ -145,8 +145,7 @@ def _release(session: Session, context: Context, batch_id: int, cause: str) -> t
         .order_by(Item.form_id)
         .limit(CHUNK)
     ).all()
-    code = GIVEN_BACK_BY_TIME if cause == _EXPIRED else cause
-    released = give_back_items(session, context, items, code, cause)
+    released = give_back_items(session, context, items, cause)
     return released, len(not_left) == CHUNK or len(items) == CHUNK
 
 

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 
 from config.crash import Point, crash_point
 from config.names import Task
+from models.rules.causes import Cause
 from models.rules.errors import (
     BlankformsError,
     NothingToSubmit,
@@ -33,7 +34,6 @@ from models.tables.bulk import CHUNK, ids_table, rows_table
 from models.tables.certificates import Certificate
 from models.tables.forms import Form, Stock
 from models.writes.blocks import advance_blocks
-from models.writes.history import PLAN_MOVED
 from models.writes.low_stock import count_soon
 from models.writes.moves import FormMove, move_forms
 from models.writes.page_limits import judge_pages
@@ -295,7 +295,7 @@ def _take(session: Session, context: Context, batch: Batch, numbers: Sequence[in
     reason = "; ".join(r for r in (batch.again_reason, batch.beyond_reason) if r) or None
     moves = [FormMove(i.form_id, i.certificate, batch.id, reason=reason) for i in items]
     moved = move_forms(
-        session, moves, FormState.ISSUED, FormState.RESERVED, context.now(), "reserve"
+        session, moves, FormState.ISSUED, FormState.RESERVED, context.now(), Cause.RESERVE
     )
     if len(moved) != len(moves):
         raise PlanMoved
@@ -319,9 +319,12 @@ def _free_taken(steps: Steps, context: Context, batch_id: int) -> None:
             session.execute(
                 update(Item).where(Item.id.in_(select(given.c.id))).values(state=ItemState.PLANNED)
             )
-            moves = [FormMove(i.form_id, i.certificate, batch_id, reason=PLAN_MOVED) for i in items]
+            moves = [
+                FormMove(i.form_id, i.certificate, batch_id, reason=Cause.PLAN_MOVED.value)
+                for i in items
+            ]
             now = context.now()
-            move_forms(session, moves, FormState.RESERVED, FormState.ISSUED, now, PLAN_MOVED)
+            move_forms(session, moves, FormState.RESERVED, FormState.ISSUED, now, Cause.PLAN_MOVED)
 
 
 @app.task(name=Task.RESERVE.value)

@@ -21,6 +21,7 @@ from config.names import Task
 from customs.gateway import CustomsForm
 from models.reads.customs_list import Key
 from models.reads.deployment import require_identity
+from models.rules.causes import DiscrepancyKind, OwnCode, of_customs
 from models.rules.differences import ISSUED_THERE, NOT_ISSUED_THERE
 from models.rules.errors import AnotherDeployment, GatewayUnreachable, ListRefused
 from models.rules.states import AT_CUSTOMS, FormState, ItemState
@@ -55,7 +56,6 @@ ASKED_TOGETHER: Final = 500
 WALK: Final = timedelta(minutes=15)
 """How long a line is left to whoever reads the list for it: a list of millions takes minutes."""
 
-ADOPTED_CODE: Final = "adopted"
 """Stands where a receipt's RepCode would: no receipt said it, customs' list did."""
 
 _ADOPTED: Final = "已按海关清单采纳"
@@ -201,7 +201,7 @@ def adopt_listed(context: Context, listed: Sequence[ListedFinal]) -> set[ListedF
             if one.certificate != sent.certificate:
                 continue
             item.state, item.changed, sent.touched = ItemState.DECIDED, True, True
-            item.rep_code, item.rep_text, item.outside = ADOPTED_CODE, _ADOPTED, True
+            item.rep_code, item.rep_text, item.outside = OwnCode.ADOPTED.value, _ADOPTED, True
             adopted.add(one)
         finished = write_decisions(session, context, messages, Outcome())
     for batch_id in finished:
@@ -262,7 +262,7 @@ class _Settlement:
             if listed is None:
                 self._unlisted.append(item.id)
                 unlisted = discrepancy(
-                    self._context, "customs_2102", None, item, "2102, not in customs' list"
+                    self._context, of_customs("2102"), None, item, "2102, not in customs' list"
                 )
                 self._outcome.discrepancies.append(unlisted)
             else:
@@ -285,13 +285,17 @@ class _Settlement:
         item.hold, item.outside, item.changed, sent.touched = not adopted, adopted, True, True
         if not adopted:
             text = f"2102, customs: {listed}"
-            found = discrepancy(self._context, "customs_2102", None, item, text)
+            found = discrepancy(self._context, of_customs("2102"), None, item, text)
             self._outcome.discrepancies.append(found)
 
     def _adopt_after_all(self, sent: Sent, item: DecidedItem) -> None:
         """Customs did what we had given up."""
         self._agreed.append(item.form_id)
-        item.state, item.rep_code, item.rep_text = ItemState.DECIDED, ADOPTED_CODE, _ADOPTED
+        item.state, item.rep_code, item.rep_text = (
+            ItemState.DECIDED,
+            OwnCode.ADOPTED.value,
+            _ADOPTED,
+        )
         item.given_back, item.outside, item.changed, sent.touched = True, True, True, True
         self._reopened.add(sent.batch_id)
 
@@ -305,7 +309,7 @@ class _Settlement:
             update(Discrepancy)
             .where(
                 Discrepancy.form_id.in_(given),
-                Discrepancy.kind == "contradiction",
+                Discrepancy.kind == DiscrepancyKind.CONTRADICTION.value,
                 Discrepancy.closed_at.is_(None),
             )
             .values(closed_at=now, closed_by="customs", closed_reason="list")

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from config.crash import Point, crash_point
 from config.names import Task
 from customs import bcm1
+from models.rules.causes import DiscrepancyKind, of_customs
 from models.rules.states import AWAITING_RECEIPT, GIVEN_UP, InboxState, ItemState, SubmissionState
 from models.rules.verdicts import WANTED_STATE, Verdict, contradicts, result_fits, verdict
 from models.tables.base import NO_KEY_UPDATE
@@ -27,7 +28,6 @@ from models.tables.inbox import InboxMessage
 from tasks.app import app
 from tasks.context import Context, current
 from tasks.receipts.decisions import (
-    OF_CUSTOMS,
     TEXT_LIMIT,
     Outcome,
     Sent,
@@ -109,7 +109,9 @@ def _quarantine(
     """Set one receipt aside, whole, and raise it for a person."""
     outcome.quarantined[inbox_id] = reason[:TEXT_LIMIT]
     detail = f"{reason[:TEXT_LIMIT]}: {about}" if about else reason
-    outcome.discrepancies.append(discrepancy(context, "receipt", inbox_id, None, detail))
+    outcome.discrepancies.append(
+        discrepancy(context, DiscrepancyKind.RECEIPT, inbox_id, None, detail)
+    )
 
 
 def _read(
@@ -166,7 +168,7 @@ def _judge(
             text = f"{item.state} {item.rep_code or ''}: {said}"
             outcome.contradicted.append(item.form_id)
             outcome.discrepancies.append(
-                discrepancy(context, "contradiction", inbox_id, item, text)
+                discrepancy(context, DiscrepancyKind.CONTRADICTION, inbox_id, item, text)
             )
         open_line = item.state is ItemState.HELD and decision in _STAYS_OPEN
         asked = decision is Verdict.ASK and item.state is ItemState.HELD
@@ -188,7 +190,7 @@ def _judge(
         if item.state is not ItemState.HELD or decision is Verdict.WAIT:
             continue
         if decision in _TO_A_PERSON:
-            kind = f"{OF_CUSTOMS}{line.rep_code}"
+            kind = of_customs(line.rep_code)
             outcome.discrepancies.append(discrepancy(context, kind, inbox_id, item, said))
         if decision in _FINAL:
             item.state = _FINAL[decision]

@@ -16,6 +16,7 @@ import structlog
 from sqlalchemy import String, select, update
 from sqlalchemy.orm import Session
 
+from models.rules.causes import OF_CUSTOMS, Cause
 from models.rules.states import (
     FINAL_STATE,
     GIVEN_UP,
@@ -40,10 +41,6 @@ from tasks.context import Context
 
 log = structlog.get_logger(__name__)
 
-OF_CUSTOMS: Final = "customs_"
-"""How the kind of a discrepancy begins that a code of customs has raised."""
-
-CONTRADICTED: Final = "customs_contradicts"
 CONTRADICTED_HOLD: Final = "海关回执前后矛盾，待海关清单确认"
 """Cause and text of a hold that lasts until customs' list has been asked."""
 
@@ -149,7 +146,7 @@ def discrepancy(
 ) -> dict[str, Any]:
     """The row of something that a person must look at."""
     return {
-        "kind": kind,
+        "kind": str(kind),
         "form_id": item.form_id if item else None,
         "serial": item.serial if item else None,
         "inbox_id": inbox_id,
@@ -178,7 +175,9 @@ def write_decisions(
     close_answered(session, [i.form_id for i in changed], now)
     if outcome.contradicted:
         why = CONTRADICTED_HOLD
-        hold_forms(session, outcome.contradicted, now, CONTRADICTED, why, not_final=True)
+        hold_forms(
+            session, outcome.contradicted, now, Cause.CUSTOMS_CONTRADICTS, why, not_final=True
+        )
     if outcome.discrepancies:
         insert_rows(session, Discrepancy, outcome.discrepancies)
     _store_items(session, changed, now)
@@ -238,7 +237,7 @@ def _come_back(session: Session, sent: Sequence[Sent], now: datetime) -> None:
             for i in s.items.values()
         ]
         there = SUBMITTED_STATE[action]
-        move_forms(session, moves, FormState.RESERVED, there, now, "receipt")
+        move_forms(session, moves, FormState.RESERVED, there, now, Cause.RECEIPT)
 
 
 def _move_items(session: Session, touched: Sequence[Sent], now: datetime) -> None:
@@ -259,7 +258,7 @@ def _move_items(session: Session, touched: Sequence[Sent], now: datetime) -> Non
             move = FormMove(item.form_id, *about, reason=reason, hold=hold)
             by_move[start, target, item.outside].append(move)
     for (start, target, outside), moves in by_move.items():
-        cause = "adopted" if outside else "receipt"
+        cause = Cause.ADOPTED if outside else Cause.RECEIPT
         move_forms(session, moves, start, target, now, cause, outside=outside)
 
 

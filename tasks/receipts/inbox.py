@@ -21,6 +21,7 @@ from config.crash import Point, crash_point
 from config.names import Task
 from customs.gateway import ReceiptPage
 from models.reads.deployment import require_identity
+from models.rules.causes import DiscrepancyKind
 from models.rules.errors import AnotherDeployment, AnswerTooLarge, GatewayUnreachable, ListRefused
 from models.rules.polling import SOONEST, wait_for_receipts
 from models.rules.states import InboxState
@@ -163,9 +164,13 @@ def _raise_odd(session: Session, callbacks: Sequence[Arrival], now: datetime) ->
             another.correlate(given).exists(),
         ).join(given, given.c.key == InboxMessage.key)
     ).all()
-    odd = [("callback", i, f"webhook-id {c}") for i, c, _, _, later in found if later]
+    odd = [
+        (DiscrepancyKind.CALLBACK.value, i, f"webhook-id {c}")
+        for i, c, _, _, later in found
+        if later
+    ]
     odd += [
-        ("receipt", i, reason or "")
+        (DiscrepancyKind.RECEIPT.value, i, reason or "")
         for i, _, state, reason, _ in found
         if state is InboxState.QUARANTINED
     ]

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models.reads.stock_book import list_stocks
+from models.rules.causes import Cause
 from models.rules.errors import BadArgument, NotFound
 from models.rules.language import t
 from models.rules.serials import show_serials
@@ -59,7 +60,7 @@ def hold(context: Context, serials: Sequence[str], form_type: str | None, reason
     """
 
     def change(session: Session, ids: Sequence[int], at: datetime, why: str) -> list[int]:
-        return hold_forms(session, ids, at, "hold", why, issued_only=True)
+        return hold_forms(session, ids, at, Cause.HOLD, why, issued_only=True)
 
     return _change(context, serials, form_type, reason, change, only_issued=True)
 

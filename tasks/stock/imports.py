@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from customs.gateway import CustomsForm
 from models.rules.calendar import business_date
+from models.rules.causes import Cause
 from models.rules.chain import GENESIS, EventFacts, event_hash
 from models.rules.errors import CellsRefused, ListRefused
 from models.rules.plan import CERTIFICATE_APPROVED
@@ -148,7 +149,7 @@ def _add_block(
     source: str,
 ) -> None:
     now = context.now()
-    cause = f"issue:{source}"
+    cause = Cause(f"issue:{source}").value
     block = Block(
         stock_id=stock_id,
         first_serial=serials[0],

@@ -1,4 +1,4 @@
-"""What customs says is taken with care: records, applying, contradictions, what comes too late."""
+"""What customs says is taken with care: records, receipts, contradictions, what comes too late."""
 
 from __future__ import annotations
 
