@@ -31,7 +31,9 @@ from models.rules.causes import Cause
 from models.rules.errors import AnotherDeployment
 from models.rules.states import Action, AttemptKind, SubmissionState
 from models.tables.base import NO_KEY_UPDATE
+from models.tables.bulk import ids_table
 from models.tables.submissions import MAY_HAVE_LEFT, Attempt, Submission
+from models.writes.submissions import move_submissions
 from tasks.app import app
 from tasks.context import Context, current
 from tasks.messages.attempts import (
@@ -40,7 +42,6 @@ from tasks.messages.attempts import (
     move_forms_of,
     record_parked,
     record_taken,
-    set_submissions,
     wait_after,
 )
 from tasks.pulse import KEPT_EVERY, in_the_sender, keep_pulse
@@ -127,15 +128,17 @@ def _claim_doubts(context: Context, certificate: str | None) -> list[_Doubt]:
 
 
 def _doubt_lost_sendings(session: Session, now: datetime) -> None:
-    session.execute(
-        update(Submission)
+    lost = session.scalars(
+        select(Submission.id)
         .where(
             MAY_HAVE_LEFT,
             Submission.state == SubmissionState.SENDING,
             Submission.lease_until <= now,
         )
-        .values(state=SubmissionState.IN_DOUBT, next_attempt_at=now)
-    )
+        .order_by(Submission.id)
+        .with_for_update(**NO_KEY_UPDATE)
+    ).all()
+    move_submissions(session, lost, SubmissionState.IN_DOUBT, next_attempt_at=now)
 
 
 def _to_ask_about(
@@ -196,12 +199,15 @@ def _record_asked(
                     due = min(due, max(now, doubt.conclusive_at))
                 again[due].append(doubt.id)
         for due, ids in again.items():
-            set_submissions(session, ids, next_attempt_at=due)
+            given = ids_table(session, ids)
+            session.execute(
+                update(Submission).where(Submission.id == given.c.id).values(next_attempt_at=due)
+            )
         unsigned = {d.id for d, _ in still if d.sha256 is None} & gone.keys()
         signed = list(gone.keys() - unsigned)
         free: dict[str, datetime | None] = {"next_attempt_at": now, "lease_until": None}
-        set_submissions(session, signed, state=SubmissionState.SIGNED, **free)
-        set_submissions(session, list(unsigned), state=SubmissionState.PREPARED, **free)
+        move_submissions(session, signed, SubmissionState.SIGNED, **free)
+        move_submissions(session, unsigned, SubmissionState.PREPARED, **free)
         move_forms_of(session, context, gone, Cause.NOT_FOUND, back=True)
 
 

@@ -40,6 +40,7 @@ from models.tables.bulk import ids_table, insert_rows, rows_table
 from models.tables.submissions import Attempt, Submission
 from models.writes.announcements import Refusal, RefusedForm, announce_refused
 from models.writes.moves import FormMove, move_forms
+from models.writes.submissions import move_submissions
 from tasks.context import Context
 
 log = structlog.get_logger(__name__)
@@ -54,15 +55,6 @@ def wait_after(count: int) -> timedelta:
     return min(RETRY_FIRST * float(1 << min(count, 16)), RETRY_MOST)
 
 
-def set_submissions(session: Session, ids: Sequence[int], **values: Any) -> None:
-    """Give these submissions the same values."""
-    if ids:
-        given = ids_table(session, ids)
-        session.execute(
-            update(Submission).where(Submission.id.in_(select(given.c.id))).values(**values)
-        )
-
-
 def record_taken(session: Session, taken: dict[int, Taken], now: datetime) -> None:
     """Customs has them: nothing more to send, receipts are awaited."""
     if not taken:
@@ -72,16 +64,14 @@ def record_taken(session: Session, taken: dict[int, Taken], now: datetime) -> No
         {"id": BigId, "seq_no": String()},
         [(i, o.seq_no or None) for i, o in taken.items()],
     )
-    session.execute(
-        update(Submission)
-        .where(Submission.id == given.c.id)
-        .values(
-            state=SubmissionState.TAKEN,
-            seq_no=given.c.seq_no,
-            taken_at=now,
-            next_attempt_at=None,
-            lease_until=None,
-        )
+    move_submissions(
+        session,
+        given,
+        SubmissionState.TAKEN,
+        seq_no=given.c.seq_no,
+        taken_at=now,
+        next_attempt_at=None,
+        lease_until=None,
     )
 
 
@@ -93,7 +83,7 @@ def record_parked(session: Session, parked: dict[int, Conflict]) -> None:
         ).one()
         log.error("submission_parked", batch_id=batch_id, number=number, detail=conflict.detail)
         detail = conflict.detail[:_DETAIL_LIMIT]
-        set_submissions(session, [submission_id], state=SubmissionState.PARKED, deal_text=detail)
+        move_submissions(session, [submission_id], SubmissionState.PARKED, deal_text=detail)
 
 
 def refuse_whole(
@@ -108,16 +98,14 @@ def refuse_whole(
         {"id": BigId, "code": String(), "text": String()},
         [(i, o.code[:8], o.text[:_DETAIL_LIMIT]) for i, (_, o) in refused.items()],
     )
-    session.execute(
-        update(Submission)
-        .where(Submission.id == given.c.id)
-        .values(
-            state=SubmissionState.REFUSED,
-            deal_flag=given.c.code,
-            deal_text=given.c.text,
-            decided_at=now,
-            next_attempt_at=None,
-        )
+    move_submissions(
+        session,
+        given,
+        SubmissionState.REFUSED,
+        deal_flag=given.c.code,
+        deal_text=given.c.text,
+        decided_at=now,
+        next_attempt_at=None,
     )
     held = session.execute(
         select(Item.form_id, Item.serial, Item.certificate, Item.batch_id, Item.submission_id)
@@ -183,7 +171,7 @@ def give_back_unsent(
     session: Session, context: Context, submissions: Sequence[int], cause: Cause
 ) -> int:
     """Cancel messages that have certainly not left, and give their forms back; gives how many forms."""
-    set_submissions(session, submissions, state=SubmissionState.CANCELLED, next_attempt_at=None)
+    move_submissions(session, submissions, SubmissionState.CANCELLED, next_attempt_at=None)
     given = ids_table(session, submissions)
     items = session.execute(
         select(Item.id, Item.form_id, Item.certificate, Item.batch_id)

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
 import structlog
-from sqlalchemy import ColumnElement, and_, select, update
+from sqlalchemy import ColumnElement, and_, select
 from sqlalchemy.orm import Session
 
 from config.crash import Point, crash_point
@@ -40,11 +40,11 @@ from models.rules.plan import CERTIFICATE_APPROVED
 from models.rules.states import Action, AttemptKind, LineReason, SubmissionState
 from models.tables.base import NO_KEY_UPDATE
 from models.tables.batches import Batch
-from models.tables.bulk import ids_table
 from models.tables.certificates import Certificate
 from models.tables.submissions import Submission
 from models.writes.batches import finish_batches
 from models.writes.line import begin_claim, close_for_card, close_link, customs_link, room_on_line
+from models.writes.submissions import move_submissions
 from net.clock import elapsed
 from tasks.app import app
 from tasks.context import Context, current
@@ -58,7 +58,6 @@ from tasks.messages.attempts import (
     record_parked,
     record_taken,
     refuse_whole,
-    set_submissions,
     wait_after,
 )
 from tasks.pipeline import may_leave
@@ -162,15 +161,12 @@ def _claim(context: Context, limit: int) -> list[_Claimed]:
         lease = timedelta(seconds=context.settings.lease_seconds)
         begun = ((c.id, c.send_count, c.message.sha256) for c in claimed)
         begin_attempts(session, AttemptKind.SEND, begun, now, lease)
-        given = ids_table(session, [c.id for c in claimed])
-        session.execute(
-            update(Submission)
-            .where(Submission.id.in_(select(given.c.id)))
-            .values(
-                state=SubmissionState.SENDING,
-                send_count=Submission.send_count + 1,
-                lease_until=now + lease,
-            )
+        move_submissions(
+            session,
+            [c.id for c in claimed],
+            SubmissionState.SENDING,
+            send_count=Submission.send_count + 1,
+            lease_until=now + lease,
         )
         move_forms_of(session, context, {c.id: c.action for c in claimed}, Cause.SEND, back=False)
         number = begin_claim(session, max(c.turn for c in claimed))
@@ -332,13 +328,13 @@ def _record_sent(
             waits[_wait(c, o)].append(c.id)
         for wait, ids in waits.items():
             due = {"next_attempt_at": now + wait, "lease_until": None}
-            set_submissions(session, ids, state=SubmissionState.SIGNED, **due)
+            move_submissions(session, ids, SubmissionState.SIGNED, **due)
         move_forms_of(
             session, context, {c.id: c.action for c, _ in not_taken}, Cause.NOT_TAKEN, back=True
         )
         doubtful = [c.id for c, _ in still_mine(InDoubt)]
-        set_submissions(
-            session, doubtful, state=SubmissionState.IN_DOUBT, next_attempt_at=now + RETRY_FIRST
+        move_submissions(
+            session, doubtful, SubmissionState.IN_DOUBT, next_attempt_at=now + RETRY_FIRST
         )
         closed = [o for _, o in not_taken if o.close_seconds]
         if closed:

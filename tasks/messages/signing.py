@@ -39,6 +39,7 @@ from models.tables.card import Card
 from models.tables.forms import Form
 from models.tables.submissions import WAITS_TO_LEAVE, Submission
 from models.writes.cards import note_card
+from models.writes.submissions import move_submissions
 from tasks.app import app
 from tasks.context import Context, current
 from tasks.pipeline import SIGNING_LEASE, may_leave
@@ -283,25 +284,31 @@ def _store_signed(session: Session, context: Context, work: _Work, done: _Signed
     if not signed:
         return 0
     now = context.now()
-    table = Submission.__table__
-    result = session.connection().execute(
-        update(table)  # type: ignore[arg-type]
-        .where(table.c.id == bindparam("b_id"), table.c.state == SubmissionState.PREPARED)
-        .values(
-            state=SubmissionState.SIGNED,
-            payload=bindparam("b_payload", type_=LargeBinary()),
-            payload_sha256=bindparam("b_sha"),
-            signed_at=now,
-            signed_with=key_name(done.certificate),
-            next_attempt_at=now,
-            lease_until=None,
-        ),
-        [
-            {"b_id": i, "b_payload": payload, "b_sha": hashlib.sha256(payload).hexdigest()}
-            for i, payload in done.payloads
-        ],
+    moved = move_submissions(
+        session,
+        signed,
+        SubmissionState.SIGNED,
+        signed_at=now,
+        signed_with=key_name(done.certificate),
+        next_attempt_at=now,
+        lease_until=None,
     )
-    return result.rowcount
+    if moved:
+        table = Submission.__table__
+        session.connection().execute(
+            update(table)  # type: ignore[arg-type]
+            .where(table.c.id == bindparam("b_id"), table.c.payload.is_(None))
+            .values(
+                payload=bindparam("b_payload", type_=LargeBinary()),
+                payload_sha256=bindparam("b_sha"),
+            ),
+            [
+                {"b_id": i, "b_payload": payload, "b_sha": hashlib.sha256(payload).hexdigest()}
+                for i, payload in done.payloads
+                if i in moved
+            ],
+        )
+    return len(moved)
 
 
 def _note_card(session: Session, context: Context, done: _Signed) -> None:
@@ -333,11 +340,7 @@ def _withdraw_of_another_card(session: Session, certificate: bytes) -> set[int]:
     if not found:
         return set()
     given = ids_table(session, [r.id for r in found])
-    session.execute(
-        update(Submission)
-        .where(Submission.id.in_(select(given.c.id)))
-        .values(state=SubmissionState.CANCELLED, next_attempt_at=None)
-    )
+    move_submissions(session, given, SubmissionState.CANCELLED, next_attempt_at=None)
     session.execute(
         update(Item)
         .where(Item.submission_id.in_(select(given.c.id)), Item.state == ItemState.HELD)

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
-from sqlalchemy import String, select
+from sqlalchemy import Integer, String, select
 from sqlalchemy.orm import Session
 
 from models.rules.causes import Cause, DiscrepancyKind
@@ -29,13 +29,14 @@ from models.rules.states import (
     RunState,
     SubmissionState,
 )
-from models.tables.base import NO_KEY_UPDATE
+from models.tables.base import NO_KEY_UPDATE, BigId
 from models.tables.bulk import CHUNK, chunks, insert_rows, rows_table
 from models.tables.discrepancies import Discrepancy
 from models.tables.inbox import InboxMessage
 from models.tables.reconciliation import Difference, Run
 from models.tables.submissions import Attempt, Submission
 from models.writes.line import customs_link
+from models.writes.submissions import move_submissions
 from tasks.context import Context
 from tasks.journal import Entry
 from tasks.messages.attempts import move_forms_of
@@ -170,7 +171,14 @@ def _doubt(session: Session, context: Context, entries: Sequence[Entry]) -> None
         move_forms_of(
             session, context, {s.id: s.action for _, s in forgotten}, Cause.SEND, back=False
         )
+        last: dict[int, int] = {}
         for entry, submission in forgotten:
-            submission.state = SubmissionState.IN_DOUBT
-            submission.send_count = max(submission.send_count, entry.count)
-            submission.next_attempt_at = context.now()
+            last[submission.id] = max(entry.count, last.get(submission.id, 0))
+        known = rows_table(session, {"id": BigId, "count": Integer()}, sorted(last.items()))
+        move_submissions(
+            session,
+            known,
+            SubmissionState.IN_DOUBT,
+            send_count=known.c.count,
+            next_attempt_at=context.now(),
+        )

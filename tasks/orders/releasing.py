@@ -23,9 +23,10 @@ from models.tables.bulk import CHUNK
 from models.tables.submissions import Submission
 from models.writes.announcements import announce_ended
 from models.writes.batches import finish_batches, may_be_ordered_again
+from models.writes.submissions import move_submissions
 from tasks.app import app
 from tasks.context import Context, current
-from tasks.messages.attempts import give_back_items, set_submissions
+from tasks.messages.attempts import give_back_items
 
 log = structlog.get_logger(__name__)
 
@@ -130,7 +131,7 @@ def _release(session: Session, context: Context, batch_id: int, cause: Cause) ->
         .limit(CHUNK)
         .with_for_update(**NO_KEY_UPDATE)
     ).all()
-    set_submissions(session, not_left, state=SubmissionState.CANCELLED, next_attempt_at=None)
+    move_submissions(session, not_left, SubmissionState.CANCELLED, next_attempt_at=None)
     takeable = or_(
         Item.submission_id.is_(None),
         Item.submission_id.in_(

@@ -37,6 +37,7 @@ from models.writes.announcements import Refusal, RefusedForm, announce_refused
 from models.writes.batches import finish_batches
 from models.writes.holds import hold_forms, lock_stocks_of
 from models.writes.moves import FormMove, move_forms
+from models.writes.submissions import move_submissions
 from tasks.context import Context
 
 log = structlog.get_logger(__name__)
@@ -286,20 +287,9 @@ def _close_submissions(session: Session, touched: Sequence[Sent], now: datetime)
     known = [s for s in touched if s.state not in GIVEN_UP]
     decided = [s.id for s in known if all(i.state is not ItemState.HELD for i in s.items.values())]
     taken = [s.id for s in known if s.id not in set(decided)]
-    for ids, values in (
-        (decided, {"state": SubmissionState.DECIDED, "decided_at": now}),
-        (taken, {"state": SubmissionState.TAKEN}),
-    ):
-        if ids:
-            given = ids_table(session, ids)
-            session.execute(
-                update(Submission)
-                .where(
-                    Submission.id.in_(select(given.c.id)),
-                    Submission.state != SubmissionState.DECIDED,
-                )
-                .values(next_attempt_at=None, lease_until=None, **values)
-            )
+    rest: dict[str, Any] = {"next_attempt_at": None, "lease_until": None}
+    move_submissions(session, decided, SubmissionState.DECIDED, decided_at=now, **rest)
+    move_submissions(session, taken, SubmissionState.TAKEN, **rest)
 
 
 def _keep_seq_no(session: Session, touched: Sequence[Sent]) -> None:
