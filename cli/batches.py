@@ -28,7 +28,6 @@ from cli.runtime import (
 )
 from models.reads.batches import (
     BatchCounts,
-    RowResult,
     batch_counts,
     batch_progress,
     list_batches,
@@ -39,6 +38,7 @@ from models.reads.line import line_of
 from models.reads.pauses import pauses_of
 from models.rules.errors import BadArgument, BatchNotFound, Exit
 from models.rules.language import t
+from models.rules.results import RowResult
 from models.rules.states import BatchState, CardState, FormState, RowOutcome, RowStatus, label
 from models.tables.batches import Batch
 from tasks.ability import hindrances

@@ -8,52 +8,114 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import xlsxwriter
 
-from models.rules.language import Text
+from models.rules.language import Text, t
+from models.rules.problems import Problem
+from models.rules.results import RowResult
+from models.rules.states import RowOutcome, RowStatus, label
 from sheets.headers import RESULT_WORD, header_key
 
-RESULT_HEADERS: Final = (
-    Text(RESULT_WORD, RESULT_WORD),
-    Text("结果流水号", "result serials"),
-    Text("结果状态", "result state"),
-    Text("错误代码", "error code"),
-    Text("错误类别", "error kind"),
-    Text("失败原因", "why refused"),
-    Text("更正建议", "suggested correction"),
-    Text("处理批次", "done in batch"),
-)
-"""The columns that are added. The first one keeps its Chinese title, by which a result sheet that
-comes back is recognised."""
 
-CHECK_HEADERS: Final = (
-    Text("预检结果", "check result"),
-    Text("将用流水号", "serials to be used"),
-    Text("问题代码", "problem code"),
-    Text("问题", "problem"),
-    Text("建议", "suggestion"),
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column that is added: its title, and what stands in it."""
+
+    title: Text
+    of: Callable[[RowResult], str]
+    sentence: bool = False
+    """Long text, to be wrapped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """The columns of one kind of sheet, and which rows are to be seen."""
+
+    columns: Sequence[Column]
+    refused: Callable[[RowResult], bool]
+
+
+def _said(texts: Iterable[str], between: str = " ") -> str:
+    """Each text once."""
+    return between.join(dict.fromkeys(filter(None, texts)))
+
+
+def _message(problem: Problem) -> str:
+    return f"{problem.cell}: {problem.message}" if problem.cell else problem.message
+
+
+def _messages(row: RowResult) -> str:
+    return "; ".join(_message(p) for p in row.problems)
+
+
+def _codes(row: RowResult) -> str:
+    return _said(p.code for p in row.problems)
+
+
+def _suggestions(row: RowResult) -> str:
+    return _said((p.suggestion for p in row.problems), "; ")
+
+
+def _states(row: RowResult) -> str:
+    if row.status is not RowStatus.OK:
+        return label(row.status)
+    counts = Counter(label(state) for state in row.form_states)
+    return t("、", ", ").join(f"{word} {count}" for word, count in counts.items())
+
+
+RESULT: Final = Added(
+    (
+        Column(Text(RESULT_WORD, RESULT_WORD), lambda row: label(row.outcome)),
+        Column(Text("结果流水号", "result serials"), lambda row: row.used_serials),
+        Column(Text("结果状态", "result state"), _states),
+        Column(Text("错误代码", "error code"), _codes),
+        Column(
+            Text("错误类别", "error kind"),
+            lambda row: _said((p.kind for p in row.problems), t("、", ", ")),
+        ),
+        Column(Text("失败原因", "why refused"), _messages, sentence=True),
+        Column(Text("更正建议", "suggested correction"), _suggestions, sentence=True),
+        Column(Text("处理批次", "done in batch"), lambda row: str(row.batch_id)),
+    ),
+    lambda row: row.outcome is RowOutcome.REFUSED,
+)
+"""The first column keeps its Chinese title, by which a result sheet that comes back is recognised."""
+
+CHECK: Final = Added(
+    (
+        Column(Text("预检结果", "check result"), lambda row: label(row.status)),
+        Column(
+            Text("将用流水号", "serials to be used"),
+            lambda row: row.serials if row.status is RowStatus.OK else "",
+        ),
+        Column(Text("问题代码", "problem code"), _codes),
+        Column(Text("问题", "problem"), _messages, sentence=True),
+        Column(Text("建议", "suggestion"), _suggestions, sentence=True),
+    ),
+    lambda row: row.status is RowStatus.PROBLEM,
 )
 """The same for a check: the sheet can be corrected and submitted, these columns order nothing."""
 
 ROW_HEADER: Final = Text("原行号", "row")
 """Of a sheet that holds some of the rows alone: where they stand in the person's own."""
 
-_SENTENCES: Final = frozenset({"失败原因", "更正建议", "问题", "建议"})
 _WIDTHS: Final = (6, 60)
 """Least and greatest width of a column, in characters of a Latin letter's width."""
 _WIDTHS_FROM: Final = 500
 """Rows whose texts decide how wide the columns are."""
 
-_OWN: Final = {
-    header_key(h) for t in (*RESULT_HEADERS, *CHECK_HEADERS, ROW_HEADER) for h in (t.zh, t.en)
-}
-_MARKS: Final = {header_key(t.zh) for t in (RESULT_HEADERS[0], CHECK_HEADERS[0])} | {
-    header_key(CHECK_HEADERS[0].en)
+_TITLES: Final = (*(c.title for added in (RESULT, CHECK) for c in added.columns), ROW_HEADER)
+_OWN: Final = {header_key(word) for title in _TITLES for word in (title.zh, title.en)}
+_MARKS: Final = {
+    header_key(word)
+    for added in (RESULT, CHECK)
+    for word in (added.columns[0].title.zh, added.columns[0].title.en)
 }
 _INJECTION: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "＠")
 _CELL_LIMIT: Final = 32767
@@ -61,8 +123,8 @@ _SHEET_ROWS: Final = 1_048_576
 
 
 @dataclass(frozen=True, slots=True)
-class ResultRow:
-    """One row of the sheet and what became of it."""
+class Line:
+    """One line of the sheet: the person's cells, and those that are added."""
 
     number: int
     cells: Sequence[str]
@@ -76,22 +138,45 @@ def write_result(
     path: Path,
     header_row: int,
     header: Sequence[str],
-    rows: Iterable[ResultRow],
-    added: Sequence[Text] = RESULT_HEADERS,
+    rows: Iterable[RowResult],
+    added: Added = RESULT,
+    *,
+    compact: bool = False,
+) -> int:
+    """Write the person's sheet with what became of each row; gives the number of rows. As `write_lines`."""
+    count = 0
+
+    def lines() -> Iterator[Line]:
+        nonlocal count
+        for row in rows:
+            count += 1
+            results = [column.of(row) for column in added.columns]
+            yield Line(row.number, row.cells, results, row.bad_columns, added.refused(row))
+
+    write_lines(path, header_row, header, lines(), added.columns, compact=compact)
+    return count
+
+
+def write_lines(
+    path: Path,
+    header_row: int,
+    header: Sequence[str],
+    rows: Iterable[Line],
+    added: Sequence[Column] = (),
     *,
     compact: bool = False,
 ) -> None:
     """Write the sheet; `.csv` gives UTF-8 with BOM, anything else xlsx. Replaces `path` whole.
 
-    `added`: titles of what `ResultRow.results` holds. `compact`: the rows follow each other, each with
+    `added`: the columns that `Line.results` holds. `compact`: the rows follow each other, each with
     the number that it has in the person's sheet. Rows must come ascending. Memory: one row. Two
     processes may write it at the same time: each has a file of its own until it is whole.
     """
     # Columns of an earlier sheet of ours that came back: written anew, not kept twice.
     came_back = bool(_MARKS & {header_key(text) for text in header})
     kept = [i for i, h in enumerate(header) if not (came_back and header_key(h) in _OWN)]
-    titles = [header[i] for i in kept] + [str(t) for t in added]
-    sentences = {len(kept) + i for i, t in enumerate(added) if t.zh in _SENTENCES}
+    titles = [header[i] for i in kept] + [str(column.title) for column in added]
+    sentences = {len(kept) + i for i, column in enumerate(added) if column.sentence}
     if compact:
         titles.append(str(ROW_HEADER))
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
@@ -106,13 +191,13 @@ def write_list(path: Path, titles: Sequence[str], rows: Iterable[Sequence[str]])
     """Write a list as a sheet of text cells below a header; gives the number of rows."""
     count = 0
 
-    def lines() -> Iterator[ResultRow]:
+    def lines() -> Iterator[Line]:
         nonlocal count
         for cells in rows:
             count += 1
-            yield ResultRow(count + 1, cells, (), frozenset(), refused=False)
+            yield Line(count + 1, cells, (), frozenset(), refused=False)
 
-    write_result(path, 1, titles, lines(), ())
+    write_lines(path, 1, titles, lines())
     return count
 
 
@@ -138,7 +223,7 @@ class _Sheet:
         self._sentences = sentences
         self._widths = [_width(title) + 2 for title in titles]
 
-    def write(self, rows: Iterable[ResultRow], *, compact: bool) -> None:
+    def write(self, rows: Iterable[Line], *, compact: bool) -> None:
         """Write all rows and close the file."""
         book = self._book
         text = {"num_format": "@", "valign": "top"}
@@ -197,7 +282,7 @@ def _write_csv(
     path: Path,
     kept: Sequence[int],
     titles: Sequence[str],
-    rows: Iterable[ResultRow],
+    rows: Iterable[Line],
     *,
     compact: bool,
 ) -> None:

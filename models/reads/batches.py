@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from models.reads.tallies import amounts
 from models.rules.causes import PROBLEM_OF
 from models.rules.problems import Problem, load_problem
+from models.rules.results import RowResult
 from models.rules.serials import show_serials
 from models.rules.states import (
     FINAL_FORM_STATES,
@@ -37,36 +38,6 @@ from models.tables.forms import Form
 _UNCONFIRMED = (
     *(BatchState.RECEIVED, BatchState.UNREADABLE, BatchState.ASKED, BatchState.CHECKED),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class RowResult:
-    """One row: what it asked, and what became of it."""
-
-    number: int
-    status: RowStatus
-    outcome: RowOutcome
-    certificate: str
-    action: Action | None
-    reference: str
-    cells: Sequence[str]
-    serial_list: Sequence[str]
-    form_states: Sequence[FormState]
-    problems: Sequence[Problem]
-
-    @property
-    def serials(self) -> str:
-        """The row's serials in short form."""
-        return show_serials(self.serial_list)
-
-    @property
-    def used_serials(self) -> str:
-        """Those that were used: at customs, or decided there."""
-        pairs = zip(self.serial_list, self.form_states, strict=True)
-        return show_serials(s for s, state in pairs if state not in _UNUSED)
-
-
-_UNUSED = (FormState.ISSUED, FormState.RESERVED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +113,7 @@ def _result(batch: Batch, row: Any, items: Sequence[_ItemFacts]) -> RowResult:
     if confirmed and row.status is RowStatus.OK:
         problems += _later_problems(items)
     return RowResult(
+        batch_id=batch.id,
         number=row.number,
         status=row.status,
         outcome=_outcome(batch.state, row.status, items),
@@ -152,6 +124,7 @@ def _result(batch: Batch, row: Any, items: Sequence[_ItemFacts]) -> RowResult:
         serial_list=[i.serial for i in items],
         form_states=[i.shown_state for i in items],
         problems=problems,
+        bad_columns=frozenset(batch.columns[p.field] for p in problems if p.field in batch.columns),
     )
 
 

@@ -17,9 +17,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
-from models.reads.batches import BatchCounts, RowResult, batch_counts, row_results
+from models.reads.batches import BatchCounts, batch_counts, row_results
 from models.reads.certificate_use import verified_counts
 from models.reads.stock_book import stock_counts
+from models.rules.results import RowResult
 from models.rules.serials import as_ranges
 from models.rules.standings import Standing
 from models.rules.states import Action, PagesMode, RowStatus, StockSource

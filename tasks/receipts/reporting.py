@@ -6,8 +6,6 @@ any state. Nothing is kept that could disagree with the tables.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -15,15 +13,13 @@ import structlog
 
 from config.crash import Point, crash_point
 from config.names import Task
-from models.reads.batches import RowResult, row_results
+from models.reads.batches import row_results
 from models.rules.errors import BatchNotFound
-from models.rules.language import t
-from models.rules.problems import Problem
-from models.rules.states import BatchState, RowOutcome, RowStatus, label
+from models.rules.states import BatchState, RowOutcome
 from models.tables.batches import Batch
 from models.writes.batches import finish_batches
 from models.writes.tallies import forget_batch
-from sheets.result import CHECK_HEADERS, ResultRow, write_result
+from sheets.result import CHECK, write_result
 from tasks.app import app
 from tasks.context import Context, current
 
@@ -72,18 +68,12 @@ def write_result_sheet(
         batch = session.get(Batch, batch_id)
         if batch is None:
             raise BatchNotFound(batch=batch_id)
-        count = 0
-
-        def rows() -> Iterator[ResultRow]:
-            nonlocal count
-            for result in row_results(session, batch):
-                if refused_only and result.outcome is not RowOutcome.REFUSED:
-                    continue
-                count += 1
-                yield _result_row(batch, result)
-
-        write_result(path, batch.header_row, batch.header, rows(), compact=refused_only)
-    return count
+        rows = (
+            row
+            for row in row_results(session, batch)
+            if not refused_only or row.outcome is RowOutcome.REFUSED
+        )
+        return write_result(path, batch.header_row, batch.header, rows, compact=refused_only)
 
 
 def write_check_sheet(context: Context, batch_id: int, path: Path) -> int:
@@ -93,69 +83,8 @@ def write_check_sheet(context: Context, batch_id: int, path: Path) -> int:
     """
     with context.database.read() as session:
         batch = session.get_one(Batch, batch_id)
-        count = 0
-
-        def rows() -> Iterator[ResultRow]:
-            nonlocal count
-            for result in row_results(session, batch):
-                count += 1
-                yield _check_row(batch, result)
-
-        write_result(path, batch.header_row, batch.header, rows(), CHECK_HEADERS)
-    return count
-
-
-def _check_row(batch: Batch, result: RowResult) -> ResultRow:
-    return ResultRow(
-        number=result.number,
-        cells=result.cells,
-        results=[
-            label(result.status),
-            result.serials if result.status is RowStatus.OK else "",
-            " ".join(dict.fromkeys(p.code for p in result.problems)),
-            "; ".join(_message(p) for p in result.problems),
-            "; ".join(dict.fromkeys(p.suggestion for p in result.problems if p.suggestion)),
-        ],
-        bad_columns=_bad_columns(batch, result),
-        refused=result.status is RowStatus.PROBLEM,
-    )
-
-
-def _bad_columns(batch: Batch, result: RowResult) -> frozenset[int]:
-    return frozenset(batch.columns[p.field] for p in result.problems if p.field in batch.columns)
-
-
-def _result_row(batch: Batch, result: RowResult) -> ResultRow:
-    return ResultRow(
-        number=result.number,
-        cells=result.cells,
-        results=[
-            label(result.outcome),
-            result.used_serials,
-            _states(result),
-            " ".join(dict.fromkeys(p.code for p in result.problems)),
-            t("、", ", ").join(dict.fromkeys(p.kind for p in result.problems)),
-            "; ".join(_message(p) for p in result.problems),
-            "; ".join(dict.fromkeys(p.suggestion for p in result.problems if p.suggestion)),
-            str(batch.id),
-        ],
-        bad_columns=_bad_columns(batch, result),
-        refused=result.outcome is RowOutcome.REFUSED,
-    )
-
-
-def _message(problem: Problem) -> str:
-    return f"{problem.cell}: {problem.message}" if problem.cell else problem.message
-
-
-def _states(result: RowResult) -> str:
-    if result.status is not RowStatus.OK:
-        return label(result.status)
-    by_state: dict[str, int] = defaultdict(int)
-    for state in result.form_states:
-        by_state[label(state)] += 1
-    parts = [f"{word} {count}" for word, count in by_state.items()]
-    return t("、", ", ").join(parts)
+        rows = row_results(session, batch)
+        return write_result(path, batch.header_row, batch.header, rows, CHECK)
 
 
 @app.task(name=Task.REPORT.value)

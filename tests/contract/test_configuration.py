@@ -44,7 +44,7 @@ def test_every_task_name_is_registered_and_is_its_modules_function():
     ours = {name for name in app.tasks if not name.startswith("celery.")}
     assert ours == {task.value for task in Task}
     for name in ours:
-        module, function = name.split(".")
+        module, _, function = name.rpartition(".")
         assert app.tasks[name].run.__module__ == f"tasks.{module}"
         assert app.tasks[name].run.__name__ == f"{function}_task"
 

@@ -12,12 +12,12 @@ from sheets.reader import read_orders
 from sheets.reading import Asked
 from sheets.register import MOVEMENT_TITLES
 from sheets.result import (
-    CHECK_HEADERS,
-    RESULT_HEADERS,
+    CHECK,
+    RESULT,
     ROW_HEADER,
-    ResultRow,
+    Line,
+    write_lines,
     write_list,
-    write_result,
 )
 from sheets.template import write_template
 from tests.factories import sheet
@@ -40,27 +40,27 @@ def read(path):
 
 @pytest.mark.parametrize("name", ["r.xlsx", "r.csv"])
 @pytest.mark.parametrize("compact", [False, True])
-@pytest.mark.parametrize("added", [RESULT_HEADERS, CHECK_HEADERS], ids=["result", "check"])
+@pytest.mark.parametrize("added", [RESULT.columns, CHECK.columns], ids=["result", "check"])
 def test_a_result_or_a_check_comes_back_as_the_persons_own_sheet(
     tmp_path, language, name, compact, added
 ):
     results = ["失败", "211013209", "作废", "action_unknown", "核销", "作废", "211013210", "1"][
         : len(added)
     ]
-    row = ResultRow(2, ROW, results, frozenset({2}), refused=True)
-    write_result(tmp_path / name, 1, HEADER, [row], added, compact=compact)
+    row = Line(2, ROW, results, frozenset({2}), refused=True)
+    write_lines(tmp_path / name, 1, HEADER, [row], added, compact=compact)
     reading, (draft,) = read(tmp_path / name)
     assert reading.questions == []
     assert [serial for serial, _ in draft.serials] == ["211013209"]
     assert draft.status is RowStatus.OK
-    second = ResultRow(2, draft.cells, results, frozenset(), refused=True)
-    write_result(tmp_path / f"2{name}", 1, reading.header, [second], added, compact=compact)
+    second = Line(2, draft.cells, results, frozenset(), refused=True)
+    write_lines(tmp_path / f"2{name}", 1, reading.header, [second], added, compact=compact)
     again, _ = read(tmp_path / f"2{name}")
     assert again.header == reading.header  # what we added is not added twice
 
 
 def test_every_column_that_we_add_is_known_as_ours_in_both_languages():
-    for title in (*RESULT_HEADERS, *CHECK_HEADERS, ROW_HEADER):
+    for title in (*(c.title for a in (RESULT, CHECK) for c in a.columns), ROW_HEADER):
         assert is_ours(title.zh), title.zh
         assert is_ours(title.en), title.en
 
@@ -77,7 +77,7 @@ def test_a_persons_own_column_of_such_a_name_is_asked_about_when_it_says_an_acti
 
 
 def test_what_was_done_is_left_alone_and_a_result_serial_orders_nothing(tmp_path):
-    header = ("证书号", "操作", "页数", *(t.zh for t in RESULT_HEADERS))
+    header = ("证书号", "操作", "页数", *(c.title.zh for c in RESULT.columns))
     rows = [
         ("B201026902331597", "核销", "2", "成功", "211013209-211013210"),
         ("B201026902331597", "核销", "2", "失败", ""),
