@@ -48,6 +48,8 @@ from tests.factories import (
 )
 
 VERIFY, VOID = "核销", "作废"
+PUT_OFF = ((AGENT_HANDLED, "211014002"), (SELF_HANDLED, "211013011"))
+"""Two orders: a certificate and its serial."""
 
 
 def results(world, batch_id):
@@ -438,6 +440,27 @@ class TestSending:
         world.clock.forward(seconds=15)
         world.drain()
         assert submissions(world)[0].send_count == 2
+        world.assert_sound()
+
+    @pytest.mark.parametrize(("action", "effect"), [(VERIFY, "V"), (VOID, "Z")])
+    def test_what_customs_puts_off_waits_reserved_and_stops_those_behind_it(
+        self, world, order, action, effect
+    ):
+        world.drain()
+        reason = "01" if action == VOID else ""
+        rows = [(n, action, s, "", "", reason, f"order {n}") for n, s in PUT_OFF]
+        second = upload(world, rows)
+        confirm(world, second)
+        preparing.prepare(world.context, second)
+        signing.sign(world.context)
+        world.customs.play({"fault": "too_many", "times": 2, "seconds": 30})
+        sending.send(world.context)
+        assert [m.state for m in submissions(world)[1:]] == [SubmissionState.SIGNED] * 2
+        assert {form(world, s).state for _, s in PUT_OFF} == {FormState.RESERVED}
+        assert sending.send(world.context) == 0
+        world.clock.forward(seconds=35)
+        world.drain()
+        assert {world.customs.effects()[s] for _, s in PUT_OFF} == {effect}
         world.assert_sound()
 
     def test_a_refused_message_gives_its_forms_back_with_the_reason(self, world, order):

@@ -115,6 +115,19 @@ def test_what_is_no_certificate_number_says_why(text, code, old):
     assert (refused.value.code, refused.value.old_style) == (code, old)
 
 
+@pytest.mark.parametrize(
+    ("organisation", "character"),
+    [("12345677", "X"), ("12345671", "0"), ("10269023", "3"), ("MA6TXQ0D", "1")],
+)
+def test_the_check_character_of_an_organisation_may_be_x_or_nought(organisation, character):
+    others = {str(n) for n in range(10)} | {"X"}
+    written = f"B20{organisation}{character}1597"
+    assert str(parse_certificate_number(written)) == written
+    for other in others - {character}:
+        with pytest.raises(NotACertificateNumber):
+            parse_certificate_number(f"B20{organisation}{other}1597")
+
+
 def test_enterprise_codes_are_checked():
     assert is_enterprise_code("91610000102690233L")
     assert is_enterprise_code("91610131MA6TXQ0D1U")
