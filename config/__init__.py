@@ -1,0 +1,1 @@
+"""What a deployment may choose. The environment is read here alone."""

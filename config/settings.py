@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from hashlib import sha256
 from ipaddress import ip_address, ip_network
@@ -411,45 +411,61 @@ def _is_sealed(url: str) -> bool:
 
 def _check_together(settings: Settings) -> None:
     """Rules over several settings; each error names the settings concerned."""
-    wrong: list[str] = []
+    parts = (_wrong_with_customs, _wrong_with_secrets, _wrong_with_the_card, _wrong_in_production)
+    wrong = [said for part in parts for said in part(settings)]
+    if wrong:
+        raise ConfigurationError("; ".join(wrong))
+
+
+def _wrong_with_customs(settings: Settings) -> Iterator[str]:
     if settings.lease_seconds <= settings.send_deadline_seconds:
-        wrong.append("LEASE_SECONDS: must be greater than SEND_DEADLINE_SECONDS")
+        yield "LEASE_SECONDS: must be greater than SEND_DEADLINE_SECONDS"
     if settings.enterprise_code and not _ENTERPRISE_CODE.fullmatch(settings.enterprise_code):
-        wrong.append("ENTERPRISE_CODE: not a unified social credit code (18, GB 32100)")
-    if settings.customs_url is not None:
-        try:
-            origin_of(settings.customs_url)
-        except ConfigurationError as error:
-            wrong.append(str(error))
-        if urlsplit(settings.customs_url).username is not None:
-            wrong.append("CUSTOMS_URL: no user or password in it; the token is CUSTOMS_TOKEN_FILE")
-        if not settings.enterprise_code:
-            wrong.append("ENTERPRISE_CODE: needed with CUSTOMS_URL")
-        if settings.customs_token is None:
-            wrong.append("CUSTOMS_TOKEN or CUSTOMS_TOKEN_FILE: needed with CUSTOMS_URL")
+        yield "ENTERPRISE_CODE: not a unified social credit code (18, GB 32100)"
+    if settings.customs_url is None:
+        return
+    try:
+        origin_of(settings.customs_url)
+    except ConfigurationError as error:
+        yield str(error)
+    if urlsplit(settings.customs_url).username is not None:
+        yield "CUSTOMS_URL: no user or password in it; the token is CUSTOMS_TOKEN_FILE"
+    if not settings.enterprise_code:
+        yield "ENTERPRISE_CODE: needed with CUSTOMS_URL"
+    if settings.customs_token is None:
+        yield "CUSTOMS_TOKEN or CUSTOMS_TOKEN_FILE: needed with CUSTOMS_URL"
+
+
+def _wrong_with_secrets(settings: Settings) -> Iterator[str]:
     if settings.callback_secrets is not None and not all(
         _is_callback_secret(s) for s in settings.secrets_of_callbacks
     ):
-        wrong.append("CALLBACK_SECRETS: each must be whsec_ and base64 of 24-64 bytes")
+        yield "CALLBACK_SECRETS: each must be whsec_ and base64 of 24-64 bytes"
     if settings.notification_key is not None and len(settings.root_of_secrets or b"") < _KEY_BYTES:
-        wrong.append(f"NOTIFICATION_KEY: at least {_KEY_BYTES} characters")
-    if settings.pkcs11_module is not None:
-        if not settings.pkcs11_module.exists():
-            wrong.append(f"PKCS11_MODULE: {settings.pkcs11_module} does not exist")
-        if not settings.pkcs11_token_label:
-            wrong.append("PKCS11_TOKEN_LABEL: needed with PKCS11_MODULE")
-        if not (settings.pkcs11_key_label or settings.pkcs11_key_id):
-            wrong.append("PKCS11_KEY_LABEL or PKCS11_KEY_ID: needed with PKCS11_MODULE")
-        if settings.signature_profile == "sm2-sm3" and settings.signature_mechanism is None:
-            wrong.append("SIGNATURE_MECHANISM: needed with SIGNATURE_PROFILE=sm2-sm3")
-    if settings.blankforms_env == "production":
-        if settings.simulated:
-            wrong.append("CUSTOMS_URL: needed in production, the simulator is refused")
-        elif not _is_sealed(settings.gateway_url):
-            wrong.append("CUSTOMS_URL: https:// in production, but for a private address")
-        if settings.pkcs11_module is None:
-            wrong.append("PKCS11_MODULE: needed in production, the key file is refused")
-        if settings.settle_seconds == 0:
-            wrong.append("SETTLE_SECONDS: more than 0 in production (contract section 2)")
-    if wrong:
-        raise ConfigurationError("; ".join(wrong))
+        yield f"NOTIFICATION_KEY: at least {_KEY_BYTES} characters"
+
+
+def _wrong_with_the_card(settings: Settings) -> Iterator[str]:
+    if settings.pkcs11_module is None:
+        return
+    if not settings.pkcs11_module.exists():
+        yield f"PKCS11_MODULE: {settings.pkcs11_module} does not exist"
+    if not settings.pkcs11_token_label:
+        yield "PKCS11_TOKEN_LABEL: needed with PKCS11_MODULE"
+    if not (settings.pkcs11_key_label or settings.pkcs11_key_id):
+        yield "PKCS11_KEY_LABEL or PKCS11_KEY_ID: needed with PKCS11_MODULE"
+    if settings.signature_profile == "sm2-sm3" and settings.signature_mechanism is None:
+        yield "SIGNATURE_MECHANISM: needed with SIGNATURE_PROFILE=sm2-sm3"
+
+
+def _wrong_in_production(settings: Settings) -> Iterator[str]:
+    if settings.blankforms_env != "production":
+        return
+    if settings.simulated:
+        yield "CUSTOMS_URL: needed in production, the simulator is refused"
+    elif not _is_sealed(settings.gateway_url):
+        yield "CUSTOMS_URL: https:// in production, but for a private address"
+    if settings.pkcs11_module is None:
+        yield "PKCS11_MODULE: needed in production, the key file is refused"
+    if settings.settle_seconds == 0:
+        yield "SETTLE_SECONDS: more than 0 in production (contract section 2)"

@@ -1,0 +1,1 @@
+"""The things and their rules."""

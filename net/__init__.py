@@ -1,0 +1,1 @@
+"""Lines to those who are told: Standard Webhooks, guarded addresses."""

@@ -1,0 +1,1 @@
+"""Spreadsheets: reading uploads, templates, result sheets."""

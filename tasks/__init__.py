@@ -1,0 +1,1 @@
+"""The steps of the pipeline, the Celery app, and the table "state -> task that is due"."""

@@ -1,0 +1,1 @@
+"""Flask: customs' status callbacks, health, metrics. Small; nothing else."""

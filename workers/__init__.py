@@ -1,0 +1,1 @@
+"""The processes: their composition root, worker, submitter, sender, scheduler."""

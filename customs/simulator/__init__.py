@@ -1,0 +1,1 @@
+"""A customs to try everything with: the contract, its faults, and a ledger."""

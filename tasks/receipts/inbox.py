@@ -84,7 +84,7 @@ def callback_arrival(callback_id: str, body: bytes) -> Arrival:
             return Arrival(key, "callback", None, body, InboxState.KEPT, reason, callback_id)
         data = told["data"]
         if not data["receiptId"].isprintable():
-            raise ValueError("receiptId")
+            raise ValueError("receiptId")  # noqa: TRY301 - unreadable as the rest of it
         return receipt_arrival(data["receiptId"], data["xml"].encode(), "callback", callback_id)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = f"unreadable: {type(error).__name__}"
