@@ -9,19 +9,18 @@ from typing import Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from sqlalchemy import func, select
 
 from config.names import Queue
 from customs.signing.certificates import certificate_expiry, require_fit
 from customs.signing.keyfile import certificate_file
 from customs.simulator.ledger import ledger_in
 from models.reads.cards import seen_cards, trouble_of
+from models.reads.deliveries import endpoints_of_another_key
 from models.reads.health import Vitals, look
 from models.reads.invariants import broken_against_ledger, broken_invariants
 from models.rules.errors import BlankformsError, Exit
 from models.rules.language import Text, t
 from models.rules.states import DeliveryState, LineState, SubmissionState, label
-from models.tables.notifications import Endpoint
 from net.secrets import key_mark
 from tasks import pipeline
 from tasks.ability import Area, Hindrance, hindrances
@@ -208,9 +207,7 @@ def _told(context: Context, vitals: Vitals) -> Finding:
     root = context.settings.root_of_secrets
     mark = key_mark(root) if root else ""
     with context.database.read() as session:
-        foreign = session.scalar(
-            select(func.count()).where(Endpoint.active, Endpoint.key_mark != mark)
-        )
+        foreign = endpoints_of_another_key(session, mark)
     if foreign:
         detail += t(
             f"；{foreign} 个地址的密钥由另一 NOTIFICATION_KEY 而来，本进程不能签名",

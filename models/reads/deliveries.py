@@ -1,4 +1,4 @@
-"""Which deliveries are due."""
+"""Which deliveries are due, and who can sign them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from sqlalchemy import (
     Exists,
     Select,
     exists,
+    func,
     or_,
     select,
 )
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import Session, aliased
 
 from models.rules.states import DeliveryState
 from models.tables.notifications import Delivery, Endpoint
@@ -41,3 +42,9 @@ def deliveries_due(now: datetime) -> Select[int]:
             ~waits_for_an_earlier(),
         )
     )
+
+
+def endpoints_of_another_key(session: Session, mark: str) -> int:
+    """How many active endpoints have secrets that a process with this key (`net.secrets.key_mark`) cannot make."""
+    others = select(func.count()).where(Endpoint.active, Endpoint.key_mark != mark)
+    return session.scalar(others) or 0
