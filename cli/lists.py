@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
@@ -29,8 +30,7 @@ from models.rules.language import t
 from models.rules.numbers import NotACertificateNumber, clean, parse_certificate_number
 from models.rules.problems import Problem
 from models.rules.states import FormState, SubmissionState, label, text_of
-from tasks.messages import asking
-from tasks.receipts import adopting, applying, inbox
+from tasks.receipts import refreshing
 
 
 class Handling(StrEnum):
@@ -216,24 +216,17 @@ def refresh(
             problem = Problem(error.code, values={"value": certificate})
             raise BadArgument(detail=problem.message) from None
     with opened() as context:
-        new = inbox.poll(context)
-        applied = 0
-        while count := applying.apply(context):
-            applied += count
-        asked = asking.ask(context, certificate)
-        settled = adopting.adopt(context)
+        done = refreshing.refresh(context, certificate)
         with context.database.read() as session:
             found = list(list_forms(session, FormFilter(certificate=certificate), 500).forms) \
                 if certificate else []  # fmt: skip
     if json:
-        print_json(
-            {"new": new, "applied": applied, "asked": asked, "adopted": settled, "forms": found}
-        )
+        print_json({**asdict(done), "forms": found})
         return
     tell(
         t(
-            f"新回执 {new}，已处理 {applied}，查询存疑 {asked}",
-            f"{new} new receipts, {applied} applied, {asked} asked about",
+            f"新回执 {done.new}，已处理 {done.applied}，查询存疑 {done.asked}",
+            f"{done.new} new receipts, {done.applied} applied, {done.asked} asked about",
         )
     )
     if found:

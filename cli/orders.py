@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
@@ -21,7 +21,6 @@ from cli.sheet_options import (
     Struck,
     answers_from,
 )
-from models.reads.batches import BatchCounts
 from models.rules.errors import (
     BadArgument,
     BatchGoesOn,
@@ -39,10 +38,6 @@ from models.rules.states import Action, PagesMode, RowStatus, StockSource, label
 from tasks.app import require_broker
 from tasks.context import Context
 from tasks.orders import confirming, intake, planning
-
-PROBLEM_RATE: Final = 0.10
-"""Share of problem rows above which valid rows alone are only submitted when asked: a sheet that is
-mostly wrong is probably the wrong sheet (features A-7)."""
 
 Wait = Annotated[bool, typer.Option("--wait", help=t("等到全部有结果", "wait for the end"))]
 Yes = Annotated[
@@ -180,7 +175,7 @@ def submit(
             confirming.refuse_submitted_before(context, batch_id)
         if plan is not None and plan != made:
             raise PlanMoved
-        _stop_if_mostly_wrong(shown.counts, explicit=only_valid or plan is not None)
+        confirming.refuse_mostly_wrong(shown.counts, explicit=only_valid or plan is not None)
         said_so = confirming.Confirmation(plan, all_or_nothing, again)
         _confirm_and_follow(
             context, batch_id, said_so, shown, yes=yes, wait=wait, json=json, dry_run=dry_run
@@ -292,13 +287,6 @@ def read_file(path: Path) -> bytes:
 
 
 # -- deciding -----------------------------------------------------------------------------------
-
-
-def _stop_if_mostly_wrong(counts: BatchCounts, *, explicit: bool) -> None:
-    problems = counts.rows.get(RowStatus.PROBLEM, 0)
-    rows = problems + counts.rows.get(RowStatus.OK, 0)
-    if not explicit and problems > PROBLEM_RATE * rows:
-        raise RowsRefused(problems=problems, rows=rows)
 
 
 def _confirm_and_follow(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
@@ -33,7 +33,7 @@ from cli.sheet_options import Hidden, SheetName
 from customs.simulator.ledger import ledger_in
 from models.rules.calendar import business_date
 from models.rules.errors import BadArgument, Exit
-from models.rules.forecast import working_day_after
+from models.rules.forecast import LOSS_REPORT_DAYS, loss_report_due
 from models.rules.language import t
 from models.rules.numbers import clean
 from models.rules.problems import Problem
@@ -43,9 +43,6 @@ from models.rules.stocktake import PILES
 from sheets.imports import ISSUED_TOGETHER
 from sheets.questions import Answers
 from tasks.stock import custody, imports
-
-REPORT_DAYS: Final = 5
-"""Working days within which a loss is to be reported (features B-11)."""
 
 Serials = Annotated[
     str, typer.Argument(help=t("流水号、列表或号段", "serials: one, a list, a range"))
@@ -144,7 +141,7 @@ def lost(
         today = business_date(context.now())
     before = [business_date(f.lost_at) for f in done.unchanged if f.lost_at]
     found = min([today, *before])  # told again, the days go on from the first time
-    due = working_day_after(found, REPORT_DAYS)
+    due = loss_report_due(found)
     concerned = [*done.changed, *done.unchanged]
     if not json and concerned:
         out().print(_loss_report(concerned, why, person, found, due), markup=False)
@@ -172,8 +169,8 @@ def _loss_report(
             t(f"  情况: {reason}", f"  circumstances: {reason}"),
             t(f"  发现日期: {today}    报告人: {person}", f"  found on {today} by {person}"),
             t(
-                f"  须于 {due} 前报告({REPORT_DAYS} 个工作日，按周一至周五计；遇法定节假日请顺延)",
-                f"  to be reported by {due} ({REPORT_DAYS} working days, Monday to Friday; public "
+                f"  须于 {due} 前报告({LOSS_REPORT_DAYS} 个工作日，按周一至周五计；遇法定节假日请顺延)",
+                f"  to be reported by {due} ({LOSS_REPORT_DAYS} working days, Monday to Friday; public "
                 "holidays are not counted in)",
             ),
             t(

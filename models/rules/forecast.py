@@ -13,6 +13,9 @@ WEEK_WEIGHTS: Final = (4, 3, 2, 1)
 
 DAYS_A_WEEK: Final = 7
 
+LOSS_REPORT_DAYS: Final = 5
+"""Working days within which a loss is to be reported (features B-11)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
@@ -58,3 +61,8 @@ def working_day_after(first: date, days: int) -> date:
         if day.isoweekday() <= 5:  # noqa: PLR2004 - Friday
             days -= 1
     return day
+
+
+def loss_report_due(found_on: date) -> date:
+    """The day by which a loss that was found on this day is to be reported."""
+    return working_day_after(found_on, LOSS_REPORT_DAYS)

@@ -7,6 +7,7 @@ has no plan to say yes to.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 from sqlalchemy import select
@@ -14,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from config.crash import Point, crash_point
+from models.reads.batches import BatchCounts
 from models.rules.errors import (
     BatchGoesOn,
     BatchNotFound,
@@ -21,9 +23,10 @@ from models.rules.errors import (
     ConfirmationUnknown,
     DatabaseUnreachable,
     FileSubmittedBefore,
+    RowsRefused,
     SheetHasQuestions,
 )
-from models.rules.states import BatchState, label
+from models.rules.states import BatchState, RowStatus, label
 from models.tables.base import NO_KEY_UPDATE
 from models.tables.batches import Batch
 from sheets.questions import load_question
@@ -31,6 +34,10 @@ from tasks.context import Context
 from tasks.orders.reserving import reserve
 
 log = structlog.get_logger(__name__)
+
+PROBLEM_RATE: Final = 0.10
+"""Share of problem rows above which right rows alone are only submitted when asked: a sheet that is
+mostly wrong is probably the wrong sheet (features A-7)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +112,16 @@ def refuse_submitted_before(context: Context, batch_id: int) -> None:
         before = submitted_before(session, session.get_one(Batch, batch_id))
         if before is not None:
             raise FileSubmittedBefore(batch=before.id, when=f"{before.confirmed_at:%Y-%m-%d}")
+
+
+def refuse_mostly_wrong(counts: BatchCounts, *, explicit: bool) -> None:
+    """Raise `RowsRefused` where the right rows alone would be submitted of a sheet that is mostly wrong, unless
+    the person asked for them in words (`explicit`).
+    """
+    problems = counts.rows.get(RowStatus.PROBLEM, 0)
+    rows = problems + counts.rows.get(RowStatus.OK, 0)
+    if not explicit and problems > PROBLEM_RATE * rows:
+        raise RowsRefused(problems=problems, rows=rows)
 
 
 def questions_open(context: Context, batch_id: int) -> SheetHasQuestions:
