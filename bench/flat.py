@@ -27,8 +27,8 @@ from tasks.context import Context
 from tasks.messages import preparing, signing
 from tasks.orders import confirming, intake, planning
 from tasks.stock.imports import add_ranges, store_certificates
-from tests.acceptance.system import broker
 from tests.conftest import ROOT
+from tests.support.system import broker
 from webhook.app import create_app
 
 COMMANDS = (

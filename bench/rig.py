@@ -35,9 +35,9 @@ from customs.simulator.ledger import Ledger
 from models.rules.serials import serials_between
 from models.tables.database import Database
 from models.tables.schema import upgrade
-from tests.acceptance.system import PROCFILE, System, broker
 from tests.conftest import ROOT
-from tests.customs.test_signing import LABEL, MODULE, PIN, make_token
+from tests.support.system import PROCFILE, System, broker
+from tests.support.tokens import LABEL, MODULE, PIN, make_token
 
 LINES: Final = ("worker", "submitter", "sender", "scheduler", "web")
 ORDERED: Final = ("--yes", "--only-valid")

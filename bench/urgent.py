@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench.compare import CARD_PER_MINUTE
 from bench.rig import ORDERED, Bench
-from tests.acceptance.system import System
+from tests.support.system import System
 
 ALONE = 100
 """Rows whose certificates are there; the order takes one of the warm-up."""

@@ -33,9 +33,9 @@ from net.notifier_http import HttpNotifier
 from tasks import pipeline
 from tasks.context import Context
 from tasks.receipts import inbox
-from tests import factories
-from tests.databases import make_template
-from tests.use_cases import USE_CASES
+from tests.support import factories
+from tests.support.databases import make_template
+from tests.support.use_cases import USE_CASES
 
 ROOT = Path(__file__).parent.parent
 DATA = ROOT / "tests" / "data"

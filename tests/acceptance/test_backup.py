@@ -20,10 +20,10 @@ from tasks.backup import back_up, restore
 from tasks.home import prepare_home
 from tasks.journal import Journal
 from tasks.opening import open_database
-from tests.acceptance.system import System, broker
-from tests.acceptance.test_processes import bring_in, ledger, write_sheets
 from tests.conftest import admin, settings_for
-from tests.factories import EXPORTER
+from tests.support.factories import EXPORTER
+from tests.support.sheets import bring_in, ledger, write_sheets
+from tests.support.system import System, broker
 
 ROWS = 40
 NOW = datetime.now(UTC)

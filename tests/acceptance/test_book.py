@@ -20,12 +20,12 @@ from redis import Redis
 from models.rules.card_errors import CARD_ERRORS
 from models.rules.errors import AnotherDeployment, BlankformsError, Exit
 from models.rules.states import LineReason
-from tests.acceptance.system import broker, free_port
 from tests.acceptance.test_backup import PROGRAMS
-from tests.acceptance.test_processes import write_sheets
 from tests.conftest import ROOT, admin
-from tests.factories import SENDER
-from tests.faults.proxy import proxy, socket_of
+from tests.support.factories import SENDER
+from tests.support.proxy import proxy, socket_of
+from tests.support.sheets import write_sheets
+from tests.support.system import broker, free_port
 
 PAGE = (ROOT / "docs" / "operation.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
@@ -128,7 +128,7 @@ def run(work: Path, text: str) -> subprocess.CompletedProcess[str]:
     tools.mkdir()
     stand_in = tools / "systemctl"
     stand_in.write_text(
-        f'#!/bin/sh\nexec {sys.executable} -W ignore {ROOT}/tests/acceptance/systemctl.py "$@"\n'
+        f'#!/bin/sh\nexec {sys.executable} -W ignore {ROOT}/tests/support/systemctl.py "$@"\n'
     )
     stand_in.chmod(0o755)
     kept = {

@@ -15,10 +15,10 @@ from sqlalchemy import text
 
 from models.tables.base import Base
 from models.tables.database import Database
-from tests.acceptance.system import broker, system
-from tests.acceptance.test_processes import bring_in, write_sheets
-from tests.customs.test_signing import LABEL, MODULE, PIN, make_token
-from tests.factories import SENDER
+from tests.support.factories import SENDER
+from tests.support.sheets import bring_in, write_sheets
+from tests.support.system import broker, system
+from tests.support.tokens import LABEL, MODULE, PIN, make_token
 
 TOKEN = "canary-token-5d1c8f"
 CALLBACK = "whsec_" + b64encode(b"canary-callback-secret-000").decode()

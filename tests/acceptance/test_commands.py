@@ -8,8 +8,8 @@ import openpyxl
 import pytest
 
 from config.settings import load_settings
-from tests.acceptance.system import broker, system
 from tests.conftest import DATA, ROOT
+from tests.support.system import broker, system
 
 SAMPLES = DATA / "samples"
 ORDERS = str(SAMPLES / "核销导入.xlsx")

@@ -15,11 +15,11 @@ import pytest
 from models.rules.states import LineReason
 from models.tables.database import Database
 from models.writes.line import close_for_card, close_link
-from tests.acceptance.system import broker, system
-from tests.acceptance.test_processes import bring_in, write_sheets
 from tests.conftest import environment
-from tests.customs.test_signing import LABEL, MODULE, PIN, make_token
-from tests.factories import EXPORTER, SENDER
+from tests.support.factories import EXPORTER, SENDER
+from tests.support.sheets import bring_in, write_sheets
+from tests.support.system import broker, system
+from tests.support.tokens import LABEL, MODULE, PIN, make_token
 
 OTHER = {
     "CUSTOMS_URL": "https://customs.example/api",

@@ -21,11 +21,11 @@ from models.tables.database import Database
 from models.writes.tallies import note_changes
 from tasks.app import configure
 from tasks.receipts import inbox
-from tests.acceptance.system import PROCFILE, broker, flush, kept_alive, referee, system
-from tests.acceptance.test_processes import bring_in, write_sheets
 from tests.conftest import ROOT
-from tests.factories import EXPORTER, HEADER, SENDER, certificate_number
-from tests.receiver import receiver
+from tests.support.factories import EXPORTER, HEADER, SENDER, certificate_number
+from tests.support.receiver import receiver
+from tests.support.sheets import bring_in, write_sheets
+from tests.support.system import PROCFILE, broker, flush, kept_alive, referee, system
 
 LAGGING, CONTRADICTED, UNANSWERED, RESERVED, PRINTED, BY_HAND = (
     certificate_number("B", n) for n in range(1, 7)
@@ -259,7 +259,7 @@ def test_a_worker_that_consumes_nothing_is_ended_and_started_anew(short_tmp):
             running.start("scheduler")
             # the product takes no commands from the broker; this worker does, to be told to stop consuming
             command = PROCFILE["worker"].replace("${WORKER_CONCURRENCY:-2}", "1")
-            line = kept_alive(command.replace("workers.worker", "tests.commanded_worker"))
+            line = kept_alive(command.replace("workers.worker", "tests.support.commanded_worker"))
             running.environment["PYTHONPATH"] = str(ROOT)
             running.spawn("worker", ["sh", "-c", line])
             database = Database(settings.sqlalchemy_url)

@@ -9,8 +9,8 @@ import pytest
 
 from models.tables.database import Database
 from tasks.receipts import inbox
-from tests.acceptance.system import system
-from tests.factories import receipt_xml
+from tests.support.factories import receipt_xml
+from tests.support.system import system
 
 
 @pytest.fixture

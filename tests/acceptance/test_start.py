@@ -13,10 +13,10 @@ import pytest
 from config.names import Queue
 from models.tables.database import Database
 from models.tables.schema import HEAD
-from tests.acceptance.system import PROCFILE, broker, referee, system
-from tests.acceptance.test_processes import bring_in, write_sheets
 from tests.conftest import admin
-from tests.faults.proxy import proxy, socket_of, through
+from tests.support.proxy import proxy, socket_of, through
+from tests.support.sheets import bring_in, write_sheets
+from tests.support.system import PROCFILE, broker, referee, system
 
 LINES = tuple(PROCFILE)
 ROWS = 40

@@ -7,9 +7,9 @@ import json
 import openpyxl
 import pytest
 
-from tests.acceptance.system import system
 from tests.conftest import DATA
-from tests.factories import SENDER
+from tests.support.factories import SENDER
+from tests.support.system import system
 
 SAMPLES = DATA / "samples"
 

@@ -11,74 +11,15 @@ import subprocess
 import sys
 import termios
 import time
-from contextlib import contextmanager
 
-import psutil
 import pytest
 
 from models.tables.database import Database
-from tests.acceptance.system import System, referee
-from tests.acceptance.test_processes import bring_in, ledger, write_sheets
+from tests.support.sheets import bring_in, ledger, write_sheets
+from tests.support.system import System, referee
+from tests.support.up import MARKS, family, one, ready, said, up
 
 ROWS = 500
-MARKS = {
-    "broker": "valkey-server",
-    "simulator": "simulator",
-    "web": "gunicorn",
-    "worker": "workers.worker",
-    "submitter": "workers.submitter",
-    "sender": "workers.sender",
-    "scheduler": "workers.scheduler",
-}
-"""By which word of its command a process of `up` is known."""
-
-
-@contextmanager
-def up(home, **settings):
-    """A system under `blankforms up` itself, its output in `up.log`; what is left of it is killed."""
-    home.mkdir(parents=True, exist_ok=True)
-    made = System(home, **settings)
-    try:
-        with (home / "up.log").open("ab") as out:
-            made.up = subprocess.Popen(
-                [sys.executable, "-m", "cli.main", "up"],
-                env=made.environment, cwd=home, stdout=out, stderr=out, start_new_session=True,
-            )  # fmt: skip
-        yield made
-    finally:
-        if made.up.poll() is None:
-            made.up.terminate()
-            made.up.wait(30)
-        for process in family(made):
-            process.kill()
-        made.stop()
-
-
-def family(running):
-    """Every process that lives on this home, but us."""
-    mark = f"BLANKFORMS_HOME={running.home}"
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if any(f"{k}={v}" == mark for k, v in process.environ().items()):
-                found.append(process)
-        except psutil.Error:
-            continue  # it has gone, or is not ours
-    return found
-
-
-def one(running, name):
-    """The process of a line itself."""
-    children = psutil.Process(running.up.pid).children()
-    return [p for p in children if any(MARKS[name] in part for part in p.cmdline())]
-
-
-def said(running):
-    return (running.home / "up.log").read_text()
-
-
-def ready(running):
-    running.wait(lambda: "已就绪" in said(running), "ready", 90)
 
 
 VICTIMS = {

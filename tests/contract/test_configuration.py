@@ -25,7 +25,7 @@ from tasks.app import MODULES, QUEUES, app, configure
 from tasks.home import prepare_home
 from tasks.opening import connect
 from tests.conftest import ROOT
-from tests.factories import SENDER
+from tests.support.factories import SENDER
 
 PACKAGES = ("config", "models", "net", "customs", "sheets", "tasks", "workers", "webhook", "cli")
 PYTHON = [p for package in PACKAGES for p in (ROOT / package).rglob("*.py")]

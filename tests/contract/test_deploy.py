@@ -25,10 +25,10 @@ from config.settings import Settings
 from models.writes.cards import note_card
 from models.writes.line import close_for_card
 from net.webhooks import sign
-from tests.acceptance.system import PROCFILE, free_port
 from tests.conftest import ROOT, settings_for
-from tests.customs.test_signing import make_key
-from tests.factories import SENDER
+from tests.support.factories import SENDER
+from tests.support.system import PROCFILE, free_port
+from tests.support.tokens import make_key
 from webhook.app import create_app
 from webhook.metrics import exposition
 

@@ -14,8 +14,8 @@ from models.rules.card_errors import CARD_ERRORS, CardFault, card_error
 from models.rules.errors import Exit
 from models.rules.language import Language, use_language
 from tests.conftest import ROOT
-from tests.customs.test_signing import MODULE, PIN, make_key
-from tests.factories import EXPORTER, SENDER
+from tests.support.factories import EXPORTER, SENDER
+from tests.support.tokens import MODULE, PIN, make_key
 
 FILL = """
 import json, sys

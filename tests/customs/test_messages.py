@@ -35,7 +35,7 @@ from customs.signing.xmldsig import PROFILES
 from models.rules.states import Action
 from net import webhooks
 from tests.conftest import DATA
-from tests.factories import EXPORTER, SENDER
+from tests.support.factories import EXPORTER, SENDER
 
 XSD = DATA / "contract" / "bcm1.xsd"
 RSA = PROFILES["rsa-sha256"]

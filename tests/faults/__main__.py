@@ -23,12 +23,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.conftest import admin
-from tests.databases import make_template
 from tests.faults.bugs import BUGS, Bug
 from tests.faults.campaign import FAULTS, NOT_ON
 from tests.faults.rig import TooLate, Trial, Verdict, Zygote
 from tests.faults.starts import START_FAULTS
 from tests.faults.systems import SYSTEM_FAULTS, system_trial
+from tests.support.databases import make_template
 
 PROGRESS = 100
 """Trials between two lines that say how far it has come."""

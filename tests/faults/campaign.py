@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 from config.crash import Point
 from customs.simulator.faults import FaultScript
-from tests.factories import EXPORTER
 from tests.faults import surroundings
 from tests.faults.rig import CERTIFICATES, QUICK, Trial, Verdict
+from tests.support.factories import EXPORTER
 
 CLIENT_POINTS = (
     Point.UPLOAD_KEPT, Point.ROWS_WRITTEN, Point.CHECK_BEFORE_COMMIT, Point.CONFIRMED,

@@ -39,7 +39,7 @@ from tasks.night.repair_actions import Order
 from tasks.orders import confirming, intake, planning
 from tasks.receipts import applying, inbox
 from tests.faults.bugs import BUGS
-from tests.use_cases import USE_CASES
+from tests.support.use_cases import USE_CASES
 from webhook.app import create_app
 from workers.bootstrap import build_context
 

@@ -37,9 +37,9 @@ from models.tables.database import Database
 from models.tables.submissions import Attempt, Submission
 from tasks.context import Context
 from tasks.night import audit
-from tests.acceptance.system import free_port
-from tests.factories import EXPORTER, HEADER, SENDER, certificate_number
 from tests.faults.child import CRASHED, share_compiled
+from tests.support.factories import EXPORTER, HEADER, SENDER, certificate_number
+from tests.support.system import free_port
 from workers.bootstrap import build_context
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

@@ -15,10 +15,6 @@ from pathlib import Path
 
 import psutil
 
-from tests.acceptance.system import System
-from tests.acceptance.test_processes import bring_in, write_sheets
-from tests.acceptance.test_up import one, said, up
-from tests.faults.proxy import Proxy, socket_of, through
 from tests.faults.rig import Verdict
 from tests.faults.systems import (
     CERTIFICATES,
@@ -29,6 +25,10 @@ from tests.faults.systems import (
     judge,
     taken_by,
 )
+from tests.support.proxy import Proxy, socket_of, through
+from tests.support.sheets import bring_in, write_sheets
+from tests.support.system import System
+from tests.support.up import one, said, up
 
 KEY = "k" * 40
 

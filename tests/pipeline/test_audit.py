@@ -14,7 +14,7 @@ from models.writes.holds import hold_forms
 from models.writes.moves import FormMove, move_forms
 from tasks.night import audit, reconciliation
 from tasks.stock import custody
-from tests.factories import AGENT_HANDLED, SENDER, bring_in, issued
+from tests.support.factories import AGENT_HANDLED, SENDER, bring_in, issued
 
 SERIAL = "211014003"
 

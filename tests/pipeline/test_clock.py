@@ -11,7 +11,7 @@ from models.tables.customs_link import CustomsLink
 from models.tables.submissions import Submission
 from tasks import upkeep
 from tasks.messages import preparing, signing
-from tests.factories import AGENT_HANDLED, bring_in, confirm, upload
+from tests.support.factories import AGENT_HANDLED, bring_in, confirm, upload
 
 
 def sign_one(world):

@@ -25,8 +25,8 @@ from models.tables.batches import Batch
 from models.tables.forms import Form
 from tasks.stock import custody
 from tasks.stock.register import export_register
-from tests import factories
-from tests.factories import SENDER, agent_certificate, bring_in, confirm, issued, upload
+from tests.support import factories
+from tests.support.factories import SENDER, agent_certificate, bring_in, confirm, issued, upload
 
 CERTIFICATES = [agent_certificate(n) for n in range(1, 8)]
 

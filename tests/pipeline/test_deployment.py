@@ -27,7 +27,7 @@ from tasks.opening import require_deployment
 from tasks.orders import releasing
 from tasks.receipts import inbox
 from tests.conftest import settings_for
-from tests.factories import AGENT_HANDLED, EXPORTER, SENDER, bring_in, confirm, upload
+from tests.support.factories import AGENT_HANDLED, EXPORTER, SENDER, bring_in, confirm, upload
 
 OTHER = Identity(SENDER, "https://customs.example:443")
 

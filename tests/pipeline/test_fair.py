@@ -18,7 +18,15 @@ from models.tables.database import Database
 from models.tables.submissions import Submission
 from sheets.imports import CertificateRecord
 from tasks.messages import preparing, sending, signing
-from tests.factories import EXPORTER, SENDER, agent_certificate, bring_in, confirm, issued, upload
+from tests.support.factories import (
+    EXPORTER,
+    SENDER,
+    agent_certificate,
+    bring_in,
+    confirm,
+    issued,
+    upload,
+)
 
 LARGE = 60
 

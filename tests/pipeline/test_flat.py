@@ -34,7 +34,7 @@ from models.writes.deployment import confirm_identity
 from tasks import pipeline, upkeep
 from tasks.messages import asking
 from tests.conftest import admin
-from tests.factories import AGENT_HANDLED, SENDER, bring_in, confirm, upload
+from tests.support.factories import AGENT_HANDLED, SENDER, bring_in, confirm, upload
 
 FORMS = 1_000_000
 BATCHES = 100_000

@@ -13,7 +13,15 @@ from models.rules.errors import BadArgument
 from models.rules.states import FormState
 from sheets.imports import CertificateRecord
 from tasks.stock import custody
-from tests.factories import EXPORTER, SENDER, agent_certificate, bring_in, confirm, issued, upload
+from tests.support.factories import (
+    EXPORTER,
+    SENDER,
+    agent_certificate,
+    bring_in,
+    confirm,
+    issued,
+    upload,
+)
 
 SELF = [CertificateRecord(f"A21102690233{n:04d}", "A", EXPORTER, EXPORTER, date(2022, 5, 10), 9, "approved")
         for n in range(1, 10)]  # fmt: skip

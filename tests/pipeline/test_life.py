@@ -43,9 +43,9 @@ from tasks.night.repair_actions import Order
 from tasks.orders import releasing
 from tasks.receipts import applying, inbox
 from tasks.stock import custody
-from tests import factories
 from tests.conftest import Clock, Customs, World, settings_for
-from tests.factories import SENDER, agent_certificate, bring_in, confirm, issued, upload
+from tests.support import factories
+from tests.support.factories import SENDER, agent_certificate, bring_in, confirm, issued, upload
 
 FORMS = [str(211014001 + n) for n in range(12)]
 CERTIFICATES = [agent_certificate(n).number for n in range(1, 6)]

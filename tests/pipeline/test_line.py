@@ -22,8 +22,8 @@ from models.writes.line import close_for_card, close_link, customs_link, open_li
 from tasks import line as line_tasks
 from tasks import pipeline
 from tasks.messages import asking, preparing, sending, signing
-from tests.factories import SENDER as OWNER
-from tests.factories import agent_certificate, bring_in, confirm, issued, upload
+from tests.support.factories import SENDER as OWNER
+from tests.support.factories import agent_certificate, bring_in, confirm, issued, upload
 
 MESSAGES = 60
 CONNECTIONS = 4

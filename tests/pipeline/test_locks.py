@@ -19,9 +19,16 @@ from tasks.notify import endpoints
 from tasks.receipts import applying, inbox
 from tasks.stock import custody, imports
 from tests.conftest import settings_for
-from tests.factories import AGENT_HANDLED, agent_certificate, bring_in, confirm, issued, upload
-from tests.pipeline.test_reconciliation import FIRST, form, night
-from tests.receiver import receiver
+from tests.support.factories import (
+    AGENT_HANDLED,
+    agent_certificate,
+    bring_in,
+    confirm,
+    issued,
+    upload,
+)
+from tests.support.nights import FIRST, form, night
+from tests.support.receiver import receiver
 
 
 @pytest.fixture(autouse=True)

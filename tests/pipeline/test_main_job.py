@@ -7,7 +7,7 @@ import re
 import pytest
 from sqlalchemy import select, text
 
-from models.reads.batches import batch_counts, row_results
+from models.reads.batches import batch_counts
 from models.rules.errors import (
     BatchNotOpen,
     FileSubmittedBefore,
@@ -32,7 +32,7 @@ from tasks.messages import asking, preparing, sending, signing
 from tasks.orders import intake, planning, releasing, reserving
 from tasks.receipts import applying, inbox
 from tests.conftest import DATA
-from tests.factories import (
+from tests.support.factories import (
     AGENT_HANDLED,
     SAMPLE_CERTIFICATES,
     SELF_HANDLED,
@@ -46,19 +46,11 @@ from tests.factories import (
     sheet,
     upload,
 )
+from tests.support.looking import codes, results
 
 VERIFY, VOID = "核销", "作废"
 PUT_OFF = ((AGENT_HANDLED, "211014002"), (SELF_HANDLED, "211013011"))
 """Two orders: a certificate and its serial."""
-
-
-def results(world, batch_id):
-    with world.context.database.read() as session:
-        return list(row_results(session, session.get_one(Batch, batch_id)))
-
-
-def codes(world, batch_id):
-    return {r.number: [p.code for p in r.problems] for r in results(world, batch_id)}
 
 
 def form(world, serial):

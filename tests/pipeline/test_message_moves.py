@@ -12,7 +12,7 @@ from models.tables.bulk import insert_rows
 from models.tables.submissions import Submission
 from models.writes.submissions import move_submissions
 from tasks.messages import preparing
-from tests.factories import agent_certificate, bring_in, confirm, upload
+from tests.support.factories import agent_certificate, bring_in, confirm, upload
 
 
 @pytest.fixture

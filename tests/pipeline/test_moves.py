@@ -1,4 +1,4 @@
-"""The moves of a message: `SUBMISSION_MOVES` is held by the database of every test (tests/databases.py)."""
+"""The moves of a message: `SUBMISSION_MOVES` is held by the database of every test (tests/support/databases.py)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sqlalchemy.exc import DBAPIError
 
 from models.rules.states import SubmissionState
 from models.tables.submissions import Submission
-from tests.factories import AGENT_HANDLED, bring_in, confirm, upload
+from tests.support.factories import AGENT_HANDLED, bring_in, confirm, upload
 
 
 @pytest.mark.parametrize("target", [SubmissionState.PREPARED, SubmissionState.SENDING])

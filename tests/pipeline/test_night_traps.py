@@ -18,7 +18,7 @@ from tasks.night import reconciliation, repairing
 from tasks.orders import intake, planning
 from tasks.stock import custody
 from tasks.stock.imports import add_ranges, store_certificates
-from tests.factories import (
+from tests.support.factories import (
     AGENT_HANDLED,
     EXPORTER,
     SENDER,
@@ -27,7 +27,7 @@ from tests.factories import (
     confirm,
     upload,
 )
-from tests.pipeline.test_reconciliation import FIRST, differences, form, night
+from tests.support.nights import FIRST, differences, form, night
 
 ISSUED = date(2022, 4, 1)
 C = DifferenceClass

@@ -20,10 +20,10 @@ from tasks import upkeep
 from tasks.notify import delivering, endpoints
 from tasks.orders import releasing
 from tasks.pipeline import oldest_due
-from tests import factories
 from tests.conftest import settings_for
-from tests.factories import SENDER, agent_certificate, bring_in, confirm, issued, upload
-from tests.receiver import receiver
+from tests.support import factories
+from tests.support.factories import SENDER, agent_certificate, bring_in, confirm, issued, upload
+from tests.support.receiver import receiver
 
 ALL = list(endpoints.SUBSCRIBABLE)
 

@@ -21,7 +21,7 @@ from tasks import upkeep
 from tasks.messages import preparing, sending, signing
 from tasks.receipts import applying, inbox, reporting
 from tasks.stock import custody
-from tests.factories import SENDER, agent_certificate, bring_in, confirm, issued, upload
+from tests.support.factories import SENDER, agent_certificate, bring_in, confirm, issued, upload
 
 
 @pytest.fixture

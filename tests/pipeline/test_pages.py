@@ -24,7 +24,7 @@ from sheets.questions import NO_ANSWERS, Answers
 from tasks.orders import intake, planning
 from tasks.stock import imports
 from tests.conftest import DATA, ROOT
-from tests.factories import (
+from tests.support.factories import (
     AGENT_HANDLED,
     EXPORTER,
     SELF_HANDLED,
@@ -37,7 +37,7 @@ from tests.factories import (
     sheet,
     upload,
 )
-from tests.pipeline.test_reconciliation import differences, night
+from tests.support.nights import differences, night
 
 AGAIN = planning.Lift(again="客户要求")
 BEYOND = planning.Lift(beyond_pages="海关同意加页")
@@ -211,7 +211,7 @@ def test_of_sixteen_clerks_at_once_none_takes_a_certificate_past_its_pages(
         [issued(SENDER, "B", "211014001", 600)],
         [replace(agent_certificate(n), pages=pages) for n in range(1, certificates + 1)],
     )
-    command = [sys.executable, "-W", "ignore", "-m", "tests.pipeline.clerks", database_url]
+    command = [sys.executable, "-W", "ignore", "-m", "tests.support.clerks", database_url]
     clerks = [
         subprocess.Popen(
             [*command, str(tmp_path / "home"), str(n), str(certificates)],

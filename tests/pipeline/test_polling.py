@@ -12,7 +12,7 @@ from models.rules.errors import GatewayUnreachable
 from models.tables.customs_link import CustomsLink
 from tasks.messages import preparing, sending, signing
 from tasks.receipts import applying, inbox
-from tests.factories import AGENT_HANDLED, bring_in, confirm, upload
+from tests.support.factories import AGENT_HANDLED, bring_in, confirm, upload
 
 
 @pytest.fixture

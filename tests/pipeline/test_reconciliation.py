@@ -11,29 +11,15 @@ from models.rules.calendar import business_date
 from models.rules.differences import DifferenceClass
 from models.rules.errors import ReasonNeeded, SecondPersonNeeded
 from models.rules.serials import serials_between
-from models.rules.states import BatchState, FormState, RepairState, RunState
+from models.rules.states import BatchState, FormState, RepairState
 from models.tables.batches import Batch
 from models.tables.discrepancies import Discrepancy
-from models.tables.forms import Form, FormEvent
-from models.tables.reconciliation import Difference, Repair, Run
+from models.tables.forms import FormEvent
+from models.tables.reconciliation import Repair, Run
 from tasks.night import reconciliation, repairing
 from tasks.night.repair_actions import Order
-from tests.night import BY_HAND, EXPECTED, PRINTED, plant
-
-FIRST, SECOND = Order("张三", "海关电话确认"), Order("李四", approve=True)
-
-
-def night(world) -> int:
-    run_id = reconciliation.open_run(world.context)
-    assert reconciliation.reconcile(world.context, run_id) is RunState.FINISHED
-    return run_id
-
-
-def differences(world, run_id):
-    with world.context.database.read() as session:
-        return session.scalars(
-            select(Difference).where(Difference.run_id == run_id).order_by(Difference.id)
-        ).all()
+from tests.support.nights import FIRST, SECOND, differences, form, night
+from tests.support.planted_night import BY_HAND, EXPECTED, PRINTED, plant
 
 
 def serials_by_class(found):
@@ -42,13 +28,6 @@ def serials_by_class(found):
         named = serials_between(d.first_serial, d.last_serial) if d.first_serial else []
         by_class[d.kind] |= set(named)
     return dict(by_class)
-
-
-def form(world, serial, form_type="B"):
-    with world.context.database.read() as session:
-        return session.scalars(
-            select(Form).where(Form.serial == serial, Form.form_type == form_type)
-        ).one()
 
 
 def test_a_night_with_every_class_finds_exactly_what_was_planted(world):

@@ -19,7 +19,7 @@ from tasks.night.repair_actions import Order
 from tasks.orders import confirming, releasing, reserving
 from tasks.receipts import applying, inbox
 from tests.conftest import settings_for
-from tests.factories import (
+from tests.support.factories import (
     SAMPLE_CERTIFICATES,
     agent_certificate,
     bring_in,
@@ -27,7 +27,7 @@ from tests.factories import (
     confirm,
     upload,
 )
-from tests.restoring import backup, restore
+from tests.support.restoring import backup, restore
 
 CERTIFICATES = [certificate_number("B", n) for n in range(1, 7)]
 

@@ -15,7 +15,7 @@ from models.tables.forms import Form, FormEvent
 from tasks.messages import preparing
 from tasks.orders import planning, releasing, reserving, stepwise
 from tasks.stock import custody
-from tests.factories import SENDER, agent_certificate, bring_in, confirm, issued, upload
+from tests.support.factories import SENDER, agent_certificate, bring_in, confirm, issued, upload
 
 ROWS = 9
 NAMED = "211014020"

@@ -8,7 +8,7 @@ from models.tables.certificates import Certificate
 from models.tables.forms import Form
 from sheets.imports import CertificateRecord
 from tasks.stock import imports
-from tests.factories import EXPORTER, SENDER, certificate_number, issued
+from tests.support.factories import EXPORTER, SENDER, certificate_number, issued
 
 OTHERS = ("916100007102000157", "916100007102000232", "91610000710200031W")
 CHAIN = (

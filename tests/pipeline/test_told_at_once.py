@@ -40,7 +40,7 @@ from net import clock
 from tasks import line, pipeline
 from tasks.messages import asking, preparing, sending, signing
 from tasks.orders import confirming, releasing, reserving
-from tests.factories import (
+from tests.support.factories import (
     AGENT_HANDLED,
     EXPORTER,
     SENDER,
@@ -49,7 +49,7 @@ from tests.factories import (
     confirm,
     upload,
 )
-from tests.pipeline.test_main_job import codes
+from tests.support.looking import codes
 
 VERIFY = "核销"
 ONE = "211014001"

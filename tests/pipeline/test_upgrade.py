@@ -29,7 +29,7 @@ from tasks.messages import signing
 from tasks.night import audit
 from tasks.opening import require_deployment
 from tests.conftest import DATA, Clock, World, admin, settings_for
-from tests.factories import SENDER
+from tests.support.factories import SENDER
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

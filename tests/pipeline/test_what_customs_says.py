@@ -23,7 +23,7 @@ from tasks.night import reconciliation
 from tasks.orders import releasing
 from tasks.receipts import adopting, applying, inbox
 from tasks.stock import imports
-from tests.factories import (
+from tests.support.factories import (
     AGENT_HANDLED,
     EXPORTER,
     SAMPLE_RANGES,
@@ -34,7 +34,7 @@ from tests.factories import (
     receipt_xml,
     upload,
 )
-from tests.pipeline.test_main_job import results
+from tests.support.looking import results
 
 VERIFY = "核销"
 ONE, TWO = "211014001", "211014002"

@@ -6,7 +6,7 @@ import pytest
 
 from models.rules.errors import CellsRefused
 from sheets.imports import read_certificates, read_stock
-from tests.factories import EXPORTER, SENDER, sheet
+from tests.support.factories import EXPORTER, SENDER, sheet
 
 LIMIT = 1 << 20
 STOCK_HEADER = ["持有企业", "证单类型", "起始号", "截止号", "份数", "领用日期"]

@@ -21,7 +21,7 @@ from sheets.headers import ORDERS, find_columns
 from sheets.orders import OrderReader
 from sheets.reading import Asked
 from sheets.rows import Marks, Refused
-from tests.sheets.layouts import STOCK, Maker
+from tests.support.layouts import STOCK, Maker
 
 NIGHTLY = bool(os.environ.get("NIGHTLY"))
 SHEETS = 20_000 if NIGHTLY else 400

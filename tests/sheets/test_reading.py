@@ -19,7 +19,7 @@ from sheets.reader import read_orders, read_sheet
 from sheets.reading import Asked
 from sheets.words import parse_page_count, parse_reason
 from tests.conftest import DATA
-from tests.factories import HEADER
+from tests.support.factories import HEADER
 
 CERTIFICATE = "B201026902331597"
 LIMIT = 64 << 20

@@ -20,7 +20,7 @@ from sheets.result import (
     write_list,
 )
 from sheets.template import write_template
-from tests.factories import sheet
+from tests.support.factories import sheet
 
 HEADER = ("证书号", "操作", "流水号", "页数", "备注")
 ROW = ("B201026902331597", "核销", "211013209", "", "加急")

@@ -26,9 +26,9 @@ from tasks import line, pulse
 from tasks.ability import CODES, hindrances
 from tasks.app import configure
 from tasks.messages import preparing, sending, signing
-from tests.acceptance.system import broker
 from tests.acceptance.test_book import PAGE
-from tests.factories import AGENT_HANDLED, bring_in, confirm, upload
+from tests.support.factories import AGENT_HANDLED, bring_in, confirm, upload
+from tests.support.system import broker
 from webhook.app import create_app
 
 

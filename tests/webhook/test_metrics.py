@@ -12,9 +12,9 @@ from config.names import Task
 from models.rules.errors import DatabaseUnreachable
 from tasks.messages import preparing
 from tasks.pipeline import oldest_due
-from tests import factories
 from tests.contract.test_deploy import TOOLS
-from tests.factories import bring_in, confirm, upload
+from tests.support import factories
+from tests.support.factories import bring_in, confirm, upload
 from webhook.app import create_app
 
 

@@ -16,7 +16,7 @@ from models.tables.inbox import InboxMessage
 from net.webhooks import sign
 from tasks.messages import preparing, signing
 from tests.conftest import settings_for
-from tests.factories import AGENT_HANDLED, bring_in, confirm, upload
+from tests.support.factories import AGENT_HANDLED, bring_in, confirm, upload
 from webhook.app import BODY_LIMIT, create_app
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

@@ -12,7 +12,7 @@ from models.tables.database import Database
 from tasks.context import Context
 from tasks.orders import confirming, intake, planning
 from tests.conftest import settings_for
-from tests.factories import certificate_number
+from tests.support.factories import certificate_number
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from models.tables.forms import Block
 from sheets.imports import CertificateRecord
 from tasks.receipts import applying, inbox
 from tasks.stock.imports import store_certificates
-from tests.factories import (
+from tests.support.factories import (
     EXPORTER,
     SENDER,
     bring_in,

@@ -1,0 +1,1 @@
+"""What tests are made of: real parts, sheets and orders to begin with, and eyes."""
