@@ -48,7 +48,7 @@ log = structlog.get_logger(__name__)
 
 SIGNED_TOGETHER: Final = 100
 SIGNED_FIRST: Final = 8
-SIGNING_SECONDS: Final = 1.0
+SIGNING_SECONDS: Final = 0.75
 """Signatures are stored after so many or so long: a card of 4 a second is not kept waiting by the
 database, the sender is not kept waiting by the card, and an urgent order not by those before it. How
 quick the card is, is not known at first."""

@@ -50,7 +50,7 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from customs.signing.certificates import load_certificate, require_fit
 from customs.signing.pkcs11 import Pkcs11Signer, token_certificate
 from customs.signing.token import TokenSettings
-from models.card_errors import SigningError
+from models.rules.card_errors import SigningError
 module, folder, sender, given = sys.argv[1], Path(sys.argv[2]), sys.argv[3], json.loads(sys.argv[4])
 read = []
 def pin():
