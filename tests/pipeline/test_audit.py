@@ -7,6 +7,7 @@ from sqlalchemy import select, text, update
 
 from models.reads.invariants import broken_invariants
 from models.rules.calendar import business_date
+from models.rules.causes import Cause
 from models.rules.chain import GENESIS, EventFacts, Tamper, event_hash
 from models.rules.states import FormState
 from models.tables.forms import Form
@@ -244,7 +245,9 @@ def test_an_edited_certificate_of_an_outside_form_and_an_edited_hold_are_seen(
             select(Form).where(Form.serial == "211014001", Form.form_type == "B")
         ).one()
         move = FormMove(form.id, AGENT_HANDLED, reason="portal")
-        move_forms(session, [move], FormState.ISSUED, FormState.VERIFIED, world.clock(), "outside")
+        move_forms(
+            session, [move], FormState.ISSUED, FormState.VERIFIED, world.clock(), Cause.OUTSIDE
+        )
     assert found(world) == []
     with world.context.database.write() as session:
         session.execute(update(Form).where(Form.id == form.id).values(**change))
@@ -261,7 +264,7 @@ def test_a_removed_hold_is_seen(world):
         form = session.scalars(
             select(Form).where(Form.serial == "211014001", Form.form_type == "B")
         ).one()
-        hold_forms(session, [form.id], world.clock(), "hold", "look at it")
+        hold_forms(session, [form.id], world.clock(), Cause.HOLD, "look at it")
     assert found(world) == []
     with world.context.database.write() as session:
         session.execute(update(Form).where(Form.id == form.id).values(hold=None))
