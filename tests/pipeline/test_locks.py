@@ -106,12 +106,12 @@ def test_announcing_and_recording_deliveries_do_not_deadlock(world):
                 delivered.wait(2.0)
                 announce(session, NotificationType.BATCH_FINISHED, {}, world.clock(), 1)
 
-        def delivering():
+        def delivery():
             half.wait(10)
             delivering.deliver(world.context)
             delivered.set()
 
-        assert together(announcing, delivering) == [None, None]
+        assert together(announcing, delivery) == [None, None]
         delivering.deliver(world.context)
         with world.context.database.read() as session:
             states = session.scalars(select(Delivery.state)).all()
