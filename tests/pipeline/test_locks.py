@@ -15,7 +15,7 @@ from models.writes import moves
 from models.writes.announcements import announce
 from tasks.messages import preparing, sending, signing
 from tasks.night import repair_actions, repairing
-from tasks.notify import endpoints
+from tasks.notify import delivering, endpoints
 from tasks.receipts import applying, inbox
 from tasks.stock import custody, imports
 from tests.conftest import settings_for
