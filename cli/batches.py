@@ -50,7 +50,7 @@ LOOK_SECONDS: Final = 0.3
 LOOK_MOST: Final = 1.0
 LOOKS_EASE: Final = 30
 """How often a watcher looks at the database: after 0.3 s at first, after a second when it has watched for 20 s.
-Three looks a second were the most of what a command cost that waits for minutes (docs/performance.md)."""
+A batch that takes minutes does not need three looks a second: each is a read of the database."""
 
 STILL_SECONDS: Final = 30
 """Without any movement for so long, the watcher says what may be missing."""
