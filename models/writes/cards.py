@@ -10,6 +10,8 @@ from sqlalchemy.orm import Session
 from models.reads.cards import not_in_use
 from models.rules.card_errors import CardFault, PinRefused, SigningError
 from models.rules.states import CardState, NotificationType
+from models.tables.base import NO_KEY_UPDATE
+from models.tables.bulk import insert_new
 from models.tables.card import Card
 from models.writes.announcements import announce
 
@@ -40,14 +42,19 @@ def note_card(
     state = card_state(trouble)
     code = trouble.code if trouble else ""
     detail = str(trouble.values.get("detail", ""))[:_DETAIL_LIMIT] if trouble else ""
-    card = session.get(Card, label)
-    was_ready = card is None or card.state is CardState.READY
-    if card is None:
-        card = Card(label=label, certificate_serial="")
+    card = _card(session, label, at)
+    was_ready = card.state is CardState.READY
     card.state, card.code, card.detail = state, code, detail
     card.seen_at, card.examine_at = at, examine_at
-    session.add(card)
     if was_ready and state is not CardState.READY:
         told = {"card": label, "state": state.value, "code": code, "detail": detail}
         announce(session, NotificationType.CARD_UNAVAILABLE, told, at)
     return card
+
+
+def _card(session: Session, label: str, at: datetime) -> Card:
+    """The row of this card, locked; made as a ready one's when there is none, by one process alone."""
+    empty = dict.fromkeys(("code", "detail", "certificate_serial"), "")
+    new = {"label": label, "state": CardState.READY, "seen_at": at, "examine_at": at, **empty}
+    insert_new(session, Card, [new])
+    return session.get_one(Card, label, populate_existing=True, with_for_update=NO_KEY_UPDATE)

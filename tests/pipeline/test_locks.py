@@ -8,11 +8,14 @@ from functools import partial
 import pytest
 from sqlalchemy import select
 
+from models.rules.card_errors import SigningError
 from models.rules.differences import DifferenceClass
-from models.rules.states import DeliveryState, FormState, NotificationType, RepairState
+from models.rules.states import CardState, DeliveryState, FormState, NotificationType, RepairState
+from models.tables.card import Card
 from models.tables.notifications import Delivery
 from models.writes import moves
 from models.writes.announcements import announce
+from models.writes.cards import note_card
 from tasks.messages import preparing, sending, signing
 from tasks.night import repair_actions, repairing
 from tasks.notify import delivering, endpoints
@@ -191,3 +194,23 @@ def test_a_form_reserved_meanwhile_is_not_adopted(world, monkeypatch):
     done = repairing.repair(world.context, run_id, [DifferenceClass.OUTSIDE], FIRST)
     assert done == {DifferenceClass.OUTSIDE: {RepairState.LEFT: 1}}
     assert form(world, "211014030").state is FormState.RESERVED
+
+
+def test_two_submitters_that_see_a_new_card_at_once_both_note_it(world):
+    noted, both = threading.Event(), threading.Event()
+
+    def first():
+        with world.context.database.write() as session:
+            note_card(session, "card", None, world.clock(), world.clock())
+            noted.set()
+            both.wait(1.0)  # the other one has begun, and waits for this one
+
+    def second():
+        noted.wait(10)
+        with world.context.database.write() as session:
+            note_card(session, "card", SigningError(detail="away"), world.clock(), world.clock())
+        both.set()
+
+    assert together(first, second) == [None, None]
+    with world.context.database.read() as session:
+        assert session.scalars(select(Card.state)).all() == [CardState.ABSENT]
