@@ -105,7 +105,7 @@ def our_rate(
 
         serials = list(
             session.execute(
-                text("SELECT serial FROM item WHERE state = 'held' ORDER BY serial")
+                text("SELECT serial FROM item WHERE state = 'under_way' ORDER BY serial")
             ).scalars()
         )
     if serials != [f"{211000001 + n}" for n in range(claims * PAGES)]:

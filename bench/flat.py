@@ -103,7 +103,9 @@ def _context(
 
 
 def _parts(context: Context) -> dict[str, Callable[[], object]]:
-    client = create_app(context.settings, context.database, context.ring).test_client()
+    client = create_app(
+        context.settings, context.database, context.ring, context.wire
+    ).test_client()
 
     def page(wanted: FormFilter) -> None:
         with context.database.read() as session:

@@ -26,8 +26,8 @@ from python_calamine import CalamineWorkbook
 
 from bench.data import AGENT, EXPORTER, stock_of
 from config.settings import Settings, load_settings
-from customs.bcm1 import parse_receipt, signed_message
 from customs.gateway import Message, MessageLine
+from customs.profile.bcm1_xml import parse_receipt, signed_message
 from customs.signing.keyfile import KeyFileSigner
 from customs.signing.xmldsig import PROFILES
 from models.rules.serials import serials_between
@@ -118,7 +118,7 @@ async def sent(
             states = [
                 ("verified" if r.action is Action.VERIFY else "voided", line.serial)
                 for r in (parse_receipt(one["xml"].encode()) for one in page["receipts"])
-                for line in r.forms if line.rep_code == "0000"
+                for line in r.forms if line.code == "0000"
             ]  # fmt: skip
             with db:
                 db.executemany("UPDATE form SET state = ? WHERE serial = ?", states)

@@ -24,8 +24,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from bench.data import AGENT, EXPORTER, stock_of
 from config.settings import load_settings
-from customs.bcm1 import parse_receipt, signed_message
 from customs.gateway import Message, MessageLine
+from customs.profile.bcm1_xml import parse_receipt, signed_message
 from customs.signing.keyfile import KeyFileSigner
 from customs.signing.xmldsig import PROFILES
 from models.rules.serials import serials_between

@@ -13,7 +13,7 @@ import re
 import sys
 import time
 
-from customs.bcm1 import NAMESPACE
+from customs.profile.bcm1_xml import NAMESPACE
 
 _MESSAGE = re.compile(
     rb"<sender_id>(\w+)</sender_id>.*?<EtpsPreentNo>(\w+)</EtpsPreentNo><OperType>(\w)</OperType>"

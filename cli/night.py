@@ -32,6 +32,7 @@ from models.rules.differences import TREATMENTS, DifferenceClass
 from models.rules.errors import Exit, RunNotFound
 from models.rules.language import Text, t
 from models.rules.states import FormState, RepairState, RunState, label
+from models.rules.verdicts import CUSTOMS_STATE_WORDS
 from models.tables.reconciliation import Run
 from tasks.context import Context
 from tasks.night import audit, reconciliation, repairing
@@ -41,14 +42,6 @@ LOOK_SECONDS: Final = 0.5
 """How often it is looked whether another process has finished the run."""
 
 _SHOWN: Final = 50
-
-_THERE: Final = {
-    "0": Text("未领用", "not issued"),
-    "1": Text("已领用", "issued"),
-    "2": Text("已核销", "verified"),
-    "3": Text("已作废", "voided"),
-    None: Text("-", "-"),
-}
 
 TAMPER_WORDS: Final = {
     Tamper.EDITED: Text("被修改", "edited"),
@@ -260,7 +253,7 @@ def _here(d: dict[str, Any]) -> str:
 
 def _customs(d: dict[str, Any]) -> str:
     state = d["customs_state"]
-    return str(_THERE[state]) if state in _THERE else str(state)
+    return "-" if state is None else str(CUSTOMS_STATE_WORDS.get(state, state))
 
 
 def _done(repair: dict[str, Any] | None) -> str:

@@ -132,6 +132,9 @@ class Settings(BaseModel):
     pkcs11_pin_file: Path | None = Field(
         default=None, description="口令文件；登录签名卡时才读，改正后不必重启"
     )
+    wire_profile: Literal["bcm-1"] = Field(
+        default="bcm-1", description="与海关往来报文的规格 / the wire that customs speaks"
+    )
     signature_profile: Literal["rsa-sha256", "sm2-sm3"] = Field(
         default="rsa-sha256", description="rsa-sha256 或 sm2-sm3"
     )

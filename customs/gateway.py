@@ -13,6 +13,7 @@ from datetime import date, datetime, timedelta
 from typing import Final, Protocol
 
 from models.rules.states import Action, LineReason
+from models.rules.verdicts import CustomsState
 
 LONGEST_PAUSE: Final = timedelta(hours=1)
 """The most that customs' Retry-After is heeded, so no step waits longer; then it is asked again."""
@@ -69,6 +70,8 @@ class Refused:
 
     code: str
     text: str
+    of_card: bool = False
+    """For the card or its signature: the next message would be refused too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +87,11 @@ class NotTaken:
     why: LineReason = LineReason.BUSY
 
 
-CARD_CODES: Final = frozenset({"1001", "1002", "1004", "2301"})
-"""Refusals of the card or its signature (contract section 3): the next message would be refused too."""
-
-
 def closes_line(outcome: object) -> bool:
     """Whether an answer says that nothing else should leave now."""
     match outcome:
-        case Refused(code):
-            return code in CARD_CODES
+        case Refused(of_card=of_card):
+            return of_card
         case NotTaken(close_seconds=seconds):
             return bool(seconds)
     return False
@@ -139,11 +138,11 @@ class ReceiptPage:
 
 @dataclass(frozen=True, slots=True)
 class CustomsForm:
-    """A form as customs lists it; `state` as FormState of contract section 3."""
+    """A form as customs lists it. A state that the wire does not know is text: `customs.records` sets it aside."""
 
     serial: str
     form_type: str
-    state: str
+    state: CustomsState
     certificate: str | None
     issued_on: date | None
     updated_at: str | None = None

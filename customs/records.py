@@ -13,12 +13,12 @@ from datetime import date, datetime
 from typing import Final, TypeVar
 
 from customs.gateway import CustomsCertificate, CustomsForm
+from models.rules.verdicts import CustomsState
 
 _SERIAL: Final = re.compile("[0-9A-Z]{6,12}")
 _LETTERS: Final = re.compile("[A-Z]{1,2}")
 _CERTIFICATE: Final = re.compile("[A-Z]{1,2}[0-9]{2}[0-9A-Z]{9}[0-9]{4}")
 _ENTERPRISE: Final = re.compile("[0-9A-Z]{18}")
-_FORM_STATES: Final = frozenset("0123")
 _STATUSES: Final = frozenset({"approved", "revoked"})
 
 MOST_PAGES: Final = 10_000
@@ -76,7 +76,7 @@ def _wrong_in_form(form: CustomsForm) -> str:
         return "serialNo"
     if not _is(form.form_type, _LETTERS):
         return "formType"
-    if not isinstance(form.state, str) or form.state not in _FORM_STATES:
+    if not isinstance(form.state, CustomsState):
         return "state"
     if form.certificate is not None and not _is(form.certificate, _CERTIFICATE):
         return "certNo"

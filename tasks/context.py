@@ -16,6 +16,7 @@ from config.names import Task
 from config.settings import Settings
 from customs.gateway import CustomsGateway
 from customs.signing.signer import Signer
+from customs.wire import WireProfile
 from models.reads.deployment import Identity
 from models.tables.database import Database
 from net.notifier import Notifier
@@ -42,6 +43,7 @@ class Context:
     open_gateway: Callable[[], CustomsGateway]
     open_signer: Callable[[], Signer]
     open_notifier: Callable[[], Notifier]
+    open_wire: Callable[[], WireProfile]
     now: Callable[[], datetime] = field(default=_utc_now)
     stopping: Callable[[], bool] = field(default=lambda: False)
     """Whether this process is to end: what takes long begins nothing new."""
@@ -50,6 +52,11 @@ class Context:
     def gateway(self) -> CustomsGateway:
         """The line to customs, opened at the first use."""
         return self.open_gateway()
+
+    @cached_property
+    def wire(self) -> WireProfile:
+        """How customs is written to and read; opened at the first use."""
+        return self.open_wire()
 
     @cached_property
     def signer(self) -> Signer:

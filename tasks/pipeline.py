@@ -85,16 +85,16 @@ def _sending_lost(now: datetime) -> Select[int]:
 def _may_be_given_back() -> Exists:
     """Something that has not left; what has goes on to its end, however late."""
     left = exists().where(Submission.id == Item.submission_id, Submission.state.in_(AT_CUSTOMS))
-    return exists().where(Item.batch_id == Batch.id, Item.state == ItemState.HELD, ~left)
+    return exists().where(Item.batch_id == Batch.id, Item.state == ItemState.UNDER_WAY, ~left)
 
 
 def _holds_anything() -> Exists:
-    return exists().where(Item.batch_id == Batch.id, Item.state == ItemState.HELD)
+    return exists().where(Item.batch_id == Batch.id, Item.state == ItemState.UNDER_WAY)
 
 
 def _unprepared() -> Select[int]:
     waiting = exists().where(
-        Item.batch_id == Batch.id, Item.state == ItemState.HELD, Item.submission_id.is_(None)
+        Item.batch_id == Batch.id, Item.state == ItemState.UNDER_WAY, Item.submission_id.is_(None)
     )
     working = and_(Batch.state == BatchState.WORKING, Batch.cancelled_at.is_(None))
     return select(Batch.id).where(OPEN_BATCH, working, waiting)

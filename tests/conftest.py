@@ -20,6 +20,7 @@ from werkzeug.serving import make_server
 from config.names import Task
 from config.settings import Settings, load_settings
 from customs.http import HttpGateway
+from customs.profile.bcm1 import Bcm1
 from customs.signing.keyfile import KeyFileSigner, ensure_key_file
 from customs.simulator.app import create_app
 from customs.simulator.customs import SimulatedCustoms, SimulatorSettings
@@ -237,9 +238,10 @@ def world(
         settings,
         database,
         lambda task, *ids: rings.append((task, ids)),
-        lambda: HttpGateway(customs.url, "simulator", 4, settings.send_deadline_seconds),
+        lambda: HttpGateway(Bcm1(), customs.url, "simulator", 4, settings.send_deadline_seconds),
         lambda: KeyFileSigner(key_folder, factories.SENDER),
         lambda: HttpNotifier(read_networks("127.0.0.0/8"), timeout_seconds=1),
+        Bcm1,
         clock,
     )
     with database.write() as session:

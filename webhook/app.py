@@ -14,6 +14,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from config.crash import Point, crash_point
 from config.names import Task
 from config.settings import Settings
+from customs.wire import WireProfile
 from models.rules.errors import BlankformsError
 from models.tables.database import Database
 from net.webhooks import SignatureRefused, verify
@@ -32,7 +33,7 @@ BODY_LIMIT: Final = 64 * 1024
 _STORED: Final = {True: '{"stored": true}', False: '{"stored": false}'}
 
 
-def create_app(settings: Settings, database: Database, ring: Bell) -> Flask:
+def create_app(settings: Settings, database: Database, ring: Bell, wire: WireProfile) -> Flask:
     """The WSGI application."""
     app = Flask("blankforms-webhook")
     app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT + 1
@@ -69,7 +70,7 @@ def create_app(settings: Settings, database: Database, ring: Bell) -> Flask:
             count_refused_callback()
             log.warning("callback_refused", reason=str(refused))
             return _json('{"error": "unauthorized"}', 401)
-        new = together.store(callback_arrival(message_id, body))
+        new = together.store(callback_arrival(wire, message_id, body))
         crash_point(Point.CALLBACK_STORED)
         return _json(_STORED[new], 202)
 

@@ -7,8 +7,10 @@ from typing import Any
 
 from config.settings import Settings
 from customs.gateway import CustomsGateway
+from customs.profile import open_profile
 from customs.signing.keyfile import KeyFileSigner
 from customs.signing.signer import Signer
+from customs.wire import WireProfile
 from models.tables.database import Database
 from net.addresses import read_networks
 from net.notifier import Notifier
@@ -29,6 +31,7 @@ def context_with(settings: Settings, database: Database) -> Context:
         from customs.http import HttpGateway  # a command that asks nothing starts faster without
 
         return HttpGateway(
+            open_profile(settings.wire_profile),
             settings.gateway_url,
             settings.gateway_token,
             settings.send_concurrency,
@@ -41,7 +44,14 @@ def context_with(settings: Settings, database: Database) -> Context:
         return HttpNotifier(read_networks(settings.notify_networks))
 
     gc.freeze()  # what the imports made lives as long as the process: no collection walks it again
-    return Context(settings, database, ring, gateway, lambda: open_signer(settings), notifier)
+
+    def wire() -> WireProfile:
+        return open_profile(settings.wire_profile)
+
+    def signer() -> Signer:
+        return open_signer(settings)
+
+    return Context(settings, database, ring, gateway, signer, notifier, wire)
 
 
 def open_signer(settings: Settings) -> Signer:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 from xml.sax.saxutils import escape
 
-from customs.bcm1 import NAMESPACE, TIME_FORMAT
+from customs.profile.bcm1_xml import NAMESPACE, TIME_FORMAT
 from customs.simulator import rules
 from customs.simulator.faults import Fault, FaultScript, Rule
 from customs.simulator.ledger import Ledger

@@ -21,8 +21,9 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
 from lxml import etree
 
-from customs import bcm1
+from customs.profile import bcm1_xml
 from customs.signing.xmldsig import C14N, DS, ENVELOPED
+from customs.wire import NotReadable
 
 SIZE_LIMIT: Final = 256 * 1024
 ISSUED: Final = "1"
@@ -39,7 +40,7 @@ TEXTS: Final = {
     "2107": "空白证单已用于其他证书",
     "4001": "待人工审核",
 }
-_NS: Final = {"b": bcm1.NAMESPACE, "ds": DS}
+_NS: Final = {"b": bcm1_xml.NAMESPACE, "ds": DS}
 _RSA_SHA256: Final = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256"
 _SHA256: Final = "http://www.w3.org/2001/04/xmlenc#sha256"
 
@@ -72,11 +73,11 @@ class Order:
 def read_order(body: bytes, trusted: Sequence[bytes]) -> Order:
     """Check format, schema, signature and card; give the order. Raises `Rejected`."""
     try:
-        root = bcm1.parse_xml(body)
-    except bcm1.NotReadable as error:
+        root = bcm1_xml.parse_xml(body)
+    except NotReadable as error:
         raise Rejected("0001", str(error)[:200]) from None
-    if not bcm1.SCHEMA.validate(root):
-        raise Rejected("0002", str(bcm1.SCHEMA.error_log)[:200])
+    if not bcm1_xml.SCHEMA.validate(root):
+        raise Rejected("0002", str(bcm1_xml.SCHEMA.error_log)[:200])
     message = root.find(".//b:BlankCertMessage", _NS)
     if message is None:
         raise Rejected("0002", "not a BCM101")

@@ -54,7 +54,7 @@ class _ItemFacts:
         """The form's state as far as this item goes: a later batch may have moved it on."""
         if self.state is ItemState.DECIDED:
             return FINAL_STATE[self.action]
-        if self.state is ItemState.HELD and self.form_state is not None:
+        if self.state is ItemState.UNDER_WAY and self.form_state is not None:
             return self.form_state
         return FormState.ISSUED
 
@@ -137,11 +137,11 @@ def _outcome(batch_state: BatchState, status: RowStatus, items: Sequence[_ItemFa
     not_begun = batch_state in {*_UNCONFIRMED, BatchState.CANCELLED}
     if not_begun and states <= {ItemState.PLANNED}:
         return RowOutcome.NOT_PROCESSED
-    if states & {ItemState.PLANNED, ItemState.HELD}:
+    if states & {ItemState.PLANNED, ItemState.UNDER_WAY}:
         return RowOutcome.OPEN
     if ItemState.REFUSED in states:
         return RowOutcome.REFUSED
-    return RowOutcome.NOT_PROCESSED if ItemState.RELEASED in states else RowOutcome.DONE
+    return RowOutcome.NOT_PROCESSED if ItemState.GIVEN_BACK in states else RowOutcome.DONE
 
 
 def _later_problems(items: Sequence[_ItemFacts]) -> list[Problem]:
@@ -158,7 +158,7 @@ def _later_problems(items: Sequence[_ItemFacts]) -> list[Problem]:
         )
         for (code, text), serials in refused.items()
     ]
-    given_back = {i.rep_code for i in items if i.state is ItemState.RELEASED}
+    given_back = {i.rep_code for i in items if i.state is ItemState.GIVEN_BACK}
     problems += [
         Problem(PROBLEM_OF.get(code or "", "cancelled")) for code in sorted(given_back, key=str)
     ]
@@ -232,7 +232,7 @@ def batch_counts(session: Session, batch_id: int) -> BatchCounts:
         forms[facts.shown_state] += count
         actions[action] += count
         refused += count if state is ItemState.REFUSED else 0
-        released += count if state is ItemState.RELEASED else 0
+        released += count if state is ItemState.GIVEN_BACK else 0
     return BatchCounts(dict(rows), dict(forms), refused, released, dict(actions))
 
 
@@ -240,7 +240,7 @@ def list_batches(session: Session, limit: int) -> Iterator[dict[str, Any]]:
     """Batches, newest first, with how many serials are still held."""
     held = (
         select(func.count())
-        .where(Item.batch_id == Batch.id, Item.state == ItemState.HELD)
+        .where(Item.batch_id == Batch.id, Item.state == ItemState.UNDER_WAY)
         .correlate(Batch)
         .scalar_subquery()
     )

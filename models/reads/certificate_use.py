@@ -14,8 +14,9 @@ from typing import Any
 from sqlalchemy import FromClause, String, and_, func, literal, or_, select, union_all
 from sqlalchemy.orm import Session
 
-from models.rules.differences import VERIFIED_THERE, DifferenceClass
+from models.rules.differences import DifferenceClass
 from models.rules.states import Action, FormState, ItemState, RepairState
+from models.rules.verdicts import CustomsState
 from models.tables.batches import Item
 from models.tables.bulk import chunks, rows_table
 from models.tables.forms import Form
@@ -36,14 +37,14 @@ def ours_and_elsewhere(given: FromClause) -> FromClause:
             wanted.label("certificate"), func.count().label("ours"), literal(0).label("elsewhere")
         )
         .join(Form, Form.certificate == wanted)
-        .outerjoin(Item, and_(Item.form_id == Form.id, Item.state == ItemState.HELD))
+        .outerjoin(Item, and_(Item.form_id == Form.id, Item.state == ItemState.UNDER_WAY))
         .where(COUNTS_AS_VERIFIED)
         .group_by(wanted)
     )
     past = (
         select(wanted, literal(0), func.count())
         .join(PastUse, PastUse.certificate == wanted)
-        .where(PastUse.customs_state == VERIFIED_THERE)
+        .where(PastUse.customs_state == CustomsState.VERIFIED)
         .group_by(wanted)
     )
     newest = select(func.max(Difference.run_id)).scalar_subquery()
@@ -54,7 +55,7 @@ def ours_and_elsewhere(given: FromClause) -> FromClause:
         .where(
             Difference.run_id == newest,
             Difference.kind == DifferenceClass.OUTSIDE,
-            Difference.customs_state == VERIFIED_THERE,
+            Difference.customs_state == CustomsState.VERIFIED,
             func.coalesce(Repair.state, "") != RepairState.DONE.value,
             or_(  # reserved for the same certificate: counted as ours already
                 Difference.state != FormState.RESERVED,

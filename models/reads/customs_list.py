@@ -15,14 +15,13 @@ from sqlalchemy import String, case, func, literal, or_, select
 from sqlalchemy.orm import Session
 
 from models.rules.differences import (
-    ISSUED_THERE,
-    VERIFIED_THERE,
-    VOIDED_THERE,
+    FINAL_THERE,
     DifferenceClass,
     classify,
 )
 from models.rules.serials import successor
 from models.rules.states import FormState
+from models.rules.verdicts import CustomsState
 from models.tables.base import Serial
 from models.tables.bulk import CHUNK, chunks, rows_table
 from models.tables.forms import Form, FormEvent, Stock
@@ -40,9 +39,9 @@ _EXPECTED: Final = (
     + "|"
     + Form.form_type
     + case(
-        (Form.state == FormState.VERIFIED, literal(f"|{VERIFIED_THERE}|") + _USED_FOR),
-        (Form.state == FormState.VOIDED, literal(f"|{VOIDED_THERE}|") + _USED_FOR),
-        else_=f"|{ISSUED_THERE}|",
+        (Form.state == FormState.VERIFIED, literal(f"|{CustomsState.VERIFIED}|") + _USED_FOR),
+        (Form.state == FormState.VOIDED, literal(f"|{CustomsState.VOIDED}|") + _USED_FOR),
+        else_=f"|{CustomsState.ISSUED}|",
     )
 )
 
@@ -64,14 +63,11 @@ class Listed(Protocol):
     def updated_at(self) -> str | None: ...
 
 
-_FINAL_THERE: Final = frozenset({VERIFIED_THERE, VOIDED_THERE})
-
-
 def listed_lines(listed: Iterable[Listed]) -> list[Line]:
     """Customs' list as compared."""
     return [
         f"{f.serial}|{f.form_type}|{f.state}|"
-        f"{(f.certificate or '') if f.state in _FINAL_THERE else ''}"
+        f"{(f.certificate or '') if f.state in FINAL_THERE else ''}"
         for f in listed
     ]
 
@@ -218,7 +214,7 @@ def judge(
             lost=mine is not None and mine.lost,
         )
         if kind is None:
-            if mine is None and its is not None and its.state in _FINAL_THERE:
+            if mine is None and its is not None and its.state in FINAL_THERE:
                 judgement.past.append(its)
             continue
         _add(judgement.found, _found(kind, key, mine, its))

@@ -12,8 +12,8 @@ from typing import Any, Final
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from models.rules.causes import HELD_BEFORE_0008
 from models.rules.states import FORM_MOVES
-from models.rules.verdicts import HOLDING_CODES
 
 _AT_CUSTOMS: Final = "('sending', 'in_doubt', 'taken', 'parked')"
 _SHOWN: Final = 20
@@ -37,14 +37,14 @@ INVARIANTS: Final = (
     Invariant(
         "2",
         "a form has at most one live submission item",
-        "SELECT form_id FROM item WHERE state = 'held' GROUP BY form_id HAVING COUNT(*) > 1",
+        "SELECT form_id FROM item WHERE state = 'under_way' GROUP BY form_id HAVING COUNT(*) > 1",
     ),
     Invariant(
         "3",
         "a form belongs to the certificate of its live or decided item, and to none without one"
         " (unless it was done outside us)",
         "SELECT f.id FROM form f LEFT JOIN item i ON i.form_id = f.id"
-        " AND i.state IN ('held', 'decided') WHERE NOT f.outside"
+        " AND i.state IN ('under_way', 'decided') WHERE NOT f.outside"
         " AND COALESCE(f.certificate, '') <> COALESCE(i.certificate, '')",
     ),
     Invariant(
@@ -102,14 +102,14 @@ INVARIANTS: Final = (
         "submitted exactly with an item in sending, in_doubt, taken or parked",
         "SELECT f.id FROM form f WHERE (f.state IN ('verify_submitted', 'void_submitted'))"
         " <> EXISTS (SELECT 1 FROM item i JOIN submission s ON s.id = i.submission_id"
-        " WHERE i.form_id = f.id AND i.state = 'held' AND s.state IN " + _AT_CUSTOMS + ")",
+        " WHERE i.form_id = f.id AND i.state = 'under_way' AND s.state IN " + _AT_CUSTOMS + ")",
     ),
     Invariant(
         "8b",
         "reserved exactly with a held item that has not left",
         "SELECT f.id FROM form f WHERE (f.state = 'reserved') <> EXISTS (SELECT 1 FROM item i"
         " LEFT JOIN submission s ON s.id = i.submission_id WHERE i.form_id = f.id"
-        " AND i.state = 'held' AND COALESCE(s.state, 'prepared') IN ('prepared', 'signed'))",
+        " AND i.state = 'under_way' AND COALESCE(s.state, 'prepared') IN ('prepared', 'signed'))",
     ),
     Invariant(
         "9a",
@@ -142,8 +142,9 @@ INVARIANTS: Final = (
         "a form is held exactly when its history says so",
         "SELECT f.id FROM form f WHERE (f.hold IS NOT NULL) <> COALESCE((SELECT"
         " e.cause <> 'release' FROM form_event e WHERE e.form_id = f.id AND"
-        " (e.from_state = e.to_state OR (e.to_state = 'issued' AND e.cause = 'receipt' AND"
-        f" SUBSTR(e.reason, 1, 4) IN {tuple(sorted(HOLDING_CODES))}))"
+        " (e.from_state = e.to_state OR (e.to_state = 'issued' AND (e.cause = 'receipt_holds'"
+        " OR (e.cause = 'receipt' AND"
+        f" SUBSTR(e.reason, 1, 4) IN {tuple(sorted(HELD_BEFORE_0008))}))))"
         " ORDER BY e.id DESC LIMIT 1), FALSE)",
     ),
     Invariant(
@@ -160,7 +161,7 @@ INVARIANTS: Final = (
     Invariant(
         "10b",
         "a finished or cancelled batch holds nothing",
-        "SELECT DISTINCT b.id FROM batch b JOIN item i ON i.batch_id = b.id AND i.state = 'held'"
+        "SELECT DISTINCT b.id FROM batch b JOIN item i ON i.batch_id = b.id AND i.state = 'under_way'"
         " WHERE b.state IN ('finished', 'cancelled', 'received', 'asked', 'checked')",
     ),
     Invariant(
@@ -179,7 +180,7 @@ INVARIANTS: Final = (
         "13",
         "no order of ours verifies forms past a certificate's known pages unless a person said so",
         "SELECT c.number FROM certificate c JOIN item i ON i.certificate = c.number"
-        " AND i.action = 'verify' AND i.state IN ('held', 'decided')"
+        " AND i.action = 'verify' AND i.state IN ('under_way', 'decided')"
         " JOIN batch b ON b.id = i.batch_id WHERE c.pages IS NOT NULL GROUP BY c.number"
         " HAVING COUNT(*) > MIN(c.pages) AND MAX(CASE WHEN b.beyond_reason IS NULL"
         " AND b.confirmed_at > c.pages_at THEN 1 ELSE 0 END) = 1"
@@ -206,7 +207,7 @@ INVARIANTS: Final = (
         "the forms of batches under way are as many as is kept",
         "SELECT key FROM (SELECT key, amount FROM tally UNION ALL SELECT key, amount FROM tally_change"
         " UNION ALL SELECT 'batch:' || i.batch_id || ':' || f.state, -1 FROM item i JOIN form f"
-        " ON f.id = i.form_id WHERE i.state = 'held') counted WHERE key LIKE 'batch%reserved'"
+        " ON f.id = i.form_id WHERE i.state = 'under_way') counted WHERE key LIKE 'batch%reserved'"
         " OR key LIKE 'batch%submitted' GROUP BY key HAVING SUM(amount) <> 0",
     ),
     Invariant(

@@ -66,7 +66,7 @@ def overdue_submissions(session: Session, run_id: int, before: datetime) -> Iter
             first_sent.label("sent_at"),
         )
         .select_from(Submission)
-        .join(Item, and_(Item.submission_id == Submission.id, Item.state == ItemState.HELD))
+        .join(Item, and_(Item.submission_id == Submission.id, Item.state == ItemState.UNDER_WAY))
         .join(Form, Form.id == Item.form_id)
         .join(Stock, Stock.id == Form.stock_id)
         .where(Submission.state.in_(sorted(AT_CUSTOMS)), first_sent < before)
@@ -117,7 +117,7 @@ def expired_reservations(session: Session, now: datetime) -> Iterator[Values]:
             Batch.expires_at,
         )
         .select_from(Batch)
-        .join(Item, and_(Item.batch_id == Batch.id, Item.state == ItemState.HELD))
+        .join(Item, and_(Item.batch_id == Batch.id, Item.state == ItemState.UNDER_WAY))
         .join(Form, Form.id == Item.form_id)
         .join(Stock, Stock.id == Form.stock_id)
         .where(

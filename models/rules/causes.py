@@ -22,6 +22,8 @@ class Cause(StrEnum):
     """Free again: it was reserved for a plan which could not be kept."""
     SEND = "send"
     RECEIPT = "receipt"
+    RECEIPT_HOLDS = "receipt_holds"
+    """Refused because of the form, which is on hold from then on."""
     CANCEL = "cancel"
     RESERVATION_EXPIRED = "reservation_expired"
     REFUSED_WHOLE = "refused_whole"
@@ -45,6 +47,7 @@ CAUSE_WORDS: Final[Mapping[str, Text]] = {
     Cause.PLAN_MOVED: Text("库存已变，预占撤回", "the plan has moved: given back"),
     Cause.SEND: Text("提交", "submitted"),
     Cause.RECEIPT: Text("回执", "receipt"),
+    Cause.RECEIPT_HOLDS: Text("回执，停用", "receipt, held"),
     Cause.CANCEL: Text("取消", "cancelled"),
     Cause.RESERVATION_EXPIRED: Text("预占过期", "reservation expired"),
     Cause.REFUSED_WHOLE: Text("整份退回", "refused whole"),
@@ -131,6 +134,9 @@ DISCREPANCY_WORDS: Final[Mapping[str, Text]] = {
     DiscrepancyKind.SENT_BEFORE_RESTORE: Text("恢复前已发送", "sent before the restore"),
     DiscrepancyKind.UNACCOUNTED: Text("去向不明", "unaccounted for"),
 }
+
+HELD_BEFORE_0008: Final = frozenset({"2101", "2102", "2103", "2105", "2107"})
+"""How the reason of an event begins that held its form when `RECEIPT_HOLDS` was not yet a cause of its own."""
 
 OF_CUSTOMS: Final = "customs_"
 """Kinds of what a code of customs raises begin so; a later decision closes them."""

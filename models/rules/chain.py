@@ -16,8 +16,7 @@ from enum import StrEnum
 from json.encoder import encode_basestring as _quoted
 from typing import Final
 
-from models.rules.causes import Cause
-from models.rules.verdicts import HOLDING_CODES
+from models.rules.causes import HELD_BEFORE_0008, Cause
 
 GENESIS: Final = ""
 """The hash before a form's first event."""
@@ -178,9 +177,8 @@ def standing(events: Sequence[EventFacts]) -> Standing:
             certificate = event.certificate
         if moved and event.to_state == _ISSUED:
             certificate = None
-            held = held or (
-                event.cause == Cause.RECEIPT and (event.reason or "")[:4] in HOLDING_CODES
-            )
+            held = held or event.cause == Cause.RECEIPT_HOLDS
+            held |= event.cause == Cause.RECEIPT and (event.reason or "")[:4] in HELD_BEFORE_0008
         if not moved:
             held = event.cause != Cause.RELEASE
         state = event.to_state

@@ -1,7 +1,7 @@
 """What two books may say differently of a form, and what is done by default. Pure.
 
-Ours is a state of `FormState`; customs' is a FormState code of contract section 3. What is under way
-as it should be (submitted here, still issued there) is no difference.
+Ours is a state of `FormState`; customs' is a `CustomsState`. What is under way as it should be (submitted
+here, still issued there) is no difference.
 """
 
 from __future__ import annotations
@@ -12,18 +12,17 @@ from typing import Final
 
 from models.rules.language import Text
 from models.rules.states import FINAL_FORM_STATES, FormState
+from models.rules.verdicts import CustomsState
 
-ISSUED_THERE: Final = "1"
-VERIFIED_THERE: Final = "2"
-VOIDED_THERE: Final = "3"
-NOT_ISSUED_THERE: Final = "0"
-
-_FINAL_THERE: Final = {VERIFIED_THERE: FormState.VERIFIED, VOIDED_THERE: FormState.VOIDED}
+FINAL_THERE: Final[dict[str, FormState]] = {
+    CustomsState.VERIFIED: FormState.VERIFIED,
+    CustomsState.VOIDED: FormState.VOIDED,
+}
 _WANTED_THERE: Final = {
-    FormState.VERIFY_SUBMITTED: VERIFIED_THERE,
-    FormState.VERIFIED: VERIFIED_THERE,
-    FormState.VOID_SUBMITTED: VOIDED_THERE,
-    FormState.VOIDED: VOIDED_THERE,
+    FormState.VERIFY_SUBMITTED: CustomsState.VERIFIED,
+    FormState.VERIFIED: CustomsState.VERIFIED,
+    FormState.VOID_SUBMITTED: CustomsState.VOIDED,
+    FormState.VOIDED: CustomsState.VOIDED,
 }
 
 
@@ -132,27 +131,27 @@ def classify(
     not know is a contradiction, never an agreement.
     """
     if state is None:
-        return DifferenceClass.NEW_STOCK if there == ISSUED_THERE else None
-    if there is None or there == NOT_ISSUED_THERE:
+        return DifferenceClass.NEW_STOCK if there == CustomsState.ISSUED else None
+    if there is None or there == CustomsState.NOT_ISSUED:
         return DifferenceClass.UNKNOWN_AT_CUSTOMS
-    if there not in {ISSUED_THERE, *_FINAL_THERE}:
+    if there not in {CustomsState.ISSUED, *FINAL_THERE}:
         return DifferenceClass.CONTRADICTION
     wanted = _WANTED_THERE.get(state)
-    if wanted is None and lost and there == VERIFIED_THERE:
+    if wanted is None and lost and there == CustomsState.VERIFIED:
         return DifferenceClass.CONTRADICTION
     if wanted is None:
-        return None if there == ISSUED_THERE else DifferenceClass.OUTSIDE
+        return None if there == CustomsState.ISSUED else DifferenceClass.OUTSIDE
     same = there == wanted and certificate_there in {None, certificate}
     if state in FINAL_FORM_STATES:
         return None if same else DifferenceClass.CONTRADICTION
-    if there == ISSUED_THERE:
+    if there == CustomsState.ISSUED:
         return None
     return DifferenceClass.LAGGING if same else DifferenceClass.CONTRADICTION
 
 
 def final_state(there: str | None) -> FormState:
     """Our word for a final state at customs. Raises KeyError for any other."""
-    return _FINAL_THERE[there or ""]
+    return FINAL_THERE[there or ""]
 
 
 OUTCOMES: Final[dict[str, Text]] = {

@@ -44,16 +44,16 @@ class FormState(StrEnum):
 
 
 class ItemState(StrEnum):
-    """One serial of one row: wanted, held, and what became of it.
+    """One serial of one row: wanted, under way, and what became of it.
 
-    `held` is the live state: a database index allows one held item per form.
+    A database index allows one item under way for a form.
     """
 
     PLANNED = "planned"
-    HELD = "held"
+    UNDER_WAY = "under_way"
     DECIDED = "decided"
     REFUSED = "refused"
-    RELEASED = "released"
+    GIVEN_BACK = "given_back"
 
 
 class SubmissionState(StrEnum):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from enum import StrEnum
 from typing import Final
 
+from models.rules.language import Text
 from models.rules.states import Action, ItemState
 
 
@@ -24,68 +24,72 @@ class Verdict(StrEnum):
     UNKNOWN = "unknown"
 
 
-CUSTOMS_FORM_STATE: Final = {"0": "not_issued", "1": "issued", "2": "verified", "3": "voided"}
+class Said(StrEnum):
+    """What customs says of one form in a receipt, by whatever code of whatever wire (`customs.wire`)."""
 
-WANTED_STATE: Final = {Action.VERIFY: "2", Action.VOID: "3"}
+    DONE = "done"
+    FORM_AT_FAULT = "form_at_fault"
+    STATE_DIFFERS = "state_differs"
+    """The form is in another state than the order needs: the state tells."""
+    CERTIFICATE_AT_FAULT = "certificate_at_fault"
+    """The form is free again."""
+    WITH_A_PERSON = "with_a_person"
+    UNKNOWN = "unknown"
 
-_VERDICTS: Final[dict[str, Verdict]] = {
-    "0000": Verdict.DECIDED,
-    "2101": Verdict.REFUSED_HOLD,
-    "2102": Verdict.REFUSED_HOLD,
-    "2103": Verdict.REFUSED_HOLD,
-    "2104": Verdict.REFUSED,
-    "2105": Verdict.REFUSED_HOLD,
-    "2106": Verdict.REFUSED,
-    "2107": Verdict.REFUSED_HOLD,
-    "4001": Verdict.WAIT,
+
+class CustomsState(StrEnum):
+    """A form at customs. Stored so since the first release, when they were the codes of bcm-1."""
+
+    NOT_ISSUED = "0"
+    ISSUED = "1"
+    VERIFIED = "2"
+    VOIDED = "3"
+
+
+CUSTOMS_STATE_WORDS: Final = {
+    CustomsState.NOT_ISSUED: Text("未领用", "not issued"),
+    CustomsState.ISSUED: Text("已领用", "issued"),
+    CustomsState.VERIFIED: Text("已核销", "verified"),
+    CustomsState.VOIDED: Text("已作废", "voided"),
 }
-"""Refusals that are about the form (2101, 2102, 2103, 2105, 2107) hold it, so that the next page
-count does not take the same lowest serial and is refused again; 2104 and 2106 are about the
-certificate and leave the form free."""
+
+WANTED_STATE: Final = {
+    Action.VERIFY: CustomsState.VERIFIED,
+    Action.VOID: CustomsState.VOIDED,
+}
+
+_VERDICTS: Final[dict[Said, Verdict]] = {
+    Said.DONE: Verdict.DECIDED,
+    Said.FORM_AT_FAULT: Verdict.REFUSED_HOLD,
+    Said.STATE_DIFFERS: Verdict.REFUSED_HOLD,
+    Said.CERTIFICATE_AT_FAULT: Verdict.REFUSED,
+    Said.WITH_A_PERSON: Verdict.WAIT,
+    Said.UNKNOWN: Verdict.UNKNOWN,
+}
+"""What is about the form holds it, so that the next page count does not take the same lowest serial and
+is refused again."""
 
 
-HOLDING_CODES: Final = frozenset(c for c, v in _VERDICTS.items() if v is Verdict.REFUSED_HOLD)
-"""Codes after which the form is on hold."""
-
-
-def verdict(rep_code: str, form_state: str, action: Action) -> Verdict:
-    """What to do with one receipt line; a code that is not known is never success."""
-    if rep_code == "2102" and form_state == WANTED_STATE[action]:
+def verdict(said: Said, there: CustomsState, action: Action) -> Verdict:
+    """What to do with one line of a receipt; what is not understood is never success."""
+    if said is Said.STATE_DIFFERS and there is WANTED_STATE[action]:
         return Verdict.ASK
-    return _VERDICTS.get(rep_code, Verdict.UNKNOWN)
+    return _VERDICTS[said]
 
 
-def result_fits(result: str, rep_codes: Collection[str]) -> bool:
-    """Whether ManageResult says the same as the lines (contract section 3)."""
-    match result:
-        case "1":
-            return all(code == _DONE for code in rep_codes)
-        case "2":
-            return bool(rep_codes) and not {_DONE, _WITH_A_PERSON} & set(rep_codes)
-        case "3":
-            return True
-        case "4":
-            return all(code == _WITH_A_PERSON for code in rep_codes)
-    return False
-
-
-def contradicts(decision: Verdict, item: ItemState, rep_code: str | None) -> bool:
-    """Whether a line says otherwise than what the item has come to.
+def contradicts(decision: Verdict, item: ItemState, before: Said) -> bool:
+    """Whether a line says otherwise than what the item has come to; `before`: what a refused one was for.
 
     An item that was given back was never decided: whatever customs says of it now comes too late. One
     that waits can be contradicted by nothing.
     """
     match item:
-        case ItemState.HELD:
+        case ItemState.UNDER_WAY:
             return False
         case ItemState.DECIDED:
             return decision in {Verdict.REFUSED, Verdict.REFUSED_HOLD}
         case ItemState.REFUSED:
             if decision is Verdict.REFUSED_HOLD:
-                return _VERDICTS.get(rep_code or "") is Verdict.REFUSED
+                return _VERDICTS[before] is Verdict.REFUSED
             return decision in {Verdict.DECIDED, Verdict.ASK}
     return True
-
-
-_DONE: Final = "0000"
-_WITH_A_PERSON: Final = "4001"

@@ -154,9 +154,9 @@ class BatchRow(Base):
 
 
 class Item(Base):
-    """One serial of one row: named in the sheet or taken by page count, held, then decided.
+    """One serial of one row: named in the sheet or taken by page count, under way, then decided.
 
-    A form has at most one held item: the partial unique index is invariant 2.
+    A form has at most one item under way: the partial unique index is invariant 2.
     """
 
     __tablename__ = "item"
@@ -173,7 +173,7 @@ class Item(Base):
     form_id: Mapped[int | None] = mapped_column(ForeignKey("form.id"))
     submission_id: Mapped[int | None] = mapped_column(ForeignKey("submission.id"))
     g_no: Mapped[int | None]
-    rep_code: Mapped[str | None] = mapped_column(String(8))
+    rep_code: Mapped[str | None] = mapped_column(String(40))
     rep_text: Mapped[str | None] = mapped_column(String(255))
     decided_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
 
@@ -183,25 +183,25 @@ class Item(Base):
         Index(None, "form_id"),
         Index(None, "submission_id"),
         Index(
-            "ux_item_held_form",
+            "ux_item_under_way_form",
             "form_id",
             unique=True,
-            sqlite_where=text("state = 'held'"),
-            postgresql_where=text("state = 'held'"),
+            sqlite_where=text("state = 'under_way'"),
+            postgresql_where=text("state = 'under_way'"),
         ),
         Index(
-            "ix_item_held_batch",
+            "ix_item_under_way_batch",
             "batch_id",
             "form_id",
-            sqlite_where=text("state = 'held'"),
-            postgresql_where=text("state = 'held'"),
+            sqlite_where=text("state = 'under_way'"),
+            postgresql_where=text("state = 'under_way'"),
         ),
         Index(
             "ix_item_unprepared",
             "batch_id",
             "certificate",
-            sqlite_where=text("state = 'held' AND submission_id IS NULL"),
-            postgresql_where=text("state = 'held' AND submission_id IS NULL"),
+            sqlite_where=text("state = 'under_way' AND submission_id IS NULL"),
+            postgresql_where=text("state = 'under_way' AND submission_id IS NULL"),
         ),
         {"postgresql_with": {"fillfactor": 70}},
     )

@@ -76,7 +76,8 @@ class ReceiptLine(Base):
     inbox_id: Mapped[int] = mapped_column(ForeignKey("inbox.id"))
     item_id: Mapped[int] = mapped_column(ForeignKey("item.id"))
     form_id: Mapped[int] = mapped_column(ForeignKey("form.id"))
-    rep_code: Mapped[str] = mapped_column(String(4))
+    rep_code: Mapped[str] = mapped_column(String(40))
+    """As customs wrote it; what it means is the wire profile's (`customs.wire`)."""
     rep_text: Mapped[str] = mapped_column(String(150))
     form_state: Mapped[str] = mapped_column(String(1))
     managed_at: Mapped[When]

@@ -16,7 +16,7 @@ from models.writes.announcements import announce_ended
 
 def finish_batches(session: Session, batch_ids: Collection[int], at: datetime) -> list[int]:
     """Finish those of the batches that hold nothing any more, and announce it; gives their ids."""
-    held = exists().where(Item.batch_id == Batch.id, Item.state == ItemState.HELD)
+    held = exists().where(Item.batch_id == Batch.id, Item.state == ItemState.UNDER_WAY)
     finished = session.scalars(
         update(Batch)
         .where(Batch.id.in_(sorted(batch_ids)), Batch.state == BatchState.WORKING, ~held)

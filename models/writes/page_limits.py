@@ -175,7 +175,7 @@ def _live_orders(
         )
         .select_from(given)
         .join(Form, Form.certificate == given.c.certificate)
-        .join(Item, and_(Item.form_id == Form.id, Item.state == ItemState.HELD))
+        .join(Item, and_(Item.form_id == Form.id, Item.state == ItemState.UNDER_WAY))
         .join(
             BatchRow, and_(BatchRow.batch_id == Item.batch_id, BatchRow.number == Item.row_number)
         )

@@ -110,11 +110,11 @@ def refuse_whole(
     held = session.execute(
         select(Item.form_id, Item.serial, Item.certificate, Item.batch_id, Item.submission_id)
         .join(given, given.c.id == Item.submission_id)
-        .where(Item.state == ItemState.HELD)
+        .where(Item.state == ItemState.UNDER_WAY)
     ).all()
     session.execute(
         update(Item)
-        .where(Item.submission_id == given.c.id, Item.state == ItemState.HELD)
+        .where(Item.submission_id == given.c.id, Item.state == ItemState.UNDER_WAY)
         .values(
             state=ItemState.REFUSED,
             rep_code=given.c.code,
@@ -176,7 +176,7 @@ def give_back_unsent(
     items = session.execute(
         select(Item.id, Item.form_id, Item.certificate, Item.batch_id)
         .join(given, given.c.id == Item.submission_id)
-        .where(Item.state == ItemState.HELD)
+        .where(Item.state == ItemState.UNDER_WAY)
     ).all()
     return give_back_items(session, context, items, cause)
 
@@ -193,7 +193,7 @@ def give_back_items(
     session.execute(
         update(Item)
         .where(Item.id.in_(select(given.c.id)))
-        .values(state=ItemState.RELEASED, rep_code=GIVEN_BACK[cause].value, decided_at=now)
+        .values(state=ItemState.GIVEN_BACK, rep_code=GIVEN_BACK[cause].value, decided_at=now)
     )
     moves = [
         FormMove(i.form_id, i.certificate, i.batch_id, reason=cause.value)
@@ -216,7 +216,7 @@ def move_forms_of(
         held = session.execute(
             select(Item.form_id, Item.certificate, Item.batch_id, Item.submission_id)
             .join(given, given.c.id == Item.submission_id)
-            .where(Item.state == ItemState.HELD)
+            .where(Item.state == ItemState.UNDER_WAY)
         ).all()
         moves = [FormMove(f, c, b, s) for f, c, b, s in held if f is not None]
         there, here = FormState.RESERVED, SUBMITTED_STATE[action]

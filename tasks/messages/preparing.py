@@ -19,7 +19,6 @@ from sqlalchemy.orm import Session
 
 from config.crash import Point, crash_point
 from config.names import Task
-from customs.bcm1 import MAX_SERIALS
 from models.reads.deployment import require_identity
 from models.rules.errors import AnotherDeployment, DatabaseRestored
 from models.rules.states import Action, BatchState, ItemState, SubmissionState
@@ -68,7 +67,7 @@ def _next_certificates(session: Session, batch_id: int) -> list[str]:
     turns. Of more series than go together, the first ones come first.
     """
     waiting = select(Item.certificate).where(
-        Item.batch_id == batch_id, Item.state == ItemState.HELD, Item.submission_id.is_(None)
+        Item.batch_id == batch_id, Item.state == ItemState.UNDER_WAY, Item.submission_id.is_(None)
     )
     firsts: list[str] = []
     after = ""
@@ -119,9 +118,10 @@ def _prepare_certificates(
     if not certificates:
         return 0
     found = _unprepared(session, batch.id, certificates)
+    most = context.wire.most_serials
     of_series: dict[str, list[tuple[_Kind, list[Any]]]] = defaultdict(list)
     for kind, together in groupby(sorted(found, key=lambda r: (_kind(r), r.serial)), key=_kind):
-        of_series[series(kind.certificate)] += ((kind, f) for f in chunks(together, MAX_SERIALS))
+        of_series[series(kind.certificate)] += ((kind, f) for f in chunks(together, most))
     in_turn = list(by_turns(of_series.values()))
     turn = next_turns(session, batch, len(in_turn), context.now())
     messages: list[dict[str, Any]] = []
@@ -161,7 +161,7 @@ def _unprepared(session: Session, batch_id: int, certificates: Sequence[str]) ->
         .where(
             Item.batch_id == batch_id,
             Item.certificate.in_(select(given.c.number)),
-            Item.state == ItemState.HELD,
+            Item.state == ItemState.UNDER_WAY,
             Item.submission_id.is_(None),
         )
     ).all()

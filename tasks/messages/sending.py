@@ -23,7 +23,6 @@ from sqlalchemy.orm import Session
 from config.crash import Point, crash_point
 from config.names import Task
 from customs.gateway import (
-    CARD_CODES,
     AskOutcome,
     Conflict,
     InDoubt,
@@ -341,10 +340,10 @@ def _record_sent(
             longest = max(closed, key=lambda o: o.close_seconds or 0.0)
             wait = timedelta(seconds=longest.close_seconds or 0.0)
             close_link(session, now, wait, longest.why, longest.detail)
-        card_codes = sorted({o.code for _, o in refused} & CARD_CODES)
+        card_codes = sorted({o.code for _, o in refused if o.of_card})
         if card_codes:
             log.error("card_not_accepted", codes=card_codes)
-            of_card = [c.id for c, o in refused if o.code in CARD_CODES]
+            of_card = [c.id for c, o in refused if o.of_card]
             close_for_card(session, now, " ".join(card_codes), of_card)
         finished = finish_batches(session, {c.batch_id for c, _ in refused}, now)
         crash_point(Point.OUTCOME_BEFORE_COMMIT)

@@ -22,10 +22,8 @@ from sqlalchemy.orm import Session
 
 from config.crash import Point, crash_point
 from config.names import Task
-from customs.bcm1 import signed_message
 from customs.gateway import Message, MessageLine
 from customs.signing.certificates import certificate_expiry, key_name, require_fit
-from customs.signing.xmldsig import PROFILES
 from models.reads.cards import not_in_use
 from models.reads.deployment import require_identity
 from models.reads.line import room_to_sign
@@ -179,10 +177,10 @@ def _signed_now(context: Context, work: _Work) -> _Signed:
 
 def _signatures(context: Context, messages: Sequence[_Waiting]) -> Iterator[tuple[int, bytes]]:
     """Sign one after another until it has taken long enough. Raises `SigningError`."""
-    profile = PROFILES[context.settings.signature_profile]
+    profile = context.settings.signature_profile
     end = time.monotonic() + SIGNING_SECONDS
     for waiting in messages:
-        yield waiting.id, signed_message(waiting.message, context.signer, profile)
+        yield waiting.id, context.wire.signed_message(waiting.message, context.signer, profile)
         if time.monotonic() > end or context.stopping():
             return
 
@@ -343,7 +341,7 @@ def _withdraw_of_another_card(session: Session, certificate: bytes) -> set[int]:
     move_submissions(session, given, SubmissionState.CANCELLED, next_attempt_at=None)
     session.execute(
         update(Item)
-        .where(Item.submission_id.in_(select(given.c.id)), Item.state == ItemState.HELD)
+        .where(Item.submission_id.in_(select(given.c.id)), Item.state == ItemState.UNDER_WAY)
         .values(submission_id=None, g_no=None)
     )
     log.warning("signed_by_another_card_withdrawn", count=len(found))

@@ -110,7 +110,7 @@ def forms_of(session: Session, differences: Sequence[Difference]) -> dict[int, l
             .select_from(given)
             .join(Form, and_(Form.serial == c.serial, Form.form_type == c.form_type))
             .join(Stock, and_(Stock.id == Form.stock_id, Stock.owner == c.owner))
-            .outerjoin(Item, and_(Item.form_id == Form.id, Item.state == ItemState.HELD))
+            .outerjoin(Item, and_(Item.form_id == Form.id, Item.state == ItemState.UNDER_WAY))
             .outerjoin(Submission, Submission.id == Item.submission_id)
             .order_by(Form.id)
         )

@@ -116,7 +116,7 @@ def _end(session: Session, context: Context, batch: Batch) -> None:
 
 
 def _held(session: Session, batch_id: int) -> int:
-    held = select(func.count()).where(Item.batch_id == batch_id, Item.state == ItemState.HELD)
+    held = select(func.count()).where(Item.batch_id == batch_id, Item.state == ItemState.UNDER_WAY)
     return session.scalar(held) or 0
 
 
@@ -142,7 +142,7 @@ def _release(session: Session, context: Context, batch_id: int, cause: Cause) ->
     )
     items = session.execute(
         select(Item.id, Item.form_id, Item.certificate, Item.batch_id)
-        .where(Item.batch_id == batch_id, Item.state == ItemState.HELD, takeable)
+        .where(Item.batch_id == batch_id, Item.state == ItemState.UNDER_WAY, takeable)
         .order_by(Item.form_id)
         .limit(CHUNK)
     ).all()

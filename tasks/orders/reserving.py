@@ -299,7 +299,7 @@ def _take(session: Session, context: Context, batch: Batch, numbers: Sequence[in
     )
     if len(moved) != len(moves):
         raise PlanMoved
-    session.execute(update(Item).where(of_these).values(state=ItemState.HELD))
+    session.execute(update(Item).where(of_these).values(state=ItemState.UNDER_WAY))
     advance_blocks(session, {i.block_id for i in items if not i.named})
 
 
@@ -309,7 +309,7 @@ def _free_taken(steps: Steps, context: Context, batch_id: int) -> None:
         with steps.write() as session:
             items = session.execute(
                 select(Item.id, Item.form_id, Item.certificate)
-                .where(Item.batch_id == batch_id, Item.state == ItemState.HELD)
+                .where(Item.batch_id == batch_id, Item.state == ItemState.UNDER_WAY)
                 .order_by(Item.form_id)
                 .limit(CHUNK)
             ).all()

@@ -22,10 +22,9 @@ from customs.gateway import CustomsForm
 from models.reads.customs_list import Key
 from models.reads.deployment import require_identity
 from models.rules.causes import DiscrepancyKind, OwnCode, of_customs
-from models.rules.differences import ISSUED_THERE, NOT_ISSUED_THERE
 from models.rules.errors import AnotherDeployment, GatewayUnreachable, ListRefused
 from models.rules.states import AT_CUSTOMS, FormState, ItemState
-from models.rules.verdicts import WANTED_STATE, Verdict
+from models.rules.verdicts import WANTED_STATE, CustomsState, Verdict
 from models.tables.batches import Item
 from models.tables.bulk import ids_table
 from models.tables.discrepancies import Discrepancy
@@ -56,9 +55,8 @@ ASKED_TOGETHER: Final = 500
 WALK: Final = timedelta(minutes=15)
 """How long a line is left to whoever reads the list for it: a list of millions takes minutes."""
 
-"""Stands where a receipt's RepCode would: no receipt said it, customs' list did."""
-
 _ADOPTED: Final = "已按海关清单采纳"
+_STATE_DIFFERS: Final = "空白证单状态不符"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +71,8 @@ class _Asked:
     owner: str
     ask_count: int
     verdict: str
+    code: str
+    """Of customs, for the receipt that left it open."""
 
     @property
     def form(self) -> Key:
@@ -83,7 +83,7 @@ class _Asked:
 def adopt(context: Context) -> int:
     """Let customs' list settle what receipts leave open; gives how many lines were settled.
 
-    2102 with the wanted FormState: adopted if for our certificate (contract section 3). A contradiction:
+    A form that customs says is where we want it: adopted if for our certificate (contract section 3). A contradiction:
     the form that is final with us stays so, another is adopted or released, by what the list says. A
     holder whose list is not given waits, longer each time; the others go on.
     """
@@ -121,6 +121,7 @@ def _claim_lines(session: Session, now: datetime) -> list[_Asked]:
             Stock.owner,
             ReceiptLine.ask_count + 1,
             ReceiptLine.verdict,
+            ReceiptLine.rep_code,
         )
         .join(Form, Form.id == ReceiptLine.form_id)
         .join(Stock, Stock.id == Form.stock_id)
@@ -194,7 +195,7 @@ def adopt_listed(context: Context, listed: Sequence[ListedFinal]) -> set[ListedF
         for one in listed:
             sent = messages.get(one.number)
             item = sent.items.get(one.serial) if sent else None
-            if sent is None or item is None or item.state is not ItemState.HELD:
+            if sent is None or item is None or item.state is not ItemState.UNDER_WAY:
                 continue
             if sent.state not in AT_CUSTOMS or one.state != WANTED_STATE[item.action]:
                 continue
@@ -258,15 +259,12 @@ class _Settlement:
             sent.certificate,
             WANTED_STATE[item.action],
         )
-        if item.state is ItemState.HELD:
+        if item.state is ItemState.UNDER_WAY:
             if listed is None:
                 self._unlisted.append(item.id)
-                unlisted = discrepancy(
-                    self._context, of_customs("2102"), None, item, "2102, not in customs' list"
-                )
-                self._outcome.discrepancies.append(unlisted)
+                self._raise(line, item, "not in customs' list")
             else:
-                self._decide(sent, item, listed, adopted=ours)
+                self._decide(line, sent, item, listed, adopted=ours)
         elif line.verdict != Verdict.CONTRADICTION:
             return  # a receipt decided it while customs was asked
         elif item.state is ItemState.DECIDED:
@@ -278,15 +276,25 @@ class _Settlement:
             self._agreed.append(item.form_id)
         # else: on hold, and a person's matter
 
-    def _decide(self, sent: Sent, item: DecidedItem, listed: CustomsForm, *, adopted: bool) -> None:
-        """2102: the form is where we want it, for our certificate, or the order is refused."""
+    def _raise(self, line: _Asked, item: DecidedItem, what: str) -> None:
+        kind, text = of_customs(line.code), f"{line.code}, {what}"
+        self._outcome.discrepancies.append(discrepancy(self._context, kind, None, item, text))
+
+    def _decide(
+        self,
+        line: _Asked,
+        sent: Sent,
+        item: DecidedItem,
+        listed: CustomsForm,
+        *,
+        adopted: bool,
+    ) -> None:
+        """The form is where we want it, for our certificate, or the order is refused."""
         item.state = ItemState.DECIDED if adopted else ItemState.REFUSED
-        item.rep_code, item.rep_text = "2102", _ADOPTED if adopted else "空白证单状态不符"
+        item.rep_code, item.rep_text = line.code, _ADOPTED if adopted else _STATE_DIFFERS
         item.hold, item.outside, item.changed, sent.touched = not adopted, adopted, True, True
         if not adopted:
-            text = f"2102, customs: {listed}"
-            found = discrepancy(self._context, of_customs("2102"), None, item, text)
-            self._outcome.discrepancies.append(found)
+            self._raise(line, item, f"customs: {listed}")
 
     def _adopt_after_all(self, sent: Sent, item: DecidedItem) -> None:
         """Customs did what we had given up."""
@@ -325,7 +333,7 @@ class _Settlement:
         )
 
 
-_UNUSED_THERE: Final = frozenset({NOT_ISSUED_THERE, ISSUED_THERE})
+_UNUSED_THERE: Final = frozenset({CustomsState.NOT_ISSUED, CustomsState.ISSUED})
 
 
 @app.task(name=Task.ADOPT.value)

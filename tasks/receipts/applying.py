@@ -17,10 +17,10 @@ from sqlalchemy.orm import Session
 
 from config.crash import Point, crash_point
 from config.names import Task
-from customs import bcm1
+from customs.wire import NotReadable, Receipt
 from models.rules.causes import DiscrepancyKind, of_customs
 from models.rules.states import AWAITING_RECEIPT, GIVEN_UP, InboxState, ItemState, SubmissionState
-from models.rules.verdicts import WANTED_STATE, Verdict, contradicts, result_fits, verdict
+from models.rules.verdicts import WANTED_STATE, Said, Verdict, contradicts, verdict
 from models.tables.base import NO_KEY_UPDATE
 from models.tables.bulk import chunks, ids_table, rows_table
 from models.tables.discrepancies import Discrepancy
@@ -116,12 +116,12 @@ def _quarantine(
 
 def _read(
     context: Context, session: Session, messages: Sequence[Any], outcome: Outcome
-) -> Iterator[tuple[int, bcm1.Receipt]]:
+) -> Iterator[tuple[int, Receipt]]:
     first = _first_of_their_id(session, {m.receipt_id for m in messages if m.receipt_id})
     for message in messages:
         try:
-            receipt = bcm1.parse_receipt(message.body)
-        except bcm1.NotReadable as error:
+            receipt = context.wire.receipt(message.body)
+        except NotReadable as error:
             _quarantine(context, outcome, message.id, f"unreadable: {error}")
             continue
         if receipt.receipt_id != message.receipt_id:
@@ -147,7 +147,7 @@ def _first_of_their_id(session: Session, receipt_ids: set[str]) -> dict[str, int
 def _judge(
     context: Context,
     inbox_id: int,
-    receipt: bcm1.Receipt,
+    receipt: Receipt,
     sent: Sent | None,
     outcome: Outcome,
 ) -> None:
@@ -161,40 +161,40 @@ def _judge(
     outcome.applied[inbox_id] = receipt.number
     for line in receipt.forms:
         item = sent.items[line.serial]
-        decision = verdict(line.rep_code, line.form_state, item.action)
-        said = f"{line.rep_code} {line.rep_text}, FormState {line.form_state}"
-        contradiction = contradicts(decision, item.state, item.rep_code)
+        decision = verdict(line.said, line.state, item.action)
+        said = f"{line.code} {line.text}, FormState {line.state}"
+        contradiction = contradicts(decision, item.state, context.wire.meaning(item.rep_code or ""))
         if contradiction:
             text = f"{item.state} {item.rep_code or ''}: {said}"
             outcome.contradicted.append(item.form_id)
             outcome.discrepancies.append(
                 discrepancy(context, DiscrepancyKind.CONTRADICTION, inbox_id, item, text)
             )
-        open_line = item.state is ItemState.HELD and decision in _STAYS_OPEN
-        asked = decision is Verdict.ASK and item.state is ItemState.HELD
+        open_line = item.state is ItemState.UNDER_WAY and decision in _STAYS_OPEN
+        asked = decision is Verdict.ASK and item.state is ItemState.UNDER_WAY
         asked |= contradiction and decision not in _NOT_FINAL
         outcome.lines.append(
             {
                 "inbox_id": inbox_id,
                 "item_id": item.id,
                 "form_id": item.form_id,
-                "rep_code": line.rep_code,
-                "rep_text": line.rep_text[:TEXT_LIMIT],
-                "form_state": line.form_state,
+                "rep_code": line.code,
+                "rep_text": line.text[:TEXT_LIMIT],
+                "form_state": line.state.value,
                 "managed_at": receipt.managed_at,
                 "verdict": (Verdict.CONTRADICTION if contradiction else decision).value,
                 "open": open_line,
                 "ask_at": context.now() if asked else None,
             }
         )
-        if item.state is not ItemState.HELD or decision is Verdict.WAIT:
+        if item.state is not ItemState.UNDER_WAY or decision is Verdict.WAIT:
             continue
         if decision in _TO_A_PERSON:
-            kind = of_customs(line.rep_code)
+            kind = of_customs(line.code)
             outcome.discrepancies.append(discrepancy(context, kind, inbox_id, item, said))
         if decision in _FINAL:
             item.state = _FINAL[decision]
-            item.rep_code, item.rep_text = line.rep_code, line.rep_text[:TEXT_LIMIT]
+            item.rep_code, item.rep_text = line.code, line.text[:TEXT_LIMIT]
             item.hold = decision is Verdict.REFUSED_HOLD
             item.inbox_id = inbox_id
             item.changed = True
@@ -228,7 +228,7 @@ def receive_again(session: Session, ids: Sequence[int], now: datetime) -> None:
         )
 
 
-def _strange(context: Context, receipt: bcm1.Receipt, sent: Sent | None) -> str:
+def _strange(context: Context, receipt: Receipt, sent: Sent | None) -> str:
     """Why a receipt cannot be believed, whole; "" when it agrees with itself and its message (contract section 3)."""
     if sent is None:
         return "unmatched"
@@ -242,8 +242,8 @@ def _strange(context: Context, receipt: bcm1.Receipt, sent: Sent | None) -> str:
         return f"SeqNo {receipt.seq_no}, not {sent.seq_no}"
     if (receipt.certificate, receipt.action) != (sent.certificate, sent.action):
         return "other certificate or operation"
-    if not result_fits(receipt.result, [line.rep_code for line in receipt.forms]):
-        return f"ManageResult {receipt.result} is not what its lines say"
+    if receipt.disagreement:
+        return receipt.disagreement
     if len({line.serial for line in receipt.forms}) != len(receipt.forms):
         return "a serial twice in one receipt"
     for line in receipt.forms:
@@ -252,9 +252,8 @@ def _strange(context: Context, receipt: bcm1.Receipt, sent: Sent | None) -> str:
             return f"serial {line.serial} was not sent"
         if item.g_no != line.g_no:
             return f"serial {line.serial} was sent as GNo {item.g_no}, not {line.g_no}"
-        decision = verdict(line.rep_code, line.form_state, item.action)
-        if decision is Verdict.DECIDED and line.form_state != WANTED_STATE[item.action]:
-            return f"{line.serial}: {line.rep_code} with FormState {line.form_state}"
+        if line.said is Said.DONE and line.state is not WANTED_STATE[item.action]:
+            return f"{line.serial}: {line.code} with FormState {line.state}"
     return ""
 
 

@@ -243,7 +243,7 @@ def _come_back(session: Session, sent: Sequence[Sent], now: datetime) -> None:
 
 def _move_items(session: Session, touched: Sequence[Sent], now: datetime) -> None:
     """Move the forms of all items that changed, one statement for each kind of move."""
-    by_move: dict[tuple[FormState, FormState, bool], list[FormMove]] = defaultdict(list)
+    by_move: dict[tuple[FormState, FormState, Cause], list[FormMove]] = defaultdict(list)
     for sent in touched:
         for item in sent.items.values():
             if not item.changed:
@@ -257,9 +257,10 @@ def _move_items(session: Session, touched: Sequence[Sent], now: datetime) -> Non
             hold = f"customs {item.rep_code}" if item.hold else None
             about = (sent.certificate, sent.batch_id, sent.id, item.inbox_id)
             move = FormMove(item.form_id, *about, reason=reason, hold=hold)
-            by_move[start, target, item.outside].append(move)
-    for (start, target, outside), moves in by_move.items():
-        cause = Cause.ADOPTED if outside else Cause.RECEIPT
+            cause = Cause.RECEIPT_HOLDS if item.hold else Cause.RECEIPT
+            by_move[start, target, Cause.ADOPTED if item.outside else cause].append(move)
+    for (start, target, cause), moves in by_move.items():
+        outside = cause is Cause.ADOPTED
         move_forms(session, moves, start, target, now, cause, outside=outside)
 
 
@@ -285,7 +286,9 @@ def _store_items(session: Session, items: Sequence[DecidedItem], now: datetime) 
 
 def _close_submissions(session: Session, touched: Sequence[Sent], now: datetime) -> None:
     known = [s for s in touched if s.state not in GIVEN_UP]
-    decided = [s.id for s in known if all(i.state is not ItemState.HELD for i in s.items.values())]
+    decided = [
+        s.id for s in known if all(i.state is not ItemState.UNDER_WAY for i in s.items.values())
+    ]
     taken = [s.id for s in known if s.id not in set(decided)]
     rest: dict[str, Any] = {"next_attempt_at": None, "lease_until": None}
     move_submissions(session, decided, SubmissionState.DECIDED, decided_at=now, **rest)

@@ -7,7 +7,6 @@ is kept: what is no receipt, and what cannot be read.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,6 +19,7 @@ from sqlalchemy.orm import Session, aliased
 from config.crash import Point, crash_point
 from config.names import Task
 from customs.gateway import ReceiptPage
+from customs.wire import OtherEvent, WireProfile
 from models.reads.deployment import require_identity
 from models.rules.causes import DiscrepancyKind
 from models.rules.errors import AnotherDeployment, AnswerTooLarge, GatewayUnreachable, ListRefused
@@ -73,19 +73,16 @@ def receipt_arrival(
     return Arrival(key, source, receipt_id[:255], xml, callback_id=callback_id)
 
 
-def callback_arrival(callback_id: str, body: bytes) -> Arrival:
+def callback_arrival(wire: WireProfile, callback_id: str, body: bytes) -> Arrival:
     """What a verified callback brought. Whatever is not a receipt is kept (contract section 4)."""
     callback_id = callback_id[:CALLBACK_ID_LENGTH]
     key = f"callback:{callback_id[:240]}:{hashlib.sha256(body).hexdigest()}"
     try:
-        told = json.loads(body)
-        if told["type"] != "receipt.created":
-            reason = ascii(told["type"])[:_TEXT_LIMIT]
+        told = wire.callback(body)
+        if isinstance(told, OtherEvent):
+            reason = told.type[:_TEXT_LIMIT]
             return Arrival(key, "callback", None, body, InboxState.KEPT, reason, callback_id)
-        data = told["data"]
-        if not data["receiptId"].isprintable():
-            raise ValueError("receiptId")  # noqa: TRY301 - unreadable as the rest of it
-        return receipt_arrival(data["receiptId"], data["xml"].encode(), "callback", callback_id)
+        return receipt_arrival(told.receipt_id, told.xml, "callback", callback_id)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = f"unreadable: {type(error).__name__}"
         return Arrival(key, "callback", None, body, InboxState.QUARANTINED, reason, callback_id)

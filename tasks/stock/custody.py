@@ -113,7 +113,7 @@ def _concerned(session: Session, serials: Sequence[str], form_type: str | None) 
             )
             .join(given, given.c.serial == Form.serial)
             .join(Stock, Stock.id == Form.stock_id)
-            .outerjoin(Item, (Item.form_id == Form.id) & (Item.state == ItemState.HELD))
+            .outerjoin(Item, (Item.form_id == Form.id) & (Item.state == ItemState.UNDER_WAY))
             .order_by(Form.serial, Form.form_type)
         )
         if form_type:

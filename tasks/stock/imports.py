@@ -25,7 +25,7 @@ from models.rules.serials import as_ranges, serials_between
 from models.rules.standings import Standing
 from models.rules.states import FormState
 from models.rules.tallies import Movement, day_key, standing_key
-from models.rules.verdicts import CUSTOMS_FORM_STATE
+from models.rules.verdicts import CustomsState
 from models.tables.base import NO_KEY_UPDATE, Serial, UTCDateTime
 from models.tables.bulk import chunks, insert_new, insert_rows, rows_table, upserting
 from models.tables.certificates import Certificate
@@ -323,7 +323,7 @@ def sync_stock(context: Context, holders: Sequence[str]) -> Imported:
     for holder in holders:
         try:
             for page in form_pages(context, holder):
-                issued = [f for f in page.forms if CUSTOMS_FORM_STATE[f.state] == "issued"]
+                issued = [f for f in page.forms if f.state is CustomsState.ISSUED]
                 done = add_ranges(context, _ranges_of(holder, issued), "customs")
                 new, known = new + done.new, known + done.known
         except ListRefused as error:

@@ -16,6 +16,7 @@ from redis import Redis
 from sqlalchemy import text
 
 from config.settings import load_settings
+from customs.profile.bcm1 import Bcm1
 from customs.simulator.ledger import Ledger
 from models.tables.database import Database
 from models.writes.tallies import note_changes
@@ -83,7 +84,7 @@ def plant(home, database) -> None:
         session.execute(text(f"DELETE FROM form_event WHERE form_id = {gone}"))
         session.execute(text("DELETE FROM form WHERE serial = '211013012'"))
         note_changes(session, {"stock:1:3:on_hand": -1, "day:1:2022-04-01:entered": -1})
-        inbox.store(session, [inbox.callback_arrival("msg_odd", b"{")], datetime.now(UTC))
+        inbox.store(session, [inbox.callback_arrival(Bcm1(), "msg_odd", b"{")], datetime.now(UTC))
     with ledger.transaction() as db:
         db.execute("DELETE FROM form WHERE serial = '211013012'")
 

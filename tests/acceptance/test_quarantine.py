@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from customs.profile.bcm1 import Bcm1
 from models.tables.database import Database
 from tasks.receipts import inbox
 from tests.support.factories import receipt_xml
@@ -28,7 +29,7 @@ def store(running, *arrivals):
 
 def test_a_person_looks_applies_again_and_dismisses(running):
     running.run("batch", "list")
-    unreadable = inbox.callback_arrival("msg_1", b"\x1b[31m{not json")
+    unreadable = inbox.callback_arrival(Bcm1(), "msg_1", b"\x1b[31m{not json")
     stranger = inbox.receipt_arrival(
         "R1", receipt_xml("R1", "STRANGER1", "2" * 18, [("211014001", "0000", "2")]), "poll"
     )

@@ -22,6 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from werkzeug.serving import make_server
 
 from config.settings import Settings
+from customs.profile.bcm1 import Bcm1
 from models.writes.cards import note_card
 from models.writes.line import close_for_card
 from net.webhooks import sign
@@ -166,7 +167,9 @@ def test_the_proxy_lets_callbacks_through_and_nothing_else(database, tmp_path):
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
                           serialization.NoEncryption()))  # fmt: skip
     (tmp_path / "fullchain.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    app = create_app(settings_for(tmp_path, CALLBACK_SECRETS=SECRET), database, lambda *_: None)
+    app = create_app(
+        settings_for(tmp_path, CALLBACK_SECRETS=SECRET), database, lambda *_: None, Bcm1()
+    )
     server = make_server("127.0.0.1", 0, app, threaded=True)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     port = free_port()

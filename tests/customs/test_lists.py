@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import func, select
 
 from customs.http import ANSWER_LIMIT, HttpGateway
+from customs.profile.bcm1 import Bcm1
 from models.rules.errors import AnswerTooLarge, GatewayUnreachable
 from models.tables.inbox import InboxMessage
 from models.writes.line import customs_link
@@ -42,7 +43,7 @@ def lists():
     server.asked = []
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    gateway = HttpGateway(f"http://127.0.0.1:{server.server_port}", "t", 4, 20)
+    gateway = HttpGateway(Bcm1(), f"http://127.0.0.1:{server.server_port}", "t", 4, 20)
     server.gateway = gateway
     yield server
     gateway.close()

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
 from gmssl import sm2
 
-from customs import bcm1
+from customs.profile import bcm1_xml
 from customs.signing.keyfile import KeyFileSigner, ensure_key_file
 from customs.signing.pkcs11 import (
     Pkcs11Signer,
@@ -63,7 +63,7 @@ class TestEverySigner:
         check(signer, signer.sign(b"data"))
 
     def test_signs_a_message_that_verifies(self, signer):
-        payload = bcm1.signed_message(message(), signer, PROFILES["rsa-sha256"])
+        payload = bcm1_xml.signed_message(message(), signer, PROFILES["rsa-sha256"])
         assert payload.count(b"<ds:SignatureValue>") == 1
 
     def test_opens_again_after_close(self, signer):
@@ -267,7 +267,7 @@ def test_a_signature_that_does_not_verify_is_not_given_away(key_folder):
             return super().sign(data + b"!")
 
     with pytest.raises(SigningError):
-        bcm1.signed_message(message(), Broken(key_folder, SENDER), PROFILES["rsa-sha256"])
+        bcm1_xml.signed_message(message(), Broken(key_folder, SENDER), PROFILES["rsa-sha256"])
 
 
 def test_the_key_file_is_for_its_owner_alone_and_made_once(tmp_path):
@@ -324,7 +324,7 @@ def test_sm2_sm3_is_a_profile_with_raw_signatures_and_its_own_uris():
     stand_in = Sm2StandIn()
     certificate = stand_in.certificate_der()
     stand_in.certificate_der = lambda: certificate
-    payload = bcm1.signed_message(message(), stand_in, PROFILES["sm2-sm3"]).decode()
+    payload = bcm1_xml.signed_message(message(), stand_in, PROFILES["sm2-sm3"]).decode()
     assert "http://www.chinaport.gov.cn/2022/04/xmldsig#sm2-sm3" in payload
     value = payload.split("<ds:SignatureValue>")[1].split("<")[0]
     assert len(__import__("base64").b64decode(value)) == 64

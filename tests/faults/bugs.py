@@ -13,6 +13,7 @@ from sqlalchemy import func, insert, select, text
 
 from customs import http, records
 from customs.gateway import InDoubt, NotTaken, SignedMessage
+from customs.profile import bcm1, bcm1_xml
 from customs.signing import certificates
 from models.rules.card_errors import CardExpired, CardOfAnother
 from models.rules.states import FormState, ItemState
@@ -41,7 +42,7 @@ def _no_index_and_no_lock() -> None:
 
     def without(context, *sheet):
         with context.database.write() as session:
-            session.execute(text("DROP INDEX IF EXISTS ux_item_held_form"))
+            session.execute(text("DROP INDEX IF EXISTS ux_item_under_way_form"))
         return receive(context, *sheet)
 
     intake.receive_sheet = without
@@ -155,11 +156,11 @@ def _a_second_message_for_the_same_forms() -> None:
         return made
 
     sending._claim = doubled
-    http.InDoubt = NotTaken
+    http.InDoubt = bcm1.InDoubt = NotTaken
 
 
 def _resend_without_asking() -> None:
-    http.InDoubt = NotTaken
+    http.InDoubt = bcm1.InDoubt = NotTaken
 
 
 def _nobody_asks_about_lost_sendings() -> None:
@@ -174,8 +175,8 @@ def _receipts_may_overwrite_final_states() -> None:
 
     def judge(context, inbox_id, receipt, sent, outcome):
         for item in sent.items.values() if sent else ():
-            if item.state is not ItemState.HELD:
-                item.state = ItemState.HELD
+            if item.state is not ItemState.UNDER_WAY:
+                item.state = ItemState.UNDER_WAY
         original(context, inbox_id, receipt, sent, outcome)
 
     applying._judge = judge
@@ -277,7 +278,7 @@ def _records_are_not_examined() -> None:
 
 
 def _a_receipt_that_disagrees_is_believed() -> None:
-    applying.result_fits = lambda result, codes: True
+    bcm1_xml.result_fits = lambda result, codes: True
 
 
 def _contradictions_are_not_noticed() -> None:

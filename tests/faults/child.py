@@ -26,6 +26,7 @@ from config.crash import arm
 from config.log import set_up_logging
 from config.names import Task
 from config.settings import load_settings
+from customs.profile.bcm1 import Bcm1
 from models.rules.errors import BlankformsError, FileSubmittedBefore, GatewayUnreachable
 from models.rules.states import PagesMode
 from models.tables.database import Database
@@ -176,7 +177,7 @@ def _going_on(task: str) -> Iterator[None]:
 
 def web(context: Context, home: Path) -> None:
     """Take callbacks until ended."""
-    app = create_app(context.settings, context.database, lambda *_: None)
+    app = create_app(context.settings, context.database, lambda *_: None, Bcm1())
     make_server("127.0.0.1", context.settings.port, app, threaded=False).serve_forever(0.02)
 
 

@@ -296,6 +296,7 @@ TELLING = """
 import sys
 from customs.gateway import SignedMessage
 from customs.http import HttpGateway
+from customs.profile.bcm1 import Bcm1
 from net.addresses import read_networks
 from net.clock import elapsed
 from net.notifier_http import HttpNotifier
@@ -304,7 +305,7 @@ url = f"https://localhost:{sys.argv[1]}"
 notifier = HttpNotifier(read_networks("127.0.0.0/8"), timeout_seconds=5)
 print(type(tell(notifier, [url])[url]).__name__)
 notifier.close()
-gateway = HttpGateway(url, "token", 2, 5)
+gateway = HttpGateway(Bcm1(), url, "token", 2, 5)
 gateway.start_send("one", SignedMessage("BC7F3A9C2E", b"ours", "0" * 64), elapsed() + 60)
 ((_, outcome),) = gateway.completed(1)
 gateway.close()

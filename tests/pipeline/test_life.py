@@ -24,6 +24,7 @@ from config import crash
 from config.crash import Point
 from config.settings import Settings
 from customs.http import HttpGateway
+from customs.profile.bcm1 import Bcm1
 from customs.signing.keyfile import KeyFileSigner
 from customs.simulator.app import create_app
 from customs.simulator.customs import SimulatedCustoms, SimulatorSettings
@@ -82,9 +83,10 @@ def make_world(folder: Path, template: Path, key_folder: Path):
         chosen,
         Database(f"sqlite:///{folder}/life.db"),
         lambda *_: None,
-        lambda: HttpGateway(url, "simulator", 4, 2),
+        lambda: HttpGateway(Bcm1(), url, "simulator", 4, 2),
         lambda: signer,
         lambda: HttpNotifier([]),
+        Bcm1,
         clock,
     )
     with context.database.write() as session:
@@ -238,7 +240,7 @@ class Life(RuleBasedStateMachine):
         data = {"receiptId": told["receipt_id"], "xml": told["xml"]}
         body = json.dumps({"type": "receipt.created", "data": data}).encode()
         with self.world.context.database.write() as session:
-            arrival = inbox.callback_arrival(f"msg_{told['receipt_id']}", body)
+            arrival = inbox.callback_arrival(Bcm1(), f"msg_{told['receipt_id']}", body)
             inbox.store(session, [arrival], self.world.clock())
         applying.apply(self.world.context)
 

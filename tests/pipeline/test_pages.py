@@ -232,7 +232,7 @@ def test_of_sixteen_clerks_at_once_none_takes_a_certificate_past_its_pages(
     with world.context.database.read() as session:
         held = session.execute(
             select(Item.certificate, func.count())
-            .where(Item.state == ItemState.HELD, Item.action == Action.VERIFY)
+            .where(Item.state == ItemState.UNDER_WAY, Item.action == Action.VERIFY)
             .group_by(Item.certificate)
         ).all()
         assert {n for _, n in held} == {pages // 2 * 2}

@@ -49,7 +49,7 @@ def batch_of(world, batch_id):
         return session.get_one(Batch, batch_id)
 
 
-def serials(world, batch_id, state=ItemState.HELD):
+def serials(world, batch_id, state=ItemState.UNDER_WAY):
     with world.context.database.read() as session:
         return session.scalars(
             select(Item.serial)

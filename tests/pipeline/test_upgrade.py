@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy import JSON, Boolean, Date, DateTime, LargeBinary, MetaData, func, select, text
 
 from customs.http import HttpGateway
+from customs.profile.bcm1 import Bcm1
 from customs.signing.keyfile import KeyFileSigner
 from models.rules.errors import DeploymentUnconfirmed
 from models.rules.states import BatchState, SubmissionState
@@ -154,9 +155,10 @@ def under_way(old_database, tmp_path, request):
         settings,
         old_database,
         lambda *_: None,
-        lambda: HttpGateway(customs.url, "simulator", 4, 2),
+        lambda: HttpGateway(Bcm1(), customs.url, "simulator", 4, 2),
         lambda: KeyFileSigner(request.getfixturevalue("key_folder"), SENDER),
         lambda: HttpNotifier([]),
+        Bcm1,
         clock,
     )
     yield World(context, customs, clock, [])

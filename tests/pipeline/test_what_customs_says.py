@@ -8,9 +8,11 @@ import pytest
 from sqlalchemy import func, select
 
 from customs.gateway import CustomsCertificate, CustomsForm
+from customs.profile.bcm1 import Bcm1
 from models.reads.invariants import broken_invariants
 from models.rules.errors import GatewayUnreachable
 from models.rules.states import FormState, ItemState, RunState
+from models.rules.verdicts import CustomsState
 from models.tables.batches import Item
 from models.tables.certificates import Certificate
 from models.tables.discrepancies import Discrepancy
@@ -208,7 +210,7 @@ def test_where_a_serial_cannot_be_read_no_form_counts_as_missing(world, at):
             place = range(4)[at]
             listed = [
                 *listed[:place],
-                CustomsForm(None, "B", "1", None, None),
+                CustomsForm(None, "B", CustomsState.ISSUED, None, None),
                 *listed[place + 1 :],
             ]
         return listed, following
@@ -309,7 +311,7 @@ def test_another_body_under_a_known_callback_id_is_kept_and_raised(world):
     other = b'{"type": "something", "data": {}}'
     with world.context.database.write() as session:
         for body in (one, one, other):
-            inbox.store(session, [inbox.callback_arrival("msg_1", body)], world.clock())
+            inbox.store(session, [inbox.callback_arrival(Bcm1(), "msg_1", body)], world.clock())
     assert len(inbox_states(world)) == 2
     assert [closed for _, closed in raised(world, "callback")] == [False]
 
@@ -320,7 +322,7 @@ def test_another_body_under_the_id_of_a_callback_is_noticed_though_a_poll_was_fi
     with world.context.database.write() as session:
         inbox.store(session, [inbox.receipt_arrival("R1", b"<a/>", "poll")], world.clock())
         for body in (one, one, b'{"type": "something", "data": {}}'):
-            inbox.store(session, [inbox.callback_arrival("msg_1", body)], world.clock())
+            inbox.store(session, [inbox.callback_arrival(Bcm1(), "msg_1", body)], world.clock())
     assert len(inbox_states(world)) == 2
     assert [closed for _, closed in raised(world, "callback")] == [False]
 
@@ -363,7 +365,7 @@ def test_a_good_line_is_not_lost_with_a_contradicting_one(world):
 
 
 def listed(serial, state, certificate=AGENT_HANDLED):
-    return CustomsForm(serial, "B", state, certificate if state in "23" else None, None)
+    return CustomsForm(serial, "B", CustomsState(state), certificate if state in "23" else None, None)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from customs.profile.bcm1_codes import MEANINGS
 from models.rules.plan import AvailableForm, PageDemand, plan_hash, take_pages
 from models.rules.problems import PROBLEM_TEXTS
 from models.rules.states import (
@@ -20,7 +21,7 @@ from models.rules.states import (
     label,
     text_of,
 )
-from models.rules.verdicts import Verdict, verdict
+from models.rules.verdicts import CustomsState, Said, Verdict, verdict
 
 STABLE_CODES = set(
     [
@@ -97,7 +98,7 @@ def test_every_stable_problem_code_has_its_text_in_both_languages():
     ],
 )
 def test_customs_codes_mean_what_the_contract_says(code, state, action, expected):
-    assert verdict(code, state, action) is expected
+    assert verdict(MEANINGS.get(code, Said.UNKNOWN), CustomsState(state), action) is expected
 
 
 def forms(*serials):

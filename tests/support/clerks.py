@@ -21,7 +21,7 @@ def main() -> None:
     chosen = settings_for(Path(home))
     set_up_logging(chosen)
     database = Database(url)
-    context = Context(chosen, database, _nobody, None, None, None)  # type: ignore[arg-type]
+    context = Context(chosen, database, _nobody, None, None, None, None)  # type: ignore[arg-type]
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     sys.stdin.readline()

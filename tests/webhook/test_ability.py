@@ -15,6 +15,7 @@ from sqlalchemy import text, update
 
 from cli.batches import what_stops_it
 from cli.doctor import BAD, examine
+from customs.profile.bcm1 import Bcm1
 from models.rules.card_errors import CardOfAnother, PinRefused, SigningError
 from models.rules.errors import Exit
 from models.rules.language import Language, use_language
@@ -97,7 +98,7 @@ def around(world, server):
 def says(around):
     """What each face says: (doctor's codes, /readyz' codes, the metrics' codes, --wait's texts)."""
     context = around.world.context
-    client = create_app(context.settings, context.database, lambda *_: None).test_client()
+    client = create_app(context.settings, context.database, lambda *_: None, Bcm1()).test_client()
     ready = client.get("/readyz")
     metrics = client.get("/metrics").text
     doctor = [

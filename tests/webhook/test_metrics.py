@@ -9,6 +9,7 @@ from importlib.metadata import version
 from prometheus_client.parser import text_string_to_metric_families
 
 from config.names import Task
+from customs.profile.bcm1 import Bcm1
 from models.rules.errors import DatabaseUnreachable
 from tasks.messages import preparing
 from tasks.pipeline import oldest_due
@@ -20,7 +21,7 @@ from webhook.app import create_app
 
 def read(world):
     client = create_app(
-        world.context.settings, world.context.database, lambda *_: None
+        world.context.settings, world.context.database, lambda *_: None, Bcm1()
     ).test_client()
     answer = client.get("/metrics")
     assert answer.status_code == 200
@@ -63,7 +64,7 @@ def test_a_database_that_is_away_is_said_and_is_no_traceback(world):
         def read(self):
             raise DatabaseUnreachable(detail="away")
 
-    app = create_app(world.context.settings, Away(), lambda *_: None)
+    app = create_app(world.context.settings, Away(), lambda *_: None, Bcm1())
     answer = app.test_client().get("/metrics")
     assert answer.status_code == 200
     assert "blankforms_able 0.0" in answer.text
@@ -72,7 +73,7 @@ def test_a_database_that_is_away_is_said_and_is_no_traceback(world):
 
 def test_what_the_page_says_of_a_refused_callback_and_of_the_program(world):
     client = create_app(
-        world.context.settings, world.context.database, lambda *_: None
+        world.context.settings, world.context.database, lambda *_: None, Bcm1()
     ).test_client()
     before = read(world)["blankforms_callbacks_refused_total",]
     assert client.post("/callbacks/customs", data=b"{}").status_code == 401
@@ -85,7 +86,7 @@ def test_what_the_page_says_of_a_refused_callback_and_of_the_program(world):
 
 def test_promtool_finds_the_metrics_clean(world):
     client = create_app(
-        world.context.settings, world.context.database, lambda *_: None
+        world.context.settings, world.context.database, lambda *_: None, Bcm1()
     ).test_client()
     done = subprocess.run([TOOLS / "promtool", "check", "metrics"], input=client.get("/metrics").data,
                           capture_output=True, check=False)  # fmt: skip

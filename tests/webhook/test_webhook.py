@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from config.names import Task
+from customs.profile.bcm1 import Bcm1
 from models.tables.database import Database
 from models.tables.inbox import InboxMessage
 from net.webhooks import sign
@@ -31,7 +32,7 @@ def rings():
 @pytest.fixture
 def client(database, tmp_path, rings):
     chosen = settings_for(tmp_path, CALLBACK_SECRETS=f"{SECRET} {NEW_SECRET}")
-    app = create_app(chosen, database, lambda task, *ids: rings.append(task))
+    app = create_app(chosen, database, lambda task, *ids: rings.append(task), Bcm1())
     return app.test_client()
 
 
@@ -122,7 +123,7 @@ def test_a_body_over_the_limit_is_refused(client):
 def test_what_cannot_be_stored_is_not_acknowledged(tmp_path, rings):
     nowhere = Database("postgresql+psycopg://nobody@127.0.0.1:9/none")
     chosen = settings_for(tmp_path, CALLBACK_SECRETS=SECRET)
-    app = create_app(chosen, nowhere, lambda task, *ids: rings.append(task))
+    app = create_app(chosen, nowhere, lambda task, *ids: rings.append(task), Bcm1())
     assert call(app.test_client(), told()).status_code == 503
     assert rings == []
 
@@ -147,7 +148,7 @@ def test_the_same_receipt_by_callback_and_by_poll_is_one(world, rings):
     world.customs.simulated.decide_due()
     row = world.customs.simulated.ledger.read("SELECT * FROM receipt")[0]
     chosen = settings_for(world.context.settings.blankforms_home, CALLBACK_SECRETS=SECRET)
-    app = create_app(chosen, world.context.database, lambda *_: None)
+    app = create_app(chosen, world.context.database, lambda *_: None, Bcm1())
     assert call(app.test_client(), told(row["receipt_id"], row["xml"])).json["stored"] is True
     assert stage.poll(world.context) == 0
     world.drain()

@@ -1,14 +1,12 @@
-"""Wire profile bcm-1: the messages of the contract as bytes, and back.
+"""The XML of wire profile bcm-1: the messages of the contract as bytes, and back.
 
-Everything that depends on the wire is here, so that a published profile can replace it. The odd
-spellings (`EnvelopInfo`, `BussinessData`, `DelcareFlag`, `CommonResponeMessage`) are the public
+The odd spellings (`EnvelopInfo`, `BussinessData`, `DelcareFlag`, `CommonResponeMessage`) are the public
 envelope's own and do not leave this module.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,10 +15,13 @@ from typing import Final
 from lxml import etree
 
 from customs.gateway import Message
+from customs.profile.bcm1_codes import FORM_STATES, MEANINGS, result_fits
 from customs.signing.signer import Signer
 from customs.signing.xmldsig import SignatureProfile, sign_enveloped
+from customs.wire import NotReadable, Receipt, ReceiptForm
 from models.rules.calendar import BEIJING
 from models.rules.states import Action
+from models.rules.verdicts import Said
 
 NAMESPACE: Final = "urn:blank-cert:bcm:1"
 MAX_SERIALS: Final = 100
@@ -30,18 +31,11 @@ TIME_FORMAT: Final = "%Y-%m-%d %H:%M:%S"
 EARLIEST_YEAR: Final = 1900
 """Some programs write 0001-01-01 for "no time"; in UTC there is no such day."""
 
-TAKEN: Final = "0000"
-DUPLICATE: Final = "2201"
-
 _OPERATION: Final = {Action.VERIFY: "V", Action.VOID: "Z"}
 _ACTION: Final = {letter: action for action, letter in _OPERATION.items()}
 
 SCHEMA: Final = etree.XMLSchema(etree.parse(str(Path(__file__).parent / "bcm1.xsd")))
 """The contract's schema, binding for every message: what breaks it is no receipt."""
-
-
-class NotReadable(ValueError):
-    """Bytes from customs that are not what the contract says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,34 +47,6 @@ class Answer:
     sha256: str | None
     deal_flag: str
     text: str
-
-
-@dataclass(frozen=True, slots=True)
-class ReceiptForm:
-    """What a receipt says of one form."""
-
-    g_no: int
-    serial: str
-    rep_code: str
-    rep_text: str
-    form_state: str
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """A BCM201: what customs decided, form by form."""
-
-    receipt_id: str
-    receiver: str
-    """USCC of the enterprise that it is addressed to."""
-    number: str
-    seq_no: str
-    action: Action
-    certificate: str
-    result: str
-    """ManageResult: 1 all passed, 2 all returned, 3 partly passed, 4 with a person."""
-    managed_at: datetime
-    forms: Sequence[ReceiptForm]
 
 
 def signed_message(message: Message, signer: Signer, profile: SignatureProfile) -> bytes:
@@ -178,7 +144,7 @@ def parse_answer(body: bytes) -> Answer:
 
 def parse_receipt(body: bytes) -> Receipt:
     """Read a receipt that keeps the contract's schema. Raises `NotReadable`; whether it agrees with
-    itself and with its message is judged elsewhere.
+    its message is judged elsewhere.
     """
     root = parse_xml(body)
     try:
@@ -192,7 +158,10 @@ def parse_receipt(body: bytes) -> Receipt:
     if envelope["message_type"] != "BCM201" or node.tag != _RECEIPT:
         raise NotReadable("no BCM201")
     said = _texts(node)
+    result = said["ManageResult"]
     try:
+        forms = [_receipt_form(_texts(line)) for line in node if line.tag == _RETURN]
+        fits = result_fits(result, [form.code for form in forms])
         return Receipt(
             receipt_id=said["ReceiptId"],
             receiver=envelope["receiver_id"],
@@ -200,9 +169,9 @@ def parse_receipt(body: bytes) -> Receipt:
             seq_no=said.get("SeqNo", ""),
             action=_ACTION[said["OperType"]],
             certificate=said["CertNo"],
-            result=said["ManageResult"],
+            disagreement="" if fits else f"ManageResult {result} is not what its lines say",
             managed_at=beijing_time(said["ManageTime"]),
-            forms=[_receipt_form(_texts(line)) for line in node if line.tag == _RETURN],
+            forms=forms,
         )
     except ValueError as error:  # a day that is none, a GNo of thousands of digits
         raise NotReadable(str(error)) from None
@@ -212,9 +181,10 @@ def _receipt_form(said: dict[str, str]) -> ReceiptForm:
     return ReceiptForm(
         int(said["GNo"]),
         said["SerialNo"],
+        MEANINGS.get(said["RepCode"], Said.UNKNOWN),
         said["RepCode"],
         said.get("RepMsg", ""),
-        said["FormState"],
+        FORM_STATES[said["FormState"]],
     )
 
 
