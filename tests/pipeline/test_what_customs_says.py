@@ -365,7 +365,9 @@ def test_a_good_line_is_not_lost_with_a_contradicting_one(world):
 
 
 def listed(serial, state, certificate=AGENT_HANDLED):
-    return CustomsForm(serial, "B", CustomsState(state), certificate if state in "23" else None, None)
+    return CustomsForm(
+        serial, "B", CustomsState(state), certificate if state in "23" else None, None
+    )
 
 
 @pytest.mark.parametrize(
