@@ -16,7 +16,7 @@ demo: $(VENV)/installed
 	$(BIN)/blankforms demo
 
 test: $(VENV)/installed-dev system-packages lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

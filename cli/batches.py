@@ -26,6 +26,7 @@ from cli.runtime import (
     tell,
     writable_sheet,
 )
+from config.exits import Exit
 from models.reads.batches import (
     BatchCounts,
     batch_counts,
@@ -36,7 +37,7 @@ from models.reads.batches import (
 from models.reads.cards import seen_cards, trouble_of
 from models.reads.line import line_of
 from models.reads.pauses import pauses_of
-from models.rules.errors import BadArgument, BatchNotFound, Exit
+from models.rules.errors import BadArgument, BatchNotFound
 from models.rules.language import t
 from models.rules.results import RowResult
 from models.rules.states import BatchState, CardState, FormState, RowOutcome, RowStatus, label

@@ -10,6 +10,8 @@ from typing import Any, Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from cli.exits import exit_of
+from config.exits import Exit
 from config.names import Queue
 from customs.signing.certificates import certificate_expiry, require_fit
 from customs.signing.keyfile import certificate_file
@@ -18,7 +20,7 @@ from models.reads.cards import seen_cards, trouble_of
 from models.reads.deliveries import endpoints_of_another_key
 from models.reads.health import Vitals, look
 from models.reads.invariants import broken_against_ledger, broken_invariants
-from models.rules.errors import BlankformsError, Exit
+from models.rules.errors import BlankformsError
 from models.rules.language import Text, t
 from models.rules.states import DeliveryState, LineState, SubmissionState, label
 from net.secrets import key_mark
@@ -87,7 +89,7 @@ def _able(context: Context, found: Sequence[Hindrance]) -> Iterator[Finding]:
             detail = f"{hindrance.code}: {hindrance.error}"
             about = f" {hindrance.about}".rstrip()
             of_it = Text(name.zh + about, name.en + about)
-            yield Finding(of_it, BAD, detail, hindrance.error.exit)
+            yield Finding(of_it, BAD, detail, exit_of(hindrance.error))
         if not of_area and area is not Area.CARD:  # the cards that can be used are shown one by one
             yield Finding(name, GOOD, _well(context, area))
 
@@ -146,7 +148,7 @@ def _card(context: Context) -> Finding:
             der = token_certificate(token_settings(settings), settings.key_folder)
         require_fit(der, settings.sender, context.now())
     except BlankformsError as error:
-        return Finding(name, BAD, f"{error.code}: {error}", error.exit)
+        return Finding(name, BAD, f"{error.code}: {error}", exit_of(error))
     left = certificate_expiry(der) - context.now()
     detail = t(f"证书剩余 {left.days} 天", f"certificate valid for {left.days} days")
     if settings.pkcs11_module is None:

@@ -7,7 +7,7 @@ import typer
 from cli.options import Json
 from cli.persons import By, by_whom
 from cli.runtime import YES, agreed, opened, print_json, print_table, tell
-from models.rules.errors import Exit
+from config.exits import Exit
 from models.rules.language import t
 from models.rules.states import Action, label
 from tasks.journal import Entry

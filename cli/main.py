@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 
+from cli.exits import exit_of
 from config.errors import ConfigurationError
+from config.exits import Exit
 from config.language import chosen_language
-from models.rules.errors import BlankformsError, Exit
+from models.rules.errors import BlankformsError
 from models.rules.language import Language, t, use_language
 
 
@@ -21,7 +23,7 @@ def main() -> None:
 
         sys.exit(run(app, arguments))
     except BlankformsError as error:
-        _fail(error.code, str(error), error.exit, arguments)
+        _fail(error.code, str(error), exit_of(error), arguments)
     except ConfigurationError as error:
         text = t("配置有误: ", "bad configuration: ") + str(error)
         _fail("bad_configuration", text, Exit.CONFIGURATION, arguments)

@@ -26,10 +26,11 @@ from cli.runtime import (
     writable_sheet,
     write_table,
 )
+from config.exits import Exit
 from models.reads.nights import differences, list_runs, run_head
 from models.rules.chain import Tamper
 from models.rules.differences import TREATMENTS, DifferenceClass
-from models.rules.errors import Exit, RunNotFound
+from models.rules.errors import RunNotFound
 from models.rules.language import Text, t
 from models.rules.states import FormState, RepairState, RunState, label
 from models.rules.verdicts import CUSTOMS_STATE_WORDS

@@ -9,7 +9,8 @@ import typer
 
 from cli.options import LARGEST_NUMBER, Json
 from cli.runtime import opened, out, print_json, print_table, shown_time, tell
-from models.rules.errors import BadArgument, Exit
+from config.exits import Exit
+from models.rules.errors import BadArgument
 from models.rules.language import t
 from models.rules.states import DeliveryState, NotificationType, label
 from tasks.notify import endpoints

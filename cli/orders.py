@@ -21,11 +21,11 @@ from cli.sheet_options import (
     Struck,
     answers_from,
 )
+from config.exits import Exit
 from models.rules.errors import (
     BadArgument,
     BatchGoesOn,
     DatabaseUnreachable,
-    Exit,
     FileUnreadable,
     NeedsYes,
     NothingToSubmit,

@@ -19,9 +19,10 @@ from rich.table import Table
 from rich.text import Text
 from xlsxwriter.exceptions import XlsxFileError
 
+from config.exits import Exit
 from config.log import set_up_logging
 from config.settings import Settings, load_settings
-from models.rules.errors import BadArgument, Exit, NeedsYes
+from models.rules.errors import BadArgument, NeedsYes
 from models.rules.language import t
 from sheets.result import write_list
 from tasks.app import configure

@@ -30,9 +30,10 @@ from cli.runtime import (
     write_table,
 )
 from cli.sheet_options import Hidden, SheetName
+from config.exits import Exit
 from customs.simulator.ledger import ledger_in
 from models.rules.calendar import business_date
-from models.rules.errors import BadArgument, Exit
+from models.rules.errors import BadArgument
 from models.rules.forecast import LOSS_REPORT_DAYS, loss_report_due
 from models.rules.language import t
 from models.rules.numbers import clean

@@ -22,8 +22,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, Any, Final
 
+from config.exits import Exit
 from config.supervised import NOTIFY_SOCKET
-from models.rules.errors import Exit
 from models.rules.language import t
 
 PAUSE_FIRST: Final = 0.5

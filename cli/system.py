@@ -12,7 +12,7 @@ import typer
 from cli.options import Json
 from cli.runtime import opened, out, print_json, print_table, settings, tell
 from config.errors import ConfigurationError
-from models.rules.errors import Exit
+from config.exits import Exit
 from models.rules.language import t
 from sheets.template import write_template
 

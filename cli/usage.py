@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import typer
 
-from models.rules.errors import Exit
+from config.exits import Exit
 from models.rules.language import Language, current_language, t
 
 _USAGE: Final[Any] = typer.BadParameter.__base__

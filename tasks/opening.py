@@ -16,9 +16,10 @@ import structlog
 from sqlalchemy.exc import ArgumentError
 
 from config.errors import ConfigurationError
+from config.exits import Exit
 from config.settings import Settings
 from models.reads.deployment import Identity, known_identity, require_identity
-from models.rules.errors import BlankformsError, Exit
+from models.rules.errors import BlankformsError, Kind
 from models.rules.numbers import is_enterprise_code
 from models.tables.database import Database
 from models.tables.schema import require_schema
@@ -94,7 +95,7 @@ def wait_for_database(
         except ConfigurationError as error:
             _end("bad_configuration", str(error))
         except BlankformsError as error:
-            if error.exit is Exit.CONFIGURATION:
+            if error.kind is Kind.CONFIGURATION:
                 _end(error.code, str(error))
             log.warning("waiting_for_database", code=error.code, detail=str(error), seconds=seconds)
         if limit is not None and waited + seconds > limit:

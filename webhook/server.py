@@ -15,9 +15,9 @@ from typing import Any
 from gunicorn.glogging import Logger as GunicornLogger
 
 from config.errors import ConfigurationError
+from config.exits import Exit
 from config.log import set_up_logging
 from config.settings import load_settings
-from models.rules.errors import Exit
 from models.rules.language import Language, use_language
 from tasks.home import prepare_home
 from tasks.opening import wait_for_database

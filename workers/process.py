@@ -31,11 +31,11 @@ from celery.signals import (
 )
 
 from config.errors import ConfigurationError
+from config.exits import Exit
 from config.log import set_up_logging
 from config.names import Queue, Task
 from config.settings import Settings, load_settings
 from config.supervised import say_ready
-from models.rules.errors import Exit
 from models.rules.language import Language, use_language
 from tasks.app import app, configure
 from tasks.context import current, use

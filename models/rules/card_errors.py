@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from models.rules.errors import BlankformsError, Exit
+from models.rules.errors import BlankformsError, Kind
 from models.rules.language import Text
 
 
@@ -17,7 +17,7 @@ class SigningError(BlankformsError):
     """The card could not sign now. Nothing is lost: signing goes on when it is back."""
 
     code = "card_unavailable"
-    exit = Exit.UNREACHABLE
+    kind = Kind.NOT_NOW
     text = Text(
         "签名卡不可用({detail})；请检查卡与驱动，插回后自动继续，数据未丢失",
         "the card is not available ({detail}); check the card and its driver: nothing is lost, "
@@ -29,7 +29,7 @@ class PinRefused(SigningError):
     """A person must act: this PIN is not tried again by any process (rule 6 of how-it-works.md)."""
 
     code = "pin_refused"
-    exit = Exit.CARD
+    kind = Kind.CARD
     text = Text(
         "签名卡口令被拒或已锁({detail})；更正 PKCS11_PIN_FILE 中的口令后自动继续，错误的口令不会再试",
         "the card refused the PIN or is locked ({detail}); correct the PIN in PKCS11_PIN_FILE and "
@@ -40,7 +40,7 @@ class PinRefused(SigningError):
 class CardFault(SigningError):
     """Waiting does not mend it (rule 6 of how-it-works.md): it stops signing before a message is spent."""
 
-    exit = Exit.CARD
+    kind = Kind.CARD
 
 
 class CardExpired(CardFault):
@@ -61,7 +61,7 @@ class CardNotYetValid(CardFault):
 
 class CardOfAnother(CardFault):
     code = "card_of_another_enterprise"
-    exit = Exit.CONFIGURATION
+    kind = Kind.CONFIGURATION
     text = Text(
         "签名卡不属于发送企业(卡上的组织机构标识: {detail})；请插入 ENTERPRISE_CODE 所示企业的卡，未签任何报文",
         "the card is not of the sender (its organisation identifier: {detail}); use the card of the enterprise in "
@@ -71,7 +71,7 @@ class CardOfAnother(CardFault):
 
 class CardLabelNotFound(CardFault):
     code = "card_label_not_found"
-    exit = Exit.CONFIGURATION
+    kind = Kind.CONFIGURATION
     text = Text(
         "没有标签为 PKCS11_TOKEN_LABEL 的卡；读到的卡: {detail}。请插入正确的卡或更正设置",
         "no card has the label in PKCS11_TOKEN_LABEL; there are: {detail}. Insert the right card, or correct the setting",
@@ -80,7 +80,7 @@ class CardLabelNotFound(CardFault):
 
 class CardsAmbiguous(CardFault):
     code = "cards_ambiguous"
-    exit = Exit.CONFIGURATION
+    kind = Kind.CONFIGURATION
     text = Text(
         "有几张卡都符合设置，序列号: {detail}；请用 PKCS11_TOKEN_SERIAL 指明一张",
         "several cards fit the settings, serial numbers: {detail}; choose one with PKCS11_TOKEN_SERIAL",
@@ -89,7 +89,7 @@ class CardsAmbiguous(CardFault):
 
 class CardKeyMissing(CardFault):
     code = "card_key_missing"
-    exit = Exit.CONFIGURATION
+    kind = Kind.CONFIGURATION
     text = Text(
         "卡上没有设置所指的签名密钥；卡上的密钥: {detail}。请更正 PKCS11_KEY_LABEL 或 PKCS11_KEY_ID",
         "the card has no key as the settings name it; it has: {detail}. Correct PKCS11_KEY_LABEL or PKCS11_KEY_ID",
@@ -98,7 +98,7 @@ class CardKeyMissing(CardFault):
 
 class CardKeysAmbiguous(CardFault):
     code = "card_keys_ambiguous"
-    exit = Exit.CONFIGURATION
+    kind = Kind.CONFIGURATION
     text = Text(
         "卡上有几个密钥都符合设置: {detail}；请用 PKCS11_KEY_ID 指明一个",
         "several keys of the card fit the settings: {detail}; choose one with PKCS11_KEY_ID",
@@ -116,7 +116,7 @@ class CardCertificateMissing(CardFault):
 
 class CardCertificatesAmbiguous(CardFault):
     code = "card_certificates_ambiguous"
-    exit = Exit.CONFIGURATION
+    kind = Kind.CONFIGURATION
     text = Text(
         "卡上有几个证书都与密钥配对: {detail}；请用 PKCS11_CERTIFICATE_SERIAL 指明一个",
         "several certificates of the card fit its key: {detail}; choose one with PKCS11_CERTIFICATE_SERIAL",

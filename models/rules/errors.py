@@ -1,35 +1,38 @@
 """Everything that can go wrong for a person, with a stable code and what to do now.
 
-Pure: standard library alone. The exit codes are those of the command line (README, "exit codes").
-An exception carries data; its text is made when it is shown, in the language of that moment.
+Pure: standard library alone. An exception carries data; its text is made when it is shown, in the language of that moment.
 """
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import StrEnum
 from typing import Any, ClassVar
 
 from models.rules.language import Text
 
 
-class Exit(IntEnum):
-    """Exit codes of `blankforms`; 65-78 follow sysexits.h."""
+class Kind(StrEnum):
+    """What kind of thing went wrong: each face says it in its own way (exit code, HTTP status)."""
 
-    DONE = 0
-    FAILURE = 1
-    USAGE = 2
-    PROBLEMS = 3
-    UNREADABLE = 65
-    UNREACHABLE = 69
-    CARD = 77
-    CONFIGURATION = 78
+    WRONG_INPUT = "wrong_input"
+    NOT_FOUND = "not_found"
+    NOT_ALLOWED = "not_allowed"
+    CONFLICT = "conflict"
+    """What was asked does not fit how things are: a person looks, and decides anew."""
+    FILE = "file"
+    """A file that cannot be used as it is."""
+    NOT_NOW = "not_now"
+    """Something is away; it may work later."""
+    CARD = "card"
+    CONFIGURATION = "configuration"
+    FAILURE = "failure"
 
 
 class BlankformsError(Exception):
     """Base of every error that a person may see."""
 
     code: ClassVar[str] = "error"
-    exit: ClassVar[Exit] = Exit.FAILURE
+    kind: ClassVar[Kind] = Kind.FAILURE
     text: ClassVar[Text] = Text("出错", "error")
 
     def __init__(self, **values: object) -> None:
@@ -55,7 +58,7 @@ def _again(kind: type[BlankformsError], code: str, values: dict[str, object]) ->
 class FileError(BlankformsError):
     """A sheet that cannot be used as it is."""
 
-    exit = Exit.UNREADABLE
+    kind = Kind.FILE
 
 
 class FileUnreadable(FileError):
@@ -100,7 +103,7 @@ class NoHeaderRow(FileError):
 
 class SheetNotFound(FileError):
     code = "sheet_not_found"
-    exit = Exit.USAGE
+    kind = Kind.NOT_FOUND
     text = Text(
         "“{file}”里没有这个名称的工作表；有表头的工作表: {sheets}",
         'there is no such sheet in "{file}"; sheets with a header row: {sheets}',
@@ -111,7 +114,7 @@ class SheetHasQuestions(FileError):
     """What a sheet says is not understood for certain; nothing of it is done before a person answers."""
 
     code = "sheet_has_questions"
-    exit = Exit.PROBLEMS
+    kind = Kind.CONFLICT
     text = Text(
         "“{file}”里有 {count} 处需要先回答，未办理任何内容: {detail}",
         '{count} questions about "{file}" must be answered first, nothing was done: {detail}',
@@ -120,7 +123,7 @@ class SheetHasQuestions(FileError):
 
 class FileSubmittedBefore(BlankformsError):
     code = "file_submitted_before"
-    exit = Exit.PROBLEMS
+    kind = Kind.CONFLICT
     text = Text(
         "同样内容的文件已作为批次 {batch} 提交({when})；确需再次提交请加 --again",
         "the same content was submitted as batch {batch} ({when}); use --again to submit it again",
@@ -129,7 +132,7 @@ class FileSubmittedBefore(BlankformsError):
 
 class PlanMoved(BlankformsError):
     code = "plan_moved"
-    exit = Exit.PROBLEMS
+    kind = Kind.CONFLICT
     text = Text(
         "预检之后库存或证书有变动，未提交任何内容；请重新预检(blankforms check)后再提交",
         "stock or certificates have moved since the check, nothing was submitted; check again",
@@ -138,7 +141,7 @@ class PlanMoved(BlankformsError):
 
 class RowsRefused(BlankformsError):
     code = "rows_refused"
-    exit = Exit.PROBLEMS
+    kind = Kind.CONFLICT
     text = Text(
         "{problems} 行有问题(共 {rows} 行)，未提交任何内容；请更正，或用 --only-valid 只提交无误的行",
         "{problems} of {rows} rows have problems, nothing was submitted; "
@@ -148,7 +151,7 @@ class RowsRefused(BlankformsError):
 
 class NothingToSubmit(BlankformsError):
     code = "nothing_to_submit"
-    exit = Exit.PROBLEMS
+    kind = Kind.CONFLICT
     text = Text(
         "没有可提交的行；请按预检结果更正后重试",
         "no row can be submitted; correct what the check lists",
@@ -157,13 +160,13 @@ class NothingToSubmit(BlankformsError):
 
 class BatchNotFound(BlankformsError):
     code = "batch_not_found"
-    exit = Exit.USAGE
+    kind = Kind.NOT_FOUND
     text = Text("没有批次 {batch}", "there is no batch {batch}")
 
 
 class BatchNotOpen(BlankformsError):
     code = "batch_not_open"
-    exit = Exit.PROBLEMS
+    kind = Kind.CONFLICT
     text = Text(
         "批次 {batch} 当前为“{state}”，不能执行此操作；运行 blankforms batch show {batch} 查看",
         'batch {batch} is {state}; this cannot be done now (see "blankforms batch show {batch}")',
@@ -172,13 +175,13 @@ class BatchNotOpen(BlankformsError):
 
 class RunNotFound(BlankformsError):
     code = "run_not_found"
-    exit = Exit.USAGE
+    kind = Kind.NOT_FOUND
     text = Text("没有对账 {run}", "there is no reconciliation {run}")
 
 
 class RunNotFinished(BlankformsError):
     code = "run_not_finished"
-    exit = Exit.PROBLEMS
+    kind = Kind.CONFLICT
     text = Text(
         "对账 {run} 尚未完成；请先运行 blankforms reconcile --date {date}",
         "reconciliation {run} is not finished; run blankforms reconcile --date {date} first",
@@ -187,7 +190,7 @@ class RunNotFinished(BlankformsError):
 
 class RunSuperseded(BlankformsError):
     code = "run_superseded"
-    exit = Exit.PROBLEMS
+    kind = Kind.CONFLICT
     text = Text(
         "对账 {run} 之后已有对账 {newest}；请处理最新的一次",
         "reconciliation {newest} has looked again since {run}; repair the newest one",
@@ -196,7 +199,7 @@ class RunSuperseded(BlankformsError):
 
 class RunBusy(BlankformsError):
     code = "run_busy"
-    exit = Exit.PROBLEMS
+    kind = Kind.CONFLICT
     text = Text(
         "另一进程正在处理对账 {run}，请稍后再试",
         "another process is repairing reconciliation {run}; try again later",
@@ -205,7 +208,7 @@ class RunBusy(BlankformsError):
 
 class SecondPersonNeeded(BlankformsError):
     code = "second_person_needed"
-    exit = Exit.PROBLEMS
+    kind = Kind.NOT_ALLOWED
     text = Text(
         "“{name}”已提出该处理，须由另一人复核(--approve --by 姓名)",
         "{name} proposed it; another person must approve it (--approve --by NAME)",
@@ -216,7 +219,7 @@ class NeedsYes(BlankformsError):
     """Nobody is there to be asked, and what is ordered cannot be undone."""
 
     code = "needs_yes"
-    exit = Exit.USAGE
+    kind = Kind.WRONG_INPUT
     text = Text(
         "该操作不可撤销，且当前不在终端上，无法询问；确定要执行请加 {flags}",
         "this cannot be undone and nobody is at a terminal to be asked; add {flags} to do it",
@@ -225,25 +228,25 @@ class NeedsYes(BlankformsError):
 
 class ReasonNeeded(BlankformsError):
     code = "reason_needed"
-    exit = Exit.USAGE
+    kind = Kind.WRONG_INPUT
     text = Text("请用 --reason 说明原因", "say why with --reason")
 
 
 class NotFound(BlankformsError):
     code = "not_found"
-    exit = Exit.USAGE
+    kind = Kind.NOT_FOUND
     text = Text("没有找到 {what}", "{what} was not found")
 
 
 class BadArgument(BlankformsError):
     code = "bad_argument"
-    exit = Exit.USAGE
+    kind = Kind.WRONG_INPUT
     text = Text("{detail}", "{detail}")
 
 
 class BrokerUnreachable(BlankformsError):
     code = "broker_unreachable"
-    exit = Exit.UNREACHABLE
+    kind = Kind.NOT_NOW
     text = Text(
         "消息队列无法连接({detail})；请先在另一窗口运行 blankforms up",
         'the broker cannot be reached ({detail}); run "blankforms up" in another window first',
@@ -268,7 +271,7 @@ class BrokerFull(BrokerUnreachable):
 
 class BrokerRefused(BrokerUnreachable):
     code = "broker_refused"
-    exit = Exit.CONFIGURATION
+    kind = Kind.CONFIGURATION
     text = Text(
         "消息队列拒绝登录({detail})；请核对 BROKER_URL 里的口令后重启各进程",
         "the broker refuses our password ({detail}); correct BROKER_URL, then restart the processes",
@@ -277,7 +280,7 @@ class BrokerRefused(BrokerUnreachable):
 
 class ProcessQuiet(BlankformsError):
     code = "process_quiet"
-    exit = Exit.UNREACHABLE
+    kind = Kind.NOT_NOW
     text = Text(
         "这些进程没有动静: {names}；单机请运行 blankforms up，服务请看 systemctl status 'blankforms-*'",
         "no sign of these processes: {names}; run \"blankforms up\", or look at systemctl status 'blankforms-*'",
@@ -286,7 +289,7 @@ class ProcessQuiet(BlankformsError):
 
 class JournalUnwritable(BlankformsError):
     code = "journal_unwritable"
-    exit = Exit.UNREACHABLE
+    kind = Kind.NOT_NOW
     text = Text(
         "发送日志无法写入({detail})，不再发送；请检查数据目录的磁盘和权限",
         "the send journal cannot be written ({detail}), nothing is sent; look at disk and rights of the data folder",
@@ -305,7 +308,7 @@ class JournalMissing(JournalUnwritable):
 
 class DiskFull(BlankformsError):
     code = "disk_full"
-    exit = Exit.UNREACHABLE
+    kind = Kind.NOT_NOW
     text = Text(
         "数据目录所在磁盘只剩 {detail}；请清理，磁盘满后将停止发送",
         "only {detail} left on the disk of the data folder; make room: when it is full nothing is sent",
@@ -314,7 +317,7 @@ class DiskFull(BlankformsError):
 
 class ClockApart(BlankformsError):
     code = "clock_apart"
-    exit = Exit.UNREACHABLE
+    kind = Kind.NOT_NOW
     text = Text(
         "本机时间与数据库或其他进程的记录相差 {detail}；请校准时间(NTP)",
         "this machine's clock is {detail} from the database's, or from what other processes noted; set it (NTP)",
@@ -324,7 +327,7 @@ class ClockApart(BlankformsError):
 class LineClosed(BlankformsError):
     """Messages do not leave; `code` is why."""
 
-    exit = Exit.UNREACHABLE
+    kind = Kind.NOT_NOW
     text = Text("到海关的线路: {said}", "line to customs: {said}")
 
     def __init__(self, code: str, **values: object) -> None:
@@ -343,7 +346,7 @@ class AlreadyRunning(BlankformsError):
 
 class BackupUnusable(BlankformsError):
     code = "backup_unusable"
-    exit = Exit.UNREADABLE
+    kind = Kind.FILE
     text = Text(
         "备份未能完成或不完整({detail})；原有数据未改动",
         "the backup could not be made, or is not whole ({detail}); nothing that was there has changed",
@@ -352,7 +355,7 @@ class BackupUnusable(BlankformsError):
 
 class RestoreRefused(BlankformsError):
     code = "restore_refused"
-    exit = Exit.PROBLEMS
+    kind = Kind.CONFLICT
     text = Text(
         "{place} 里已有数据，不会被覆盖；请恢复到空的数据目录(BLANKFORMS_HOME)或空的数据库",
         "there is data in {place}, which is not written over; restore into an empty home (BLANKFORMS_HOME) or database",
@@ -361,7 +364,7 @@ class RestoreRefused(BlankformsError):
 
 class DatabaseUnreachable(BlankformsError):
     code = "database_unreachable"
-    exit = Exit.UNREACHABLE
+    kind = Kind.NOT_NOW
     text = Text(
         "数据库无法使用({detail})；请检查 DATABASE_URL，或运行 blankforms db upgrade",
         'the database cannot be used ({detail}); check DATABASE_URL or run "blankforms db upgrade"',
@@ -382,7 +385,7 @@ class DatabaseRestored(BlankformsError):
     """The send journal knows of messages that the database does not."""
 
     code = "database_restored"
-    exit = Exit.PROBLEMS
+    kind = Kind.CONFLICT
     text = Text(
         "数据库比发送日志旧(可能恢复过备份)，已停止预占、签名和发送；"
         "先 blankforms reconcile 并处理差异，再 blankforms journal accept --by 姓名",
@@ -395,7 +398,7 @@ class CustomsUndecided(BlankformsError):
     """Customs has not decided what a restored database forgot: its list cannot be believed yet."""
 
     code = "customs_undecided"
-    exit = Exit.UNREACHABLE
+    kind = Kind.NOT_NOW
     text = Text(
         "恢复备份之前发送的报文中，还有 {count} 份海关尚未审结(如 {number}，证书 {certificate})，此时对账会漏掉它们；"
         "系统会自动再试，也可稍后再运行 blankforms reconcile",
@@ -409,7 +412,7 @@ class NotAdopted(BlankformsError):
     """Forms that customs has decided are free or reserved here: they would be submitted again."""
 
     code = "not_adopted"
-    exit = Exit.PROBLEMS
+    kind = Kind.CONFLICT
     text = Text(
         "对账 {run} 中还有 {count} 张证单海关已办结、本库却仍可使用(如 {serial}{where})；先运行 blankforms reconcile repair {run}；"
         "被批次预占的，先 blankforms batch cancel 取消该批次，再运行一次 repair",
@@ -423,7 +426,7 @@ class NotReconciled(BlankformsError):
     """A restored database is not up to date by saying so: customs has to be looked at first."""
 
     code = "not_reconciled"
-    exit = Exit.PROBLEMS
+    kind = Kind.CONFLICT
     text = Text(
         "发送日志的最后一笔({at})之后还没有完成的对账；请先运行 blankforms reconcile 并处理差异(当天已对过账，用 --date 指定明天)",
         'no reconciliation has finished since the last entry of the journal ({at}); run "blankforms '
@@ -435,7 +438,7 @@ class BatchGoesOn(BlankformsError):
     """The yes is kept and the database was lost before the serials were taken."""
 
     code = "batch_goes_on"
-    exit = Exit.UNREACHABLE
+    kind = Kind.NOT_NOW
     text = Text(
         "批次 {batch} 已确认，数据库恢复后自动继续，请勿重复下单({detail})；进度: blankforms batch show {batch}",
         "batch {batch} is confirmed and goes on by itself when the database is back: do not order again ({detail}); see "
@@ -447,7 +450,7 @@ class ConfirmationUnknown(BlankformsError):
     """The database was lost while the yes was being kept."""
 
     code = "confirmation_unknown"
-    exit = Exit.UNREACHABLE
+    kind = Kind.NOT_NOW
     text = Text(
         "确认批次 {batch} 时数据库中断({detail})，不知是否已确认；请先看 blankforms batch show {batch}: "
         "仍是已预检的可再次确认，否则它会自动继续，请勿重复下单",
@@ -466,7 +469,7 @@ class LinePaused(BlankformsError):
 
 class GatewayUnreachable(BlankformsError):
     code = "gateway_unreachable"
-    exit = Exit.UNREACHABLE
+    kind = Kind.NOT_NOW
     text = Text(
         "海关网关无法连接或答复异常({detail})；数据未丢失，已提交的批次恢复后自动继续；其他命令请稍后重试",
         "the customs gateway cannot be reached or answers oddly ({detail}); nothing is lost: batches go "
@@ -492,7 +495,7 @@ class ListRefused(GatewayUnreachable):
 
 class SchemaMissing(BlankformsError):
     code = "schema_missing"
-    exit = Exit.CONFIGURATION
+    kind = Kind.CONFIGURATION
     text = Text(
         "数据库里还没有表；请先运行 blankforms db upgrade",
         'the database has no tables yet; run "blankforms db upgrade" first',
@@ -501,7 +504,7 @@ class SchemaMissing(BlankformsError):
 
 class SchemaOlder(BlankformsError):
     code = "schema_older"
-    exit = Exit.CONFIGURATION
+    kind = Kind.CONFIGURATION
     text = Text(
         "数据库的表结构({found})比本程序({wanted})旧；请停止全部旧版进程，备份后运行 blankforms db upgrade",
         "the schema of the database ({found}) is older than this program ({wanted}); stop all processes of the version "
@@ -511,7 +514,7 @@ class SchemaOlder(BlankformsError):
 
 class SchemaNewer(BlankformsError):
     code = "schema_newer"
-    exit = Exit.CONFIGURATION
+    kind = Kind.CONFIGURATION
     text = Text(
         "数据库的表结构({found})比本程序({wanted})新；请改用新版程序，或恢复升级前的备份",
         "the schema of the database ({found}) is newer than this program ({wanted}); run the newer program, or restore "
@@ -522,7 +525,7 @@ class SchemaNewer(BlankformsError):
 class AnotherDeployment(BlankformsError):
     """The settings name another sender or another customs than the database belongs to."""
 
-    exit = Exit.CONFIGURATION
+    kind = Kind.CONFIGURATION
 
 
 class AnotherSender(AnotherDeployment):
@@ -557,7 +560,7 @@ class DeploymentUnconfirmed(AnotherDeployment):
 
 class CustomsFixed(BlankformsError):
     code = "customs_fixed"
-    exit = Exit.PROBLEMS
+    kind = Kind.CONFLICT
     text = Text(
         "本数据库已向海关 {known} 发过报文或有已办结的证单，不能换成另一海关；请为新的海关另建数据目录(BLANKFORMS_HOME)和数据库",
         "this database has sent messages to the customs {known}, or has forms that are final: it cannot adopt another one; "
@@ -567,7 +570,7 @@ class CustomsFixed(BlankformsError):
 
 class MessagesWait(BlankformsError):
     code = "messages_wait"
-    exit = Exit.PROBLEMS
+    kind = Kind.CONFLICT
     text = Text(
         "还有 {count} 份报文待签名或待发送，是为原来的海关做的；请先用 blankforms batch cancel 取消其批次",
         "{count} messages made for the customs before wait to be signed or sent; cancel their batches first "
@@ -577,7 +580,7 @@ class MessagesWait(BlankformsError):
 
 class CustomsAskedToWait(BlankformsError):
     code = "customs_asked_to_wait"
-    exit = Exit.PROBLEMS
+    kind = Kind.CONFLICT
     text = Text(
         "海关要求暂停发送({reason})，到 {until} 自动恢复，不能提前打开",
         "customs asked to wait ({reason}); the line opens by itself at {until}, not before",

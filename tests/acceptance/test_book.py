@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from config.exits import Exit
 from models.rules.card_errors import CARD_ERRORS
-from models.rules.errors import AnotherDeployment, BlankformsError, Exit
+from models.rules.errors import AnotherDeployment, BlankformsError
 from models.rules.states import LineReason
 from tests.acceptance.test_backup import PROGRAMS
 from tests.conftest import ROOT, admin

@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from models.rules.card_errors import CARD_ERRORS, CardFault, card_error
-from models.rules.errors import Exit
+from models.rules.errors import Kind
 from models.rules.language import Language, use_language
 from tests.conftest import ROOT
 from tests.support.factories import EXPORTER, SENDER
@@ -209,9 +209,9 @@ def test_every_fault_has_a_text_of_its_own_and_an_exit():
     for code in CARD_ERRORS:
         error = card_error(code, "(what was found)")
         assert error.code == code
-        assert error.exit in {Exit.CARD, Exit.CONFIGURATION, Exit.UNREACHABLE}
+        assert error.kind in {Kind.CARD, Kind.CONFIGURATION, Kind.NOT_NOW}
         if code != "pin_refused":
-            assert isinstance(error, CardFault) == (error.exit is not Exit.UNREACHABLE)
+            assert isinstance(error, CardFault) == (error.kind is not Kind.NOT_NOW)
         for language in Language:
             use_language(language)
             assert "(what was found)" in str(error)

@@ -15,9 +15,9 @@ from sqlalchemy import text, update
 
 from cli.batches import what_stops_it
 from cli.doctor import BAD, examine
+from config.exits import Exit
 from customs.profile.bcm1 import Bcm1
 from models.rules.card_errors import CardOfAnother, PinRefused, SigningError
-from models.rules.errors import Exit
 from models.rules.language import Language, use_language
 from models.rules.states import LineReason, PauseScope
 from models.tables.pulses import Pulse
