@@ -6,8 +6,10 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
+from zoneinfo import ZoneInfo
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -32,6 +34,7 @@ from models.reads.batches import (
     batch_counts,
     batch_progress,
     list_batches,
+    people_of,
     row_results,
 )
 from models.reads.cards import seen_cards, trouble_of
@@ -40,6 +43,7 @@ from models.reads.pauses import pauses_of
 from models.rules.errors import BadArgument, BatchNotFound
 from models.rules.language import t
 from models.rules.results import RowResult
+from models.rules.serials import show_serials
 from models.rules.states import BatchState, CardState, FormState, RowOutcome, RowStatus, label
 from models.tables.batches import Batch
 from tasks.ability import hindrances
@@ -73,20 +77,24 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="batch")
 
 
-def list_(limit: Annotated[int, typer.Option(min=1)] = 50, json: Json = False) -> None:
+def list_(
+    limit: Annotated[int, typer.Option(min=1)] = 50,
+    mine: Annotated[bool, typer.Option("--mine", help=t("只列我的", "mine alone"))] = False,
+    json: Json = False,
+) -> None:
     """Newest first."""
     with opened() as context, context.database.read() as session:
-        batches = list(list_batches(session, limit))
+        batches = list(list_batches(session, limit, context.actor if mine else None))
         zone = context.settings.zone
     if json:
         print_json({"batches": batches})
         return
     titles = (t("批次", "batch"), t("状态", "state"), t("文件", "file"), t("行", "rows"))
     print_table(
-        (*titles, t("未结证单", "open forms"), t("时间", "created")),
+        (*titles, t("未结证单", "open forms"), t("制单人", "made by"), t("时间", "created")),
         (
             (b["id"], label(BatchState(b["state"])), b["file"], b["rows"], b["open_forms"],
-             shown_time(b["created_at"], zone))
+             b["made_by"] or "-", shown_time(b["created_at"], zone))
             for b in batches
         ),
     )  # fmt: skip
@@ -130,7 +138,8 @@ def cancel(batch: Number, json: Json = False) -> None:
     with opened() as context:
         done = releasing.cancel(context, batch)
     if json:
-        print_json({"batch": batch, "released": done.released, "at_customs": done.at_customs})
+        counted = {"released": done.released, "at_customs": done.at_customs}
+        print_json({"batch": batch, **counted, "serials_at_customs": list(done.serials)})
         return
     tell(
         t(
@@ -138,6 +147,8 @@ def cancel(batch: Number, json: Json = False) -> None:
             f"cancelled: {done.released} forms taken back, {done.at_customs} already at customs",
         )
     )
+    if done.serials:
+        tell(t("已在海关: ", "at customs: ") + show_serials(done.serials))
 
 
 # -- shared with submit -------------------------------------------------------------------------
@@ -177,6 +188,7 @@ def _document(batch: Batch, counts: BatchCounts, outcomes: Counter[RowOutcome]) 
             "refused_forms": counts.refused_forms,
             "outcomes": {o.value: outcomes[o] for o in RowOutcome},
         },
+        **people_of(batch),
         "created_at": batch.created_at.isoformat(),
         "finished_at": batch.finished_at.isoformat() if batch.finished_at else None,
     }
@@ -211,6 +223,8 @@ def _print(
     console.print(
         f"{title} {batch.id}  {label(batch.state)}  {printable(batch.file_name)}", markup=False
     )
+    if (said := time_left(batch, context.now(), context.settings.zone)) is not None:
+        console.print(said, markup=False)
     parts = [f"{label(o)} {outcomes[o]}" for o in RowOutcome if outcomes[o]]
     console.print(t("行: ", "rows: ") + ", ".join(parts), markup=False)
     forms = [f"{label(s)} {counts.forms[s]}" for s in FormState if counts.forms.get(s)]
@@ -231,6 +245,18 @@ def _print(
     if batch.state is BatchState.WORKING:
         for said in (*what_stops_it(context), *paused_parts(context, batch.id)):
             tell(said)
+
+
+def time_left(batch: Batch, now: datetime, zone: ZoneInfo) -> str | None:
+    """Until when all of it can be taken back; None when that is over."""
+    end = batch.grace_until
+    if end is None or end <= now or batch.state is not BatchState.WORKING:
+        return None
+    at = end.astimezone(zone)
+    return t(
+        f"已受理，{at:%H:%M} 后提交，可撤回(blankforms batch cancel {batch.id})",
+        f"accepted, submitted after {at:%H:%M}, can be taken back (blankforms batch cancel {batch.id})",
+    )
 
 
 def what_stops_it(context: Context) -> list[str]:

@@ -31,6 +31,10 @@ COMMANDS: Final = {
     "batch": ("batches", Text("批次：列表、明细、结果表、取消", "batches")),
     "reconcile": ("night", Text("对账：与海关逐张核对", "compare every form with customs")),
     "audit": ("night", Text("审计", "audit")),
+    "person": ("people", Text("人员与角色", "persons and their roles")),
+    "key": ("people", Text("密钥：供程序以人的身份办理", "keys by which programs act as persons")),
+    "grace": ("people", Text("撤回期", "for how long orders can be taken back")),
+    "acts": ("people", Text("操作日志", "the log of what was done")),
     "discrepancies": ("discrepancies", Text("待办差异：查看、结清", "what a person must look at")),
     "quarantine": (
         "quarantine",

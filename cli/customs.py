@@ -148,7 +148,7 @@ def line_pause(
     """Everything, or what is of one exporter or one batch; what is on its way goes on to its end."""
     scope, value = _scope(principal, batch)
     with opened() as context:
-        new = pause(context, scope, value, by_whom(by), said(reason))
+        new = pause(context, scope, value, by_whom(by, context.actor), said(reason))
         stopped = paused(context)
     if json:
         print_json({"paused": stopped})
@@ -167,7 +167,7 @@ def line_resume(
     """What was paused goes on; other pauses stay."""
     scope, value = _scope(principal, batch)
     with opened() as context:
-        was_paused = resume(context, scope, value, by_whom(by))
+        was_paused = resume(context, scope, value, by_whom(by, context.actor))
         stopped = paused(context)
     what = _scope_text(scope, value)
     if not was_paused:

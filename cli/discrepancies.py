@@ -11,9 +11,8 @@ from cli.persons import By, by_whom, said
 from cli.runtime import opened, print_json, print_table, shown_time, tell
 from models.reads.discrepancies import open_discrepancies
 from models.rules.causes import kind_text
-from models.rules.errors import NotFound
 from models.rules.language import t
-from models.writes.discrepancies import close_discrepancies
+from tasks.receipts import discrepancies
 
 
 def register(app: typer.Typer) -> None:
@@ -52,10 +51,8 @@ def close(
     json: Json = False,
 ) -> None:
     """With who and why; a form that is held stays held (`stock release`)."""
-    with opened() as context, context.database.write() as session:
-        closed = close_discrepancies(session, numbers, by_whom(by), said(reason), context.now())
-        if missing := sorted(set(numbers) - set(closed)):
-            raise NotFound(what=", ".join(map(str, missing)))
+    with opened() as context:
+        closed = discrepancies.close(context, numbers, by_whom(by, context.actor), said(reason))
     if json:
         print_json({"closed": closed})
         return

@@ -57,7 +57,7 @@ def accept(by: By = None, yes: YES = False, json: Json = False) -> None:
             yes=yes,
         ):
             return
-        entries = restored.accept(context, by_whom(by))
+        entries = restored.accept(context, by_whom(by, context.actor))
     _print(entries, json=json)
     if not json:
         tell(t("已恢复预占和发送", "reserving and sending go on"))

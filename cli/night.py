@@ -279,8 +279,8 @@ def repair(
     json: Json = False,
 ) -> None:
     """Shows the plan first. Contradictions need two persons: one proposes, another approves."""
-    order = Order(by_whom(by), said(reason) if reason else "", approve)
     with opened() as context:
+        order = Order(by_whom(by, context.actor), said(reason) if reason else "", approve)
         proposals = repairing.plan(context, run, kinds or [])
         planned = [
             {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -84,6 +85,10 @@ Mode = Annotated[
         ),
     ),
 ]
+Now = Annotated[
+    bool,
+    typer.Option("--now", help=t("不留撤回期，立即提交", "at once, with no time to take it back")),
+]
 File = Annotated[Path, typer.Argument(help=t("表格文件", "spreadsheet"))]
 
 
@@ -151,6 +156,7 @@ def submit(
     reason: Reason = "",
     pages_mode: Mode = PagesMode.ADDITIONAL,
     dry_run: DryRun = False,
+    now: Now = False,
     wait: Wait = False,
     json: Json = False,
 ) -> None:
@@ -176,7 +182,7 @@ def submit(
         if plan is not None and plan != made:
             raise PlanMoved
         confirming.refuse_mostly_wrong(shown.counts, explicit=only_valid or plan is not None)
-        said_so = confirming.Confirmation(plan, all_or_nothing, again)
+        said_so = confirming.Confirmation(plan, all_or_nothing, again, now)
         _confirm_and_follow(
             context, batch_id, said_so, shown, yes=yes, wait=wait, json=json, dry_run=dry_run
         )
@@ -201,6 +207,7 @@ def verify(
     reason: Reason = "",
     yes: Yes = False,
     dry_run: DryRun = False,
+    now: Now = False,
     wait: Wait = False,
     json: Json = False,
 ) -> None:
@@ -215,7 +222,7 @@ def verify(
     if source is not None:
         cells["stock_source"] = source.value
     lift = _lift(again=again, beyond=beyond_pages, reason=reason)
-    _order(cells, pages_mode, lift, yes=yes, wait=wait, json=json, dry_run=dry_run)
+    _order(cells, pages_mode, lift, yes=yes, wait=wait, json=json, dry_run=dry_run, now=now)
 
 
 def void(
@@ -233,6 +240,7 @@ def void(
     text: Annotated[str, typer.Option(help=t("原因说明", "explanation"))] = "",
     yes: Yes = False,
     dry_run: DryRun = False,
+    now: Now = False,
     wait: Wait = False,
     json: Json = False,
 ) -> None:
@@ -244,7 +252,8 @@ def void(
         "reason": f"{reason} {text}".strip(),
     }
     nothing = planning.NOTHING_LIFTED
-    _order(cells, PagesMode.ADDITIONAL, nothing, yes=yes, wait=wait, json=json, dry_run=dry_run)
+    mode = PagesMode.ADDITIONAL
+    _order(cells, mode, nothing, yes=yes, wait=wait, json=json, dry_run=dry_run, now=now)
 
 
 def _order(
@@ -256,6 +265,7 @@ def _order(
     wait: bool,
     json: bool,
     dry_run: bool,
+    now: bool,
 ) -> None:
     with opened() as context:
         name = " ".join(cells.values())
@@ -264,7 +274,7 @@ def _order(
         shown = show_plan(
             context, batch_id, None, json=json if dry_run else (None if json else False)
         )
-        said_so = confirming.Confirmation(all_or_nothing=True)
+        said_so = confirming.Confirmation(all_or_nothing=True, at_once=now)
         _confirm_and_follow(
             context, batch_id, said_so, shown, yes=yes, wait=wait, json=json, dry_run=dry_run
         )
@@ -315,7 +325,7 @@ def _confirm_and_follow(
             tell(t("未提交", "nothing submitted"))
             raise typer.Exit(Exit.DONE)
         # what the person said yes to is what was shown, whatever is in the tables by now
-        said_so = confirming.Confirmation(shown.plan, said_so.all_or_nothing, said_so.again)
+        said_so = replace(said_so, plan=shown.plan)
     require_broker()
     try:
         confirming.confirm(context, batch_id, said_so)

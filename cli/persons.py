@@ -1,4 +1,4 @@
-"""Who gives an order: said with `--by`, else the account of the operating system."""
+"""Who gives an order: the owner of the key in BLANKFORMS_KEY_FILE, else the account of the operating system."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from typing import Annotated, Final
 
 import typer
 
-from models.rules.errors import BadArgument
+from models.rules.errors import BadArgument, KeyRefused
 from models.rules.language import t
+from models.rules.people import Actor, Channel
+from tasks.context import Context
+from tasks.people import keys
 
 NAME_LIMIT: Final = 64
 
@@ -37,9 +40,26 @@ def said(text: str, option: str = "--reason") -> str:
     return cleaned
 
 
-def by_whom(given: str | None) -> str:
-    """The name that is kept in the history. It is recorded, not proved: guard the accounts."""
-    name = said(given or getpass.getuser(), "--by")
+def by_whom(given: str | None, actor: Actor) -> str:
+    """The name that is kept: of a proved person their own; else what is said, by default the account's."""
+    if actor.proved:
+        return actor.name
+    name = said(given or actor.name, "--by")
     if len(name) > NAME_LIMIT:
         raise BadArgument(detail=t("--by: 姓名 1-64 字", "--by: 1-64 characters"))
     return name
+
+
+def actor_of_command(context: Context) -> Actor:
+    """Who runs this command: proved by a key, or the account, recorded and not proved.
+
+    Raises `KeyRefused` for a key that cannot be read or is not accepted: nobody is named instead.
+    """
+    file = context.settings.blankforms_key_file
+    if file is None:
+        return Actor(said(getpass.getuser(), "--by")[:NAME_LIMIT], Channel.COMMAND)
+    try:
+        key = file.read_text(encoding="ascii")
+    except (OSError, UnicodeError) as error:
+        raise KeyRefused from error
+    return keys.owner_of(context, key, Channel.COMMAND)

@@ -83,7 +83,7 @@ def dismiss(
 ) -> None:
     """Kept for the auditor, with who and why; no form is changed."""
     with opened() as context:
-        dismissed = quarantine.dismiss(context, numbers, by_whom(by), said(reason))
+        dismissed = quarantine.dismiss(context, numbers, by_whom(by, context.actor), said(reason))
     if json:
         print_json({"dismissed": dismissed})
         return

@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 from xlsxwriter.exceptions import XlsxFileError
 
+from cli.persons import actor_of_command
 from config.exits import Exit
 from config.log import set_up_logging
 from config.settings import Settings, load_settings
@@ -64,6 +65,7 @@ def opened(*, identified: bool = True) -> Iterator[Context]:
     configure(chosen)
     context = build_context(chosen, identified=identified)
     try:
+        context.actor = actor_of_command(context)
         yield context
     finally:
         context.close()

@@ -104,8 +104,8 @@ def hold(
     serials: Serials, reason: Reason, kind: Kind = None, by: By = None, json: Json = False
 ) -> None:
     """Issued forms that must not be taken, with the reason."""
-    person = by_whom(by)
     with opened() as context:
+        person = by_whom(by, context.actor)
         done = custody.hold(context, parsed(serials), code(kind), f"{said(reason)} ({person})")
     _tell_done(done, t("已停用", "held"), json=json)
 
@@ -114,8 +114,8 @@ def release(
     serials: Serials, reason: Reason, kind: Kind = None, by: By = None, json: Json = False
 ) -> None:
     """Held forms, and lost ones that were found."""
-    person = by_whom(by)
     with opened() as context:
+        person = by_whom(by, context.actor)
         done = custody.release(context, parsed(serials), code(kind), f"{said(reason)} ({person})")
     _tell_done(done, t("已解除", "released"), json=json)
 
@@ -129,7 +129,6 @@ def lost(
     json: Json = False,
 ) -> None:
     """Blocks at once; prints the report with the date by which it is due."""
-    person = by_whom(by)
     named = parsed(serials)
     question = t(
         f"报失 {len(named)} 张并立即停用？", f"report {len(named)} forms as lost and block them?"
@@ -138,6 +137,7 @@ def lost(
         return
     why = said(reason) if reason else t("遗失", "lost")
     with opened() as context:
+        person = by_whom(by, context.actor)
         done = custody.lose(context, named, code(kind), f"{why} ({person})")
         today = business_date(context.now())
     before = [business_date(f.lost_at) for f in done.unchanged if f.lost_at]

@@ -60,6 +60,10 @@ class Settings(BaseModel):
         description="production 拒绝模拟海关及其密钥文件 / refuses simulator and key file",
     )
     blankforms_lang: Literal["zh", "en"] = Field(default="zh", description="zh 或 en")
+    blankforms_key_file: Path | None = Field(
+        default=None,
+        description="密钥文件：命令以其所有人的身份办理 / commands act as the owner of this key",
+    )
     database_url: Secret | None = Field(default=None, description="不设则用内嵌 SQLite")
     broker_url: Secret | None = Field(default=None, description="不设则用内嵌消息队列")
     worker_concurrency: int = Field(default=2, ge=1, le=64, description="工作进程数")

@@ -18,6 +18,7 @@ from customs.gateway import CustomsGateway
 from customs.signing.signer import Signer
 from customs.wire import WireProfile
 from models.reads.deployment import Identity
+from models.rules.people import SYSTEM, Actor
 from models.tables.database import Database
 from net.notifier import Notifier
 from tasks.journal import Journal
@@ -45,6 +46,8 @@ class Context:
     open_notifier: Callable[[], Notifier]
     open_wire: Callable[[], WireProfile]
     now: Callable[[], datetime] = field(default=_utc_now)
+    actor: Actor = SYSTEM
+    """Who asked for what is done: it is kept with every order and act."""
     stopping: Callable[[], bool] = field(default=lambda: False)
     """Whether this process is to end: what takes long begins nothing new."""
 

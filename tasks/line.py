@@ -12,8 +12,10 @@ from config.names import Task
 from models.reads.line import Line
 from models.reads.pauses import pauses
 from models.rules.errors import BatchNotFound
+from models.rules.people import Deed
 from models.rules.states import PauseScope
 from models.tables.batches import Batch
+from models.writes.acts import record_act
 from models.writes.line import open_line
 from models.writes.pauses import pause as stop
 from models.writes.pauses import resume as let_go_on
@@ -46,6 +48,8 @@ def pause(context: Context, scope: PauseScope, value: str, by: str, reason: str)
             if session.scalar(select(Batch.id).where(Batch.id == number)) is None:
                 raise BatchNotFound(batch=number)
         stopped = stop(session, scope, value, by, reason, context.now())
+        about = f"{scope.value} {value}".strip()
+        record_act(session, context.actor, Deed.PAUSED, about, context.now(), by=by, reason=reason)
     log.warning("paused", scope=scope.value, value=value, by=by)
     return stopped
 
@@ -54,6 +58,9 @@ def resume(context: Context, scope: PauseScope, value: str, by: str) -> bool:
     """Let it go on; gives whether it was paused."""
     with context.database.write() as session:
         was_paused = let_go_on(session, scope, value)
+        about = f"{scope.value} {value}".strip()
+        if was_paused:
+            record_act(session, context.actor, Deed.RESUMED, about, context.now(), by=by)
     if was_paused:
         log.warning("resumed", scope=scope.value, value=value, by=by)
         context.ring(Task.SIGN)

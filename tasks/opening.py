@@ -20,6 +20,7 @@ from config.exits import Exit
 from config.settings import Settings
 from models.reads.deployment import Identity, known_identity, require_identity
 from models.rules.errors import BlankformsError, Kind
+from models.rules.grace import NEW_PRODUCTION_MINUTES, Grace
 from models.rules.numbers import is_enterprise_code
 from models.tables.database import Database
 from models.tables.schema import require_schema
@@ -71,9 +72,15 @@ def require_deployment(database: Database, settings: Settings) -> None:
         known = known_identity(session)
     if known is None:
         with database.write() as session:
-            remember_identity(session, given, datetime.now(UTC))
+            remember_identity(session, given, datetime.now(UTC), _first_grace(settings))
     with database.read() as session:
         require_identity(session, given)
+
+
+def _first_grace(settings: Settings) -> Grace:
+    """A new production system gives time to think; what is tried out, or was there before, none."""
+    new = settings.blankforms_env == "production"
+    return Grace(*NEW_PRODUCTION_MINUTES) if new else Grace(0, 0)
 
 
 class StillAway(Exception):

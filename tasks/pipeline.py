@@ -92,11 +92,13 @@ def _holds_anything() -> Exists:
     return exists().where(Item.batch_id == Batch.id, Item.state == ItemState.UNDER_WAY)
 
 
-def _unprepared() -> Select[int]:
+def _unprepared(now: datetime) -> Select[int]:
+    """Working, with forms that no message is about, and the time to take it back over."""
     waiting = exists().where(
         Item.batch_id == Batch.id, Item.state == ItemState.UNDER_WAY, Item.submission_id.is_(None)
     )
-    working = and_(Batch.state == BatchState.WORKING, Batch.cancelled_at.is_(None))
+    over = or_(Batch.grace_until.is_(None), Batch.grace_until <= now)
+    working = and_(Batch.state == BatchState.WORKING, Batch.cancelled_at.is_(None), over)
     return select(Batch.id).where(OPEN_BATCH, working, waiting)
 
 
@@ -117,7 +119,7 @@ PER_BATCH: Final = (
         lambda _now: select(Batch.id).where(OPEN_BATCH, Batch.state == BatchState.CONFIRMED),
         Batch.confirmed_at,
     ),
-    Stage(Task.PREPARE, lambda _now: _unprepared(), Batch.confirmed_at),
+    Stage(Task.PREPARE, _unprepared, func.coalesce(Batch.grace_until, Batch.confirmed_at)),
     Stage(
         Task.REPORT,
         lambda _now: select(Batch.id).where(ENDED_BATCH, Batch.reported_at.is_(None)),

@@ -12,11 +12,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
 from models.reads.tallies import amounts
 from models.rules.causes import PROBLEM_OF
+from models.rules.people import Actor
 from models.rules.problems import Problem, load_problem
 from models.rules.results import RowResult
 from models.rules.serials import show_serials
@@ -236,23 +237,41 @@ def batch_counts(session: Session, batch_id: int) -> BatchCounts:
     return BatchCounts(dict(rows), dict(forms), refused, released, dict(actions))
 
 
-def list_batches(session: Session, limit: int) -> Iterator[dict[str, Any]]:
-    """Batches, newest first, with how many serials are still held."""
+def people_of(batch: Batch) -> dict[str, Any]:
+    """Who made and who confirmed it, and until when it can be taken back, as JSON says it."""
+    return {
+        "made_by": batch.made_by,
+        "made_via": batch.made_via,
+        "confirmed_by": batch.confirmed_by,
+        "grace_until": batch.grace_until.isoformat() if batch.grace_until else None,
+    }
+
+
+def list_batches(
+    session: Session, limit: int, made_by: Actor | None = None
+) -> Iterator[dict[str, Any]]:
+    """Batches, newest first, with how many serials are still under way; of one maker, or all."""
     held = (
         select(func.count())
         .where(Item.batch_id == Batch.id, Item.state == ItemState.UNDER_WAY)
         .correlate(Batch)
         .scalar_subquery()
     )
-    for batch, open_forms in session.execute(
-        select(Batch, held.label("held")).order_by(Batch.id.desc()).limit(limit)
-    ):
+    query = select(Batch, held.label("open_forms")).order_by(Batch.id.desc()).limit(limit)
+    if made_by is not None:
+        query = query.where(
+            Batch.made_by_id == made_by.person_id
+            if made_by.proved
+            else and_(Batch.made_by_id.is_(None), Batch.made_by == made_by.name)
+        )
+    for batch, open_forms in session.execute(query):
         yield {
             "id": batch.id,
             "state": batch.state.value,
             "file": batch.file_name,
             "rows": batch.row_count,
             "open_forms": open_forms,
+            **people_of(batch),
             "created_at": batch.created_at.isoformat(),
             "finished_at": batch.finished_at.isoformat() if batch.finished_at else None,
         }

@@ -12,6 +12,7 @@ from models.rules.errors import (
     AnotherSender,
     DeploymentUnconfirmed,
 )
+from models.rules.grace import Grace
 from models.rules.language import Text
 from models.tables.deployment import Deployment
 
@@ -33,6 +34,12 @@ def known_identity(session: Session) -> Identity | None:
     """What the database remembers; None before anything was."""
     found = session.get(Deployment, 1)
     return Identity(found.sender, found.customs) if found else None
+
+
+def known_grace(session: Session) -> Grace:
+    """How long orders can be taken back; none before it is known whose database this is."""
+    found = session.get(Deployment, 1)
+    return Grace(found.grace_verify_minutes, found.grace_void_minutes) if found else Grace(0, 0)
 
 
 def require_identity(session: Session, given: Identity, *, to_stay: bool = False) -> None:

@@ -215,6 +215,32 @@ class SecondPersonNeeded(BlankformsError):
     )
 
 
+class NotAllowed(BlankformsError):
+    code = "not_allowed"
+    kind = Kind.NOT_ALLOWED
+    text = Text(
+        "{name} 无权办理(需要角色 {roles}；密钥需要范围 {scope})",
+        "{name} may not do this (it needs one of the roles {roles}; of a key the scope {scope})",
+    )
+
+
+class KeyRefused(BlankformsError):
+    """Never says in which way: who guesses keys learns nothing."""
+
+    code = "key_refused"
+    kind = Kind.NOT_ALLOWED
+    text = Text(
+        "密钥不被接受(不存在、已停用或已过期)；请用 blankforms key list 查看或另建一个",
+        'the key is not accepted (unknown, revoked or expired); see "blankforms key list", or make another',
+    )
+
+
+class PersonUnknown(BlankformsError):
+    code = "person_unknown"
+    kind = Kind.NOT_FOUND
+    text = Text("没有此人员: {login}", "there is no such person: {login}")
+
+
 class NeedsYes(BlankformsError):
     """Nobody is there to be asked, and what is ordered cannot be undone."""
 

@@ -13,13 +13,24 @@ from sqlalchemy import (
     LargeBinary,
     String,
     UniqueConstraint,
+    false,
     literal_column,
     text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.rules.states import Action, BatchState, ItemState, PagesMode, RowStatus, StockSource
-from models.tables.base import Base, Id, Json, JsonDict, Serial, UTCDateTime, When, state_column
+from models.tables.base import (
+    Base,
+    BigId,
+    Id,
+    Json,
+    JsonDict,
+    Serial,
+    UTCDateTime,
+    When,
+    state_column,
+)
 
 _OPEN = "state IN ('confirmed', 'working')"
 _UNCONFIRMED = "state IN ('received', 'unreadable', 'asked', 'checked')"
@@ -86,6 +97,17 @@ class Batch(Base):
     lease: Mapped[str | None] = mapped_column(String(120))
     lease_until: Mapped[datetime | None] = mapped_column(UTCDateTime())
     """Who plans or reserves it step by step, and until when (`models.writes.leases`)."""
+    made_by: Mapped[str | None] = mapped_column(String(64))
+    made_via: Mapped[str | None] = mapped_column(String(16))
+    made_by_id: Mapped[int | None] = mapped_column(BigId)
+    """Who brought it, and through which door (`models.rules.people`); the person, when proved."""
+    confirmed_by: Mapped[str | None] = mapped_column(String(64))
+    confirmed_via: Mapped[str | None] = mapped_column(String(16))
+    confirmed_by_id: Mapped[int | None] = mapped_column(BigId)
+    at_once: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Confirmed without the time in which it can be taken back."""
+    grace_until: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    """No message of it is made before; until then all of it can be taken back."""
     next_turn: Mapped[int | None] = mapped_column(BigInteger)
     """Above the turns of all its messages (`models.rules.turns`); NULL: it has none yet."""
 

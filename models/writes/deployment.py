@@ -19,6 +19,7 @@ from models.rules.errors import (
     CustomsFixed,
     MessagesWait,
 )
+from models.rules.grace import Grace
 from models.rules.language import t
 from models.rules.states import FINAL_FORM_STATES
 from models.tables.customs_link import CustomsLink
@@ -27,8 +28,10 @@ from models.tables.forms import Form
 from models.tables.submissions import OPEN_MESSAGE, Attempt, Submission
 
 
-def remember_identity(session: Session, given: Identity, now: datetime) -> None:
-    """Write down the identity of a database that has none and no message either.
+def remember_identity(
+    session: Session, given: Identity, now: datetime, grace: Grace | None = None
+) -> None:
+    """Write down the identity of a database that has none and no message either, and its grace.
 
     Does nothing when it is known. With messages from before it was kept, nothing is written: then a
     person confirms (`confirm_identity`), and `require_identity` says so until it is done.
@@ -37,6 +40,8 @@ def remember_identity(session: Session, given: Identity, now: datetime) -> None:
         try:
             with session.begin_nested():
                 _write(session, given, now)
+                if grace is not None:
+                    set_grace(session, grace)
         except IntegrityError:
             session.expire_all()  # another process was first; what it wrote is compared
 
@@ -69,6 +74,12 @@ def customs_moved(session: Session, customs: str, now: datetime) -> None:
             )
         )
     _write(session, Identity(known.sender, customs), now)
+
+
+def set_grace(session: Session, grace: Grace) -> None:
+    """For so long orders that are confirmed from now on can be taken back."""
+    deployment = session.get_one(Deployment, 1)
+    deployment.grace_verify_minutes, deployment.grace_void_minutes = grace.verify, grace.void
 
 
 def adopt_customs(session: Session, given: Identity, now: datetime) -> None:

@@ -51,6 +51,8 @@ def prepare(context: Context, batch_id: int) -> int:
         batch = session.get(Batch, batch_id, with_for_update=NO_KEY_UPDATE)
         if batch is None or batch.state is not BatchState.WORKING or batch.cancelled_at is not None:
             return 0
+        if batch.grace_until is not None and context.now() < batch.grace_until:
+            return 0  # a person may still take it back
         certificates = _next_certificates(session, batch_id)
         count = _prepare_certificates(session, context, batch, certificates)
         crash_point(Point.PREPARE_BEFORE_COMMIT)

@@ -25,10 +25,12 @@ from models.rules.errors import (
     RunSuperseded,
     SecondPersonNeeded,
 )
+from models.rules.people import Deed
 from models.rules.states import RepairState, RunState
 from models.tables.base import NO_KEY_UPDATE
 from models.tables.bulk import chunks, upserting
 from models.tables.reconciliation import Difference, Repair, Run
+from models.writes.acts import record_act
 from models.writes.leases import first_free, give_back, keep
 from tasks.context import Context
 from tasks.night.repair_actions import ACTIONS, Order, Outcome, hold_contradictions
@@ -98,7 +100,7 @@ def repair(
     for proposal in proposals:
         if TREATMENTS[proposal.kind].two_persons:
             _check_persons(context, run_id, proposal.kind, order)
-    lease = _take(context, run_id)
+    lease = _take(context, run_id, order)
     try:
         return _repair(context, run_id, proposals, order, lease)
     finally:
@@ -106,14 +108,19 @@ def repair(
             give_back(session, run_id, lease)
 
 
-def _take(context: Context, run_id: int) -> str:
-    """One repair at a time."""
+def _take(context: Context, run_id: int, order: Order) -> str:
+    """One repair at a time; that it begins is an act."""
     with context.database.write() as session:
         run = session.get(Run, run_id, with_for_update=NO_KEY_UPDATE)
         taken = first_free([run] if run else [], context.now())
         if taken is None or taken.lease is None:
             raise RunBusy(run=run_id)
-        return taken.lease
+        deed = Deed.REPAIR_APPROVED if order.approve else Deed.REPAIR_ORDERED
+        lease = taken.lease
+        session.flush()
+        said = {"by": order.by, "reason": order.reason}
+        record_act(session, context.actor, deed, f"run {run_id}", context.now(), **said)
+        return lease
 
 
 def _repair(

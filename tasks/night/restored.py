@@ -20,6 +20,7 @@ from models.rules.causes import Cause, DiscrepancyKind
 from models.rules.differences import DifferenceClass
 from models.rules.errors import NotAdopted, NotReconciled
 from models.rules.language import t
+from models.rules.people import Deed
 from models.rules.states import (
     NOT_LEFT,
     AttemptKind,
@@ -35,6 +36,7 @@ from models.tables.discrepancies import Discrepancy
 from models.tables.inbox import InboxMessage
 from models.tables.reconciliation import Difference, Run
 from models.tables.submissions import Attempt, Submission
+from models.writes.acts import record_act
 from models.writes.line import customs_link
 from models.writes.submissions import move_submissions
 from tasks.context import Context
@@ -97,6 +99,8 @@ def accept(context: Context, by: str) -> list[Entry]:
         link.claim_number = max(link.claim_number, context.journal.highest_claim())
         if link.closed_code == LineReason.RESTORED:
             link.closed_until = None
+        about = f"{len(entries)} messages"
+        record_act(session, context.actor, Deed.RESTORE_ACCEPTED, about, context.now(), by=by)
     context.journal.accept(by, context.now())
     log.warning("restored_accepted", by=by, messages=len(entries))
     return entries

@@ -15,9 +15,11 @@ from sqlalchemy.orm import Session
 from config.names import Task
 from models.rules.errors import BadArgument, NotFound
 from models.rules.language import t
+from models.rules.people import Deed
 from models.rules.states import DeliveryState, NotificationType
 from models.tables.base import NO_KEY_UPDATE
 from models.tables.notifications import Delivery, Endpoint, Notification
+from models.writes.acts import record_act
 from models.writes.announcements import tell_endpoints
 from net.secrets import endpoint_secret, key_mark
 from tasks.context import Context
@@ -54,7 +56,15 @@ def add(context: Context, url: str, events: Sequence[NotificationType]) -> Added
         )
         session.add(endpoint)
         session.flush()
+        _record(session, context, endpoint.id, "added", url=url)
         return Added(endpoint.id, endpoint_secret(root, endpoint.salt, 1))
+
+
+def _record(
+    session: Session, context: Context, endpoint_id: int, what: str, **detail: object
+) -> None:
+    about = f"endpoint {endpoint_id} {what}"
+    record_act(session, context.actor, Deed.ENDPOINT_CHANGED, about, context.now(), **detail)
 
 
 def rotate(context: Context, endpoint_id: int, overlap: timedelta = OVERLAP) -> Added:
@@ -69,6 +79,7 @@ def rotate(context: Context, endpoint_id: int, overlap: timedelta = OVERLAP) -> 
             overlap = timedelta()
         endpoint.generation += 1
         endpoint.overlap_until = context.now() + overlap
+        _record(session, context, endpoint_id, "rotated")
         return Added(endpoint_id, endpoint_secret(root, endpoint.salt, endpoint.generation))
 
 
@@ -79,6 +90,7 @@ def set_active(context: Context, endpoint_id: int, *, active: bool, reason: str 
         endpoint.active = active
         endpoint.disabled_reason = None if active else reason[:255]
         endpoint.failure_count, endpoint.paused_until = 0, None
+        _record(session, context, endpoint_id, "enabled" if active else "disabled", reason=reason)
     if active:
         deliver_soon(context)
 

@@ -26,9 +26,11 @@ from models.rules.errors import (
     RowsRefused,
     SheetHasQuestions,
 )
+from models.rules.people import Deed, require
 from models.rules.states import BatchState, RowStatus, label
 from models.tables.base import NO_KEY_UPDATE
 from models.tables.batches import Batch
+from models.writes.acts import record_act
 from sheets.questions import load_question
 from tasks.context import Context
 from tasks.orders.reserving import reserve
@@ -47,6 +49,8 @@ class Confirmation:
     plan: str | None = None
     all_or_nothing: bool = False
     again: bool = False
+    at_once: bool = False
+    """Without the time in which it can be taken back."""
 
 
 def confirm(context: Context, batch_id: int, said: Confirmation) -> None:
@@ -86,6 +90,16 @@ def _confirm(context: Context, batch_id: int, said: Confirmation) -> None:
             batch.expected_plan = said.plan
             batch.all_or_nothing = said.all_or_nothing
             batch.confirmed_content = None if said.again else batch.order_key or batch.sha256
+            batch.at_once = said.at_once
+            actor = context.actor
+            batch.confirmed_by, batch.confirmed_via = actor.name, actor.channel.value
+            batch.confirmed_by_id = actor.person_id
+            deed = Deed.ORDER_AT_ONCE if said.at_once else Deed.ORDER_CONFIRMED
+            require(actor, Deed.ORDER_CONFIRMED)
+            session.flush()
+            record_act(
+                session, actor, deed, f"batch {batch_id}", batch.confirmed_at, plan=batch.plan
+            )
     except IntegrityError as error:  # another process confirmed the same content just now
         with context.database.read() as session:
             before = submitted_before(session, session.get_one(Batch, batch_id))

@@ -204,7 +204,13 @@ def _reusable(session: Session, key: str) -> int | None:
 
 def _new_batch(session: Session, context: Context, name: str, sha256: str | None) -> int:
     batch = Batch(
-        state=BatchState.RECEIVED, file_name=name[:255], sha256=sha256, created_at=context.now()
+        state=BatchState.RECEIVED,
+        file_name=name[:255],
+        sha256=sha256,
+        created_at=context.now(),
+        made_by=context.actor.name,
+        made_via=context.actor.channel.value,
+        made_by_id=context.actor.person_id,
     )
     session.add(batch)
     session.flush()

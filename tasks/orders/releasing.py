@@ -6,21 +6,24 @@ is broken off goes on with the next sweep.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
-from sqlalchemy import func, or_, select
+from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session
 
 from config.names import Task
 from models.rules.causes import Cause
 from models.rules.errors import BatchNotFound, BatchNotOpen
+from models.rules.people import Deed
 from models.rules.states import NOT_LEFT, BatchState, ItemState, SubmissionState, label
 from models.tables.base import NO_KEY_UPDATE
 from models.tables.batches import Batch, Item
 from models.tables.bulk import CHUNK
 from models.tables.submissions import Submission
+from models.writes.acts import record_act
 from models.writes.announcements import announce_ended
 from models.writes.batches import finish_batches, may_be_ordered_again
 from models.writes.submissions import move_submissions
@@ -29,6 +32,9 @@ from tasks.context import Context, current
 from tasks.messages.attempts import give_back_items
 
 log = structlog.get_logger(__name__)
+
+SERIALS_NAMED: Final = 1000
+"""Serials that an answer names: a person reads no more, and the result sheet has all."""
 
 _OPEN: Final = (
     *(BatchState.RECEIVED, BatchState.ASKED, BatchState.CHECKED, BatchState.CONFIRMED),
@@ -42,6 +48,8 @@ class Cancelled:
 
     released: int
     at_customs: int
+    serials: Sequence[str]
+    """Those at customs, or perhaps there: the first `SERIALS_NAMED`."""
 
 
 def cancel(context: Context, batch_id: int) -> Cancelled:
@@ -61,14 +69,16 @@ def cancel(context: Context, batch_id: int) -> Cancelled:
         released, more = _release(session, context, batch_id, Cause.CANCEL)
         if not more:
             _end(session, context, batch)
+        record_act(session, context.actor, Deed.ORDER_CANCELLED, f"batch {batch_id}", context.now())
     while more:
         some, more = _go_on(context, batch_id)
         released += some
     with context.database.read() as session:
         at_customs = _held(session, batch_id)
+        serials = session.scalars(_of_it(batch_id).order_by(Item.serial).limit(SERIALS_NAMED)).all()
     log.info("batch_cancelled", batch_id=batch_id, released=released, at_customs=at_customs)
     context.ring(Task.REPORT, batch_id)
-    return Cancelled(released, at_customs)
+    return Cancelled(released, at_customs, serials)
 
 
 def expire(context: Context, batch_id: int) -> None:
@@ -116,8 +126,12 @@ def _end(session: Session, context: Context, batch: Batch) -> None:
 
 
 def _held(session: Session, batch_id: int) -> int:
-    held = select(func.count()).where(Item.batch_id == batch_id, Item.state == ItemState.UNDER_WAY)
-    return session.scalar(held) or 0
+    return session.scalar(select(func.count()).select_from(_of_it(batch_id).subquery())) or 0
+
+
+def _of_it(batch_id: int) -> Select[str]:
+    """The serials of a batch that are under way."""
+    return select(Item.serial).where(Item.batch_id == batch_id, Item.state == ItemState.UNDER_WAY)
 
 
 def _release(session: Session, context: Context, batch_id: int, cause: Cause) -> tuple[int, bool]:

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 
 from config.crash import Point, crash_point
 from config.names import Task
+from models.reads.deployment import known_grace
 from models.rules.causes import Cause
 from models.rules.errors import (
     BlankformsError,
@@ -98,7 +99,7 @@ def _reserve_at_once(session: Session, context: Context, batch: Batch) -> Blankf
         batch.plan = plan
         for numbers in _by_certificates(steps, batch.id):
             _take(session, context, batch, numbers)
-        _begin_work(context, batch)
+        _begin_work(session, context, batch)
     else:
         _back_to_checked(context, batch, plan)
     crash_point(Point.RESERVE_BEFORE_COMMIT)
@@ -136,7 +137,7 @@ def _reserve_in_steps(context: Context, batch_id: int) -> BlankformsError | None
                 _back_to_checked(context, session.get_one(Batch, batch_id), plan)
             return refusal
         with steps.write() as session:
-            _begin_work(context, session.get_one(Batch, batch_id))
+            _begin_work(session, context, session.get_one(Batch, batch_id))
     return None
 
 
@@ -175,9 +176,24 @@ def _back_to_checked(context: Context, batch: Batch, plan: str) -> None:
     batch.checked_at = context.now()
 
 
-def _begin_work(context: Context, batch: Batch) -> None:
+def _begin_work(session: Session, context: Context, batch: Batch) -> None:
+    """Everything is taken: it goes on, when the time to take it back is over."""
+    now = context.now()
+    voids = session.scalar(
+        select(Item.id)
+        .where(
+            Item.batch_id == batch.id,
+            Item.state == ItemState.UNDER_WAY,
+            Item.action == Action.VOID,
+        )
+        .limit(1)
+    )
     batch.state = BatchState.WORKING
-    batch.expires_at = context.now() + timedelta(hours=context.settings.reservation_hours)
+    batch.grace_until = known_grace(session).until(
+        now, voids=voids is not None, at_once=batch.at_once
+    )
+    kept = timedelta(hours=context.settings.reservation_hours)
+    batch.expires_at = (batch.grace_until or now) + kept
 
 
 def _stocks_of(session: Session, batch_id: int) -> Sequence[int]:

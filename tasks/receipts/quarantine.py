@@ -11,9 +11,11 @@ import structlog
 from sqlalchemy import select, update
 
 from models.rules.errors import NotFound
+from models.rules.people import Deed
 from models.rules.states import InboxState
 from models.tables.discrepancies import Discrepancy
 from models.tables.inbox import InboxMessage
+from models.writes.acts import record_act
 from tasks.context import Context
 from tasks.receipts import applying
 
@@ -102,6 +104,16 @@ def dismiss(context: Context, numbers: Sequence[int], by: str, reason: str) -> l
             update(Discrepancy)
             .where(Discrepancy.inbox_id.in_(kept), Discrepancy.closed_at.is_(None))
             .values(closed_at=context.now(), closed_by=by[:64], closed_reason=reason[:200])
+        )
+        about = ", ".join(map(str, sorted(kept)))
+        record_act(
+            session,
+            context.actor,
+            Deed.RECEIPT_DISMISSED,
+            about,
+            context.now(),
+            by=by,
+            reason=reason,
         )
     log.warning("quarantine_dismissed", inbox=sorted(kept), by=by, reason=reason)
     return sorted(kept)

@@ -15,6 +15,7 @@ from models.reads.stock_book import list_stocks
 from models.rules.causes import Cause
 from models.rules.errors import BadArgument, NotFound
 from models.rules.language import t
+from models.rules.people import Deed
 from models.rules.serials import show_serials
 from models.rules.states import FormState, ItemState
 from models.rules.stocktake import BookedForm, Stocktake, sort_out
@@ -22,6 +23,7 @@ from models.tables.base import Serial
 from models.tables.batches import Item
 from models.tables.bulk import CHUNK, chunks, rows_table
 from models.tables.forms import Form, Stock
+from models.writes.acts import record_act
 from models.writes.holds import hold_forms, lock_stocks_of, lose_forms, release_forms
 from sheets.imports import read_counted
 from sheets.questions import NO_ANSWERS, Answers
@@ -62,17 +64,17 @@ def hold(context: Context, serials: Sequence[str], form_type: str | None, reason
     def change(session: Session, ids: Sequence[int], at: datetime, why: str) -> list[int]:
         return hold_forms(session, ids, at, Cause.HOLD, why, issued_only=True)
 
-    return _change(context, serials, form_type, reason, change, only_issued=True)
+    return _change(context, serials, form_type, reason, change, Deed.FORMS_HELD)
 
 
 def release(context: Context, serials: Sequence[str], form_type: str | None, reason: str) -> Done:
     """Let held or lost forms be taken again. Raises as `hold`."""
-    return _change(context, serials, form_type, reason, release_forms, only_issued=False)
+    return _change(context, serials, form_type, reason, release_forms, Deed.FORMS_RELEASED)
 
 
 def lose(context: Context, serials: Sequence[str], form_type: str | None, reason: str) -> Done:
     """Block issued forms at once, as lost; they can still be voided with reason 04. Raises as `hold`."""
-    return _change(context, serials, form_type, reason, lose_forms, only_issued=True)
+    return _change(context, serials, form_type, reason, lose_forms, Deed.FORMS_LOST)
 
 
 def _change(
@@ -81,14 +83,16 @@ def _change(
     form_type: str | None,
     reason: str,
     change: Change,
-    *,
-    only_issued: bool,
+    deed: Deed,
 ) -> Done:
+    only_issued = deed is not Deed.FORMS_RELEASED
     with context.database.write() as session:
         lock_stocks_of(session, [f.id for f in _concerned(session, serials, form_type)])
         concerned = _concerned(session, serials, form_type)  # as they are under the lock
         allowed = [f for f in concerned if f.state is FormState.ISSUED or not only_issued]
         changed = set(change(session, [f.id for f in allowed], context.now(), reason))
+        about = show_serials([f.serial for f in allowed if f.id in changed])
+        record_act(session, context.actor, deed, about, context.now(), reason=reason)
     return Done(
         [f for f in allowed if f.id in changed],
         [f for f in allowed if f.id not in changed],

@@ -19,6 +19,7 @@ from models.rules.calendar import business_date
 from models.rules.causes import Cause
 from models.rules.chain import GENESIS, EventFacts, event_hash
 from models.rules.errors import CellsRefused, ListRefused
+from models.rules.people import Deed, require
 from models.rules.plan import CERTIFICATE_APPROVED
 from models.rules.problems import Problem
 from models.rules.serials import as_ranges, serials_between
@@ -30,6 +31,7 @@ from models.tables.base import NO_KEY_UPDATE, Serial, UTCDateTime
 from models.tables.bulk import chunks, insert_new, insert_rows, rows_table, upserting
 from models.tables.certificates import Certificate
 from models.tables.forms import Block, Form, FormEvent, Stock
+from models.writes.acts import record_act
 from models.writes.low_stock import count_soon
 from models.writes.tallies import note_changes
 from sheets.imports import (
@@ -64,7 +66,18 @@ def import_stock(
     limit = context.settings.upload_max_mb << 20
     ranges = read_stock(content, file_name, limit, answers)
     _refuse_forms_of_others(context, file_name, ranges)
-    return add_ranges(context, ranges, "sheet"), ranges
+    require(context.actor, Deed.STOCK_IMPORTED)
+    done = add_ranges(context, ranges, "sheet")
+    _record_import(context, Deed.STOCK_IMPORTED, file_name, done)
+    return done, ranges
+
+
+def _record_import(context: Context, deed: Deed, file_name: str, done: Imported) -> None:
+    """In a transaction of its own: what was imported stands, a second import finds it known."""
+    with context.database.write() as session:
+        record_act(
+            session, context.actor, deed, file_name, context.now(), new=done.new, known=done.known
+        )
 
 
 def _refuse_forms_of_others(
@@ -213,7 +226,10 @@ def import_certificates(
     """Take the certificates of a file. Raises `FileError`."""
     limit = context.settings.upload_max_mb << 20
     records = read_certificates(content, file_name, limit, answers)
-    return store_certificates(context, records), records
+    require(context.actor, Deed.CERTIFICATES_IMPORTED)
+    done = store_certificates(context, records)
+    _record_import(context, Deed.CERTIFICATES_IMPORTED, file_name, done)
+    return done, records
 
 
 def store_certificates(context: Context, records: Sequence[CertificateRecord]) -> Imported:

@@ -32,8 +32,6 @@ def test_every_enumeration_of_the_rules_is_named():
         kind.__name__
         for module in modules(models.rules)
         for kind in vars(module).values()
-        if isinstance(kind, type)
-        and issubclass(kind, Enum)
-        and kind.__module__ == module.__name__
+        if isinstance(kind, type) and issubclass(kind, Enum) and kind.__module__ == module.__name__
     }
     assert found - NAMED == set()

@@ -1,0 +1,247 @@
+"""person, key, grace, acts: who may do what, for how long it can be taken back, and what was done."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from cli.options import LARGEST_NUMBER, Json
+from cli.runtime import opened, out, print_json, print_table, shown_time, tell
+from config.exits import Exit
+from models.reads.deployment import known_grace
+from models.reads.people import flaw_of_acts, list_acts, list_keys, list_persons
+from models.rules.errors import BadArgument
+from models.rules.grace import LONGEST_MINUTES, Grace
+from models.rules.language import t
+from models.rules.people import CHANNEL_WORDS, ROLE_WORDS, Channel, Role, Scope
+from tasks.people import grace as graces
+from tasks.people import keys, persons
+
+Login = Annotated[str, typer.Argument(help=t("登录名", "login"))]
+Roles = Annotated[
+    list[Role] | None,
+    typer.Option(
+        "--role",
+        help=t(
+            "角色，可多次: maker 录入 checker 复核 administrator 管理 auditor 审计",
+            "may be given again: maker, checker, administrator, auditor",
+        ),
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the groups `person`, `key` and `grace`, and `acts`."""
+    person = typer.Typer(no_args_is_help=True)
+    person.command("add", help=t("登记人员", "add a person"))(person_add)
+    person.command("list", help=t("人员", "persons"))(person_list)
+    person.command("roles", help=t("改角色", "another set of roles"))(person_roles)
+    person.command("disable", help=t("停用人员", "let nobody act as them any more"))(person_disable)
+    person.command("enable", help=t("恢复人员", "let them act again"))(person_enable)
+    app.add_typer(person, name="person")
+    key = typer.Typer(no_args_is_help=True)
+    key.command("create", help=t("建密钥，只显示一次", "make a key, shown once"))(key_create)
+    key.command("list", help=t("密钥", "keys"))(key_list)
+    key.command("revoke", help=t("废除密钥", "end a key"))(key_revoke)
+    app.add_typer(key, name="key")
+    grace = typer.Typer(no_args_is_help=True)
+    grace.command("show", help=t("撤回期", "for how long orders can be taken back"))(grace_show)
+    grace.command("set", help=t("设撤回期", "set it"))(grace_set)
+    app.add_typer(grace, name="grace")
+    app.command("acts", help=t("操作日志", "the log of what was done"))(acts)
+
+
+# -- persons ------------------------------------------------------------------------------------
+
+
+def person_add(
+    login: Login,
+    name: Annotated[str, typer.Option("--name", help=t("姓名", "name"))],
+    role: Roles = None,
+    admin: Annotated[bool, typer.Option("--admin", help=t("管理员", "an administrator"))] = False,
+    json: Json = False,
+) -> None:
+    """The name stands with every order and act; a login is never used again."""
+    roles = {*(role or []), *([Role.ADMINISTRATOR] if admin else [])}
+    if not roles:
+        raise BadArgument(detail=t("至少给出一个 --role", "give at least one --role"))
+    with opened() as context:
+        persons.add_person(context, login, name, roles)
+    if json:
+        print_json({"person": login.strip(), "roles": sorted(roles)})
+        return
+    tell(t(f"已登记 {name}({login})", f"added {name} ({login})"))
+
+
+def person_list(json: Json = False) -> None:
+    """All of them, the disabled too."""
+    with opened() as context, context.database.read() as session:
+        found = list(list_persons(session))
+    if json:
+        print_json({"persons": found})
+        return
+    print_table(
+        (t("登录名", "login"), t("姓名", "name"), t("角色", "roles"), t("状态", "state")),
+        (
+            (
+                p["login"],
+                p["name"],
+                " ".join(str(ROLE_WORDS[Role(r)]) for r in p["roles"]),
+                t("停用", "disabled") if p["disabled"] else t("启用", "active"),
+            )
+            for p in found
+        ),
+    )
+
+
+def person_roles(login: Login, role: Roles = None) -> None:
+    """These and no others; none at all lets a person only look."""
+    with opened() as context:
+        persons.set_roles(context, login, role or [])
+    tell(t(f"已改: {login}", f"changed: {login}"))
+
+
+def person_disable(login: Login) -> None:
+    """Their keys end at once; what they ordered goes on."""
+    with opened() as context:
+        persons.set_disabled(context, login, disabled=True)
+    tell(t(f"已停用: {login}", f"disabled: {login}"))
+
+
+def person_enable(login: Login) -> None:
+    """Keys that were not revoked work again."""
+    with opened() as context:
+        persons.set_disabled(context, login, disabled=False)
+    tell(t(f"已恢复: {login}", f"active again: {login}"))
+
+
+# -- keys ---------------------------------------------------------------------------------------
+
+
+def key_create(
+    owner: Login,
+    scope: Annotated[
+        list[Scope] | None,
+        typer.Option("--scope", help=t("范围，可多次", "may be given again")),
+    ] = None,
+    note: Annotated[str, typer.Option("--note", help=t("用途", "what for"))] = "",
+    days: Annotated[
+        int | None, typer.Option("--days", min=1, max=3650, help=t("有效天数", "days it lasts"))
+    ] = None,
+    json: Json = False,
+) -> None:
+    """The key is shown this once: put it into a file that its program alone can read (BLANKFORMS_KEY_FILE)."""
+    with opened() as context:
+        end = context.now() + timedelta(days=days) if days else None
+        made = keys.make_key(context, owner, scope or [], note, end)
+    if json:
+        print_json({"id": made.public, "key": made.key})
+        return
+    out().print(t("密钥(只显示这一次): ", "key (shown once): ") + made.key, markup=False)
+
+
+def key_list(json: Json = False) -> None:
+    """Never shows a key."""
+    with opened() as context, context.database.read() as session:
+        found = list(list_keys(session))
+        zone = context.settings.zone
+    if json:
+        print_json({"keys": found})
+        return
+
+    def moment(text: str | None) -> str:
+        return shown_time(text, zone) if text else "-"
+
+    print_table(
+        (t("密钥号", "key"), t("所有人", "owner"), t("范围", "scopes"), t("用途", "what for"),
+         t("最近使用", "last used"), t("到期", "ends"), t("废除", "revoked")),
+        (
+            (k["key"], k["owner"], " ".join(k["scopes"]), k["note"], moment(k["last_used_at"]),
+             moment(k["expires_at"]), moment(k["revoked_at"]))
+            for k in found
+        ),
+    )  # fmt: skip
+
+
+def key_revoke(key: Annotated[str, typer.Argument(help=t("密钥号", "id of the key"))]) -> None:
+    """At once, for ever."""
+    with opened() as context:
+        keys.revoke_key(context, key)
+    tell(t(f"已废除: {key}", f"revoked: {key}"))
+
+
+# -- grace --------------------------------------------------------------------------------------
+
+Minutes = Annotated[
+    int | None,
+    typer.Option(min=0, max=LONGEST_MINUTES, help=t("分钟，0 为没有", "minutes, 0: none")),
+]
+
+
+def grace_show(json: Json = False) -> None:
+    """Minutes between confirmation and the first message."""
+    with opened() as context, context.database.read() as session:
+        known = known_grace(session)
+    _print_grace(known, json=json)
+
+
+def grace_set(verify: Minutes = None, void: Minutes = None, json: Json = False) -> None:
+    """For orders that are confirmed from now on."""
+    if verify is None and void is None:
+        raise BadArgument(detail=t("给出 --verify 或 --void", "give --verify or --void"))
+    with opened() as context:
+        known = graces.set_grace(context, verify, void)
+    _print_grace(known, json=json)
+
+
+def _print_grace(known: Grace, *, json: bool) -> None:
+    if json:
+        print_json({"grace_minutes": {"verify": known.verify, "void": known.void}})
+        return
+    out().print(
+        t(
+            f"撤回期: 核销 {known.verify} 分钟，作废 {known.void} 分钟",
+            f"orders can be taken back for {known.verify} minutes (verify), {known.void} (void)",
+        )
+    )
+
+
+# -- acts ---------------------------------------------------------------------------------------
+
+
+def acts(
+    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 50,
+    before: Annotated[
+        int | None,
+        typer.Option(min=1, max=LARGEST_NUMBER, help=t("此号以前的", "below this number")),
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help=t("校验整个日志", "see that nothing was changed"))
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Newest first. Exit code 3 when the log is not as it was written."""
+    with opened() as context, context.database.read() as session:
+        found = list_acts(session, limit, before)
+        flaw = flaw_of_acts(session) if verify else None
+        zone = context.settings.zone
+    if json:
+        print_json({"acts": found, **({"first_flaw": flaw} if verify else {})})
+    else:
+        print_table(
+            (t("号", "no."), t("时间", "at"), t("何人", "who"), t("途径", "by"), t("何事", "what"),
+             t("对象", "about")),
+            (
+                (a["number"], shown_time(a["at"], zone), a["actor"] + ("" if a["proved"] else " *"),
+                 str(CHANNEL_WORDS[Channel(a["channel"])]), a["deed"], a["about"])
+                for a in found
+            ),
+        )  # fmt: skip
+        tell(t("* 系统账号，未经证明", "* an account, not proved"))
+        if verify and flaw is None:
+            tell(t("日志完整", "the log is whole"))
+    if flaw is not None:
+        tell(t(f"日志自第 {flaw} 条起不完整", f"the log is not whole from no. {flaw} on"))
+        raise typer.Exit(Exit.PROBLEMS)

@@ -1,0 +1,188 @@
+"""Who does something, through which door, and what they may (DESIGN.md section 5). Pure.
+
+An *actor* is whoever acts: a proved person (by a key), an account of the operating system, or the
+system itself. One table says which deed needs which role, and of a key which scope.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from models.rules.errors import NotAllowed
+from models.rules.language import Text
+
+
+class Role(StrEnum):
+    """What a person is there for."""
+
+    MAKER = "maker"
+    CHECKER = "checker"
+    ADMINISTRATOR = "administrator"
+    AUDITOR = "auditor"
+
+
+class Scope(StrEnum):
+    """What a key may be used for."""
+
+    CHECK = "jobs:check"
+    SUBMIT = "jobs:submit"
+    IMMEDIATE = "jobs:immediate"
+    CANCEL = "jobs:cancel"
+    ENDORSE = "endorse"
+    STOCK = "stock:write"
+    CERTIFICATES = "certificates:write"
+    READ = "read"
+    NOTIFY = "notify"
+
+
+class Channel(StrEnum):
+    """The door through which something is done."""
+
+    PAGE = "page"
+    API = "api"
+    COMMAND = "command"
+    SCHEDULER = "scheduler"
+    CUSTOMS = "customs"
+
+
+class Deed(StrEnum):
+    """What is kept in the log of acts. Values are hashed there: they are never changed."""
+
+    ORDER_CHECKED = "order.checked"
+    ORDER_CONFIRMED = "order.confirmed"
+    ORDER_AT_ONCE = "order.at_once"
+    """Confirmed without the time in which it could be taken back."""
+    ORDER_CANCELLED = "order.cancelled"
+    FORMS_HELD = "forms.held"
+    FORMS_RELEASED = "forms.released"
+    FORMS_LOST = "forms.lost"
+    STOCK_IMPORTED = "stock.imported"
+    CERTIFICATES_IMPORTED = "certificates.imported"
+    REPAIR_ORDERED = "repair.ordered"
+    REPAIR_APPROVED = "repair.approved"
+    DISCREPANCY_CLOSED = "discrepancy.closed"
+    RECEIPT_DISMISSED = "receipt.dismissed"
+    RESTORE_ACCEPTED = "restore.accepted"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    ENDPOINT_CHANGED = "endpoint.changed"
+    GRACE_SET = "grace.set"
+    PERSON_ADDED = "person.added"
+    PERSON_CHANGED = "person.changed"
+    KEY_MADE = "key.made"
+    KEY_REVOKED = "key.revoked"
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """Who may: a person with one of these roles, by a key only with this scope (None: by no key)."""
+
+    roles: frozenset[Role]
+    scope: Scope | None
+
+
+_MAKER: Final = frozenset({Role.MAKER})
+_MAKER_OR_CHECKER: Final = frozenset({Role.MAKER, Role.CHECKER})
+_CHECKER: Final = frozenset({Role.CHECKER})
+_ADMINISTRATOR: Final = frozenset({Role.ADMINISTRATOR})
+_ANYONE: Final = frozenset(Role)
+
+RIGHTS: Final[Mapping[Deed, Right]] = {
+    Deed.ORDER_CHECKED: Right(_MAKER, Scope.CHECK),
+    Deed.ORDER_CONFIRMED: Right(_MAKER, Scope.SUBMIT),
+    Deed.ORDER_AT_ONCE: Right(_MAKER, Scope.IMMEDIATE),
+    Deed.ORDER_CANCELLED: Right(_MAKER_OR_CHECKER, Scope.CANCEL),
+    Deed.FORMS_HELD: Right(_MAKER_OR_CHECKER, Scope.STOCK),
+    Deed.FORMS_RELEASED: Right(_MAKER_OR_CHECKER, Scope.STOCK),
+    Deed.FORMS_LOST: Right(_MAKER_OR_CHECKER, Scope.STOCK),
+    Deed.STOCK_IMPORTED: Right(_MAKER, Scope.STOCK),
+    Deed.CERTIFICATES_IMPORTED: Right(_MAKER, Scope.CERTIFICATES),
+    Deed.REPAIR_ORDERED: Right(_MAKER_OR_CHECKER, Scope.SUBMIT),
+    Deed.REPAIR_APPROVED: Right(_CHECKER, Scope.ENDORSE),
+    Deed.DISCREPANCY_CLOSED: Right(_MAKER_OR_CHECKER, Scope.SUBMIT),
+    Deed.RECEIPT_DISMISSED: Right(_MAKER_OR_CHECKER, Scope.SUBMIT),
+    Deed.RESTORE_ACCEPTED: Right(_ADMINISTRATOR, None),
+    Deed.PAUSED: Right(_MAKER_OR_CHECKER | _ADMINISTRATOR, Scope.CANCEL),
+    Deed.RESUMED: Right(_MAKER_OR_CHECKER | _ADMINISTRATOR, Scope.SUBMIT),
+    Deed.ENDPOINT_CHANGED: Right(_ADMINISTRATOR, Scope.NOTIFY),
+    Deed.GRACE_SET: Right(_ADMINISTRATOR, None),
+    Deed.PERSON_ADDED: Right(_ADMINISTRATOR, None),
+    Deed.PERSON_CHANGED: Right(_ADMINISTRATOR, None),
+    Deed.KEY_MADE: Right(_ANYONE, None),
+    Deed.KEY_REVOKED: Right(_ANYONE, None),
+}
+
+ROLE_WORDS: Final[Mapping[Role, Text]] = {
+    Role.MAKER: Text("录入", "maker"),
+    Role.CHECKER: Text("复核", "checker"),
+    Role.ADMINISTRATOR: Text("管理", "administrator"),
+    Role.AUDITOR: Text("审计", "auditor"),
+}
+CHANNEL_WORDS: Final[Mapping[Channel, Text]] = {
+    Channel.PAGE: Text("页面", "page"),
+    Channel.API: Text("接口", "API"),
+    Channel.COMMAND: Text("命令", "command"),
+    Channel.SCHEDULER: Text("系统", "system"),
+    Channel.CUSTOMS: Text("海关", "customs"),
+}
+
+LOGIN: Final = re.compile(r"[a-z0-9][a-z0-9._@-]{1,31}")
+"""A login: 2 to 32 characters, small letters, so that no two look alike but for case."""
+
+NAME_LENGTH: Final = 64
+"""Characters of a name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts. Proved when `person_id` is there; `scopes` None: not by a key, so none limits."""
+
+    name: str
+    channel: Channel
+    person_id: int | None = None
+    roles: frozenset[Role] = frozenset()
+    scopes: frozenset[Scope] | None = None
+
+    @property
+    def proved(self) -> bool:
+        """Whether the name is known to be right."""
+        return self.person_id is not None
+
+
+SYSTEM: Final = Actor("blankforms", Channel.SCHEDULER)
+"""What nobody asked for: the sweep, the night, receipts."""
+
+
+def may(actor: Actor, deed: Deed) -> bool:
+    """Whether this actor may do it.
+
+    An account of the operating system may: who has it has the system. A person may what the roles say, by
+    a key what its scopes say too.
+    """
+    if not actor.proved:
+        return True
+    right = RIGHTS[deed]
+    if not actor.roles & right.roles:
+        return False
+    return actor.scopes is None or right.scope in actor.scopes or _of_a_key_itself(deed)
+
+
+def _of_a_key_itself(deed: Deed) -> bool:
+    """Keys are made and revoked by their owners, whatever the key that they come with may do."""
+    return deed is Deed.KEY_REVOKED
+
+
+def require(actor: Actor, deed: Deed) -> None:
+    """Raise `NotAllowed` where the actor may not."""
+    if not may(actor, deed):
+        right = RIGHTS[deed]
+        raise NotAllowed(
+            name=actor.name,
+            deed=deed.value,
+            roles=", ".join(sorted(right.roles)),
+            scope=right.scope.value if right.scope else "-",
+        )

@@ -1,0 +1,62 @@
+"""Persons, the keys that they have made for programs, and the log of what was done."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.rules.people import Channel
+from models.tables.base import Base, Id, Json, JsonDict, UTCDateTime, When, state_column
+
+
+class Person(Base):
+    """Somebody with a name. Never removed: the log and the orders name them."""
+
+    __tablename__ = "person"
+
+    id: Mapped[Id]
+    login: Mapped[str] = mapped_column(String(32), unique=True)
+    name: Mapped[str] = mapped_column(String(64))
+    roles: Mapped[list[Any]] = mapped_column(Json, default=list)
+    created_at: Mapped[When]
+    disabled_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+
+
+class ApiKey(Base):
+    """A key by which a program acts as a person. Only a hash is kept; it is random, so a fast one will do."""
+
+    __tablename__ = "api_key"
+
+    id: Mapped[Id]
+    public: Mapped[str] = mapped_column(String(16), unique=True)
+    """The part of the key that is no secret: by it the row is found."""
+    secret_sha256: Mapped[str] = mapped_column(String(64))
+    person_id: Mapped[int] = mapped_column(ForeignKey("person.id"))
+    note: Mapped[str] = mapped_column(String(64), default="")
+    scopes: Mapped[list[Any]] = mapped_column(Json, default=list)
+    created_at: Mapped[When]
+    expires_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    revoked_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    last_used_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+
+    __table_args__ = (Index(None, "person_id"),)
+
+
+class Act(Base):
+    """One thing that somebody did, chained to the one before (`models.rules.acts`)."""
+
+    __tablename__ = "act"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at: Mapped[When]
+    actor: Mapped[str] = mapped_column(String(64))
+    channel: Mapped[Channel] = mapped_column(state_column(Channel))
+    person_id: Mapped[int | None] = mapped_column(ForeignKey("person.id"))
+    deed: Mapped[str] = mapped_column(String(32))
+    about: Mapped[str] = mapped_column(String(200))
+    """What it was done to: a batch, serials, a person, an endpoint."""
+    detail: Mapped[JsonDict] = mapped_column(Json, default=dict)
+    hash: Mapped[str] = mapped_column(String(64))

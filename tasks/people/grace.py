@@ -1,0 +1,30 @@
+"""For how long orders can be taken back, as an administrator sets it."""
+
+from __future__ import annotations
+
+from models.reads.deployment import known_grace
+from models.rules.grace import Grace
+from models.rules.people import Deed
+from models.writes.acts import record_act
+from models.writes.deployment import set_grace as write_grace
+from tasks.context import Context
+
+
+def set_grace(context: Context, verify: int | None, void: int | None) -> Grace:
+    """Other minutes, for orders that are confirmed from now on; None: as it is. Gives what holds now."""
+    with context.database.write() as session:
+        before = known_grace(session)
+        after = Grace(
+            before.verify if verify is None else verify, before.void if void is None else void
+        )
+        write_grace(session, after)
+        record_act(
+            session,
+            context.actor,
+            Deed.GRACE_SET,
+            "grace",
+            context.now(),
+            before=[before.verify, before.void],
+            after=[after.verify, after.void],
+        )
+    return after
