@@ -35,6 +35,10 @@ COMMANDS: Final = {
     "key": ("people", Text("密钥：供程序以人的身份办理", "keys by which programs act as persons")),
     "grace": ("people", Text("撤回期", "for how long orders can be taken back")),
     "acts": ("people", Text("操作日志", "the log of what was done")),
+    "endorse": ("endorsing", Text("复核通过", "say yes as the second person")),
+    "reject": ("endorsing", Text("驳回", "say no as the second person")),
+    "endorsements": ("endorsing", Text("待复核", "what waits for a second person")),
+    "rules": ("endorsing", Text("何时须复核", "when a second person is asked for")),
     "discrepancies": ("discrepancies", Text("待办差异：查看、结清", "what a person must look at")),
     "quarantine": (
         "quarantine",

@@ -328,17 +328,29 @@ def _confirm_and_follow(
         said_so = replace(said_so, plan=shown.plan)
     require_broker()
     try:
-        confirming.confirm(context, batch_id, said_so)
+        goes_on = confirming.confirm(context, batch_id, said_so)
     except (NothingToSubmit, RowsRefused, PlanMoved):
         if not json:  # what is wrong now that was right a moment ago
             show_plan(context, batch_id, None, json=False)
         raise
-    tell(t(f"批次 {batch_id} 已提交处理", f"batch {batch_id} is queued"))
+    _tell_confirmed(batch_id, goes_on=goes_on)
     try:
-        if wait:
+        if wait and goes_on:
             watch(context, batch_id)
         refused = print_batch(context, batch_id, json=json)
     except DatabaseUnreachable as lost:
         raise BatchGoesOn(batch=batch_id, detail=lost.values.get("detail")) from lost
     if refused:
         raise typer.Exit(Exit.PROBLEMS)
+
+
+def _tell_confirmed(batch_id: int, *, goes_on: bool) -> None:
+    if goes_on:
+        tell(t(f"批次 {batch_id} 已提交处理", f"batch {batch_id} is queued"))
+        return
+    tell(
+        t(
+            f"批次 {batch_id} 已送复核(blankforms endorsements)",
+            f"batch {batch_id} waits for a second person (blankforms endorsements)",
+        )
+    )

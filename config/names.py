@@ -31,6 +31,7 @@ class Task(StrEnum):
     ADOPT = "receipts.adopting.adopt"
     REPORT = "receipts.reporting.report"
     EXPIRE = "orders.releasing.expire"
+    EXPIRE_ENDORSEMENTS = "people.endorsing.expire"
     DELIVER = "notify.delivering.deliver"
     COUNT_STOCK = "upkeep.count_stock"
     RECONCILE = "night.reconciliation.reconcile"

@@ -35,10 +35,12 @@ from models.rules.states import (
     RunState,
     SubmissionState,
 )
+from models.rules.two_persons import EndorsementState
 from models.tables.base import aware
 from models.tables.batches import ENDED_BATCH, OPEN_BATCH, Batch, Item
 from models.tables.card import Card
 from models.tables.customs_link import CustomsLink
+from models.tables.endorsements import Endorsement
 from models.tables.forms import Stock
 from models.tables.inbox import MAY_BE_ASKED, InboxMessage, ReceiptLine
 from models.tables.notifications import Delivery
@@ -183,6 +185,13 @@ AT_ALL: Final = (
         Task.DELIVER,
         deliveries_due,
         Delivery.next_attempt_at,
+    ),
+    Stage(
+        Task.EXPIRE_ENDORSEMENTS,
+        lambda now: select(Endorsement.id).where(
+            Endorsement.state == EndorsementState.WAITING, Endorsement.expires_at <= now
+        ),
+        Endorsement.expires_at,
     ),
     Stage(
         Task.COUNT_STOCK,

@@ -38,6 +38,7 @@ from models.tables.forms import Form
 
 _UNCONFIRMED = (
     *(BatchState.RECEIVED, BatchState.UNREADABLE, BatchState.ASKED, BatchState.CHECKED),
+    BatchState.AWAITING,
 )
 
 

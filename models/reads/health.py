@@ -37,7 +37,7 @@ OPEN_MESSAGES: Final = (
 )
 OPEN_BATCHES: Final = (
     *(BatchState.RECEIVED, BatchState.UNREADABLE, BatchState.ASKED, BatchState.CHECKED),
-    *(BatchState.CONFIRMED, BatchState.WORKING),
+    *(BatchState.AWAITING, BatchState.CONFIRMED, BatchState.WORKING),
 )
 OPEN_DELIVERIES: Final = (DeliveryState.PENDING, DeliveryState.FAILED)
 """What has come to its end is not counted: it only grows."""

@@ -162,7 +162,27 @@ INVARIANTS: Final = (
         "10b",
         "a finished or cancelled batch holds nothing",
         "SELECT DISTINCT b.id FROM batch b JOIN item i ON i.batch_id = b.id AND i.state = 'under_way'"
-        " WHERE b.state IN ('finished', 'cancelled', 'received', 'asked', 'checked')",
+        " WHERE b.state IN ('finished', 'cancelled', 'received', 'asked', 'checked', 'awaiting')",
+    ),
+    Invariant(
+        "14a",
+        "nobody endorses what they made",
+        "SELECT e.id FROM endorsement e LEFT JOIN batch b ON b.id = e.batch_id"
+        " WHERE e.decided_by_id IN (e.asked_by_id, b.made_by_id, b.confirmed_by_id)",
+    ),
+    Invariant(
+        "14b",
+        "what needed a second person was endorsed, for the plan that was carried out",
+        "SELECT b.id FROM batch b WHERE b.needs_second"
+        " AND b.state IN ('confirmed', 'working', 'finished')"
+        " AND NOT EXISTS (SELECT 1 FROM endorsement e WHERE e.batch_id = b.id"
+        " AND e.state = 'endorsed' AND e.plan = b.plan)",
+    ),
+    Invariant(
+        "14c",
+        "what waits for a second person is asked for once",
+        "SELECT b.id FROM batch b WHERE (b.state = 'awaiting') <> ((SELECT COUNT(*)"
+        " FROM endorsement e WHERE e.batch_id = b.id AND e.state = 'waiting') = 1)",
     ),
     Invariant(
         "10c",

@@ -13,3 +13,8 @@ BEIJING: Final = ZoneInfo("Asia/Shanghai")
 def business_date(now: datetime) -> date:
     """The day it is at customs."""
     return now.astimezone(BEIJING).date()
+
+
+def start_of(day: date) -> datetime:
+    """The moment at which a business date begins."""
+    return datetime(day.year, day.month, day.day, tzinfo=BEIJING)

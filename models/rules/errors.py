@@ -235,6 +235,44 @@ class KeyRefused(BlankformsError):
     )
 
 
+class PersonNeeded(BlankformsError):
+    """What needs two persons begins with one whose name is proved."""
+
+    code = "person_needed"
+    kind = Kind.NOT_ALLOWED
+    text = Text(
+        "此单须复核({rules})，须由本人以密钥办理(BLANKFORMS_KEY_FILE)；系统账号只能预检",
+        "this order needs a second person ({rules}), so its maker must be known by a key "
+        "(BLANKFORMS_KEY_FILE); an account may only check it",
+    )
+
+
+class AnotherPersonNeeded(BlankformsError):
+    code = "another_person_needed"
+    kind = Kind.NOT_ALLOWED
+    text = Text(
+        "{name} 不能复核此单：须由制单人以外、有复核角色的人员以自己的密钥办理(BLANKFORMS_KEY_FILE)",
+        "{name} cannot decide this: it takes a checker who did not make it, by a key of their own "
+        "(BLANKFORMS_KEY_FILE)",
+    )
+
+
+class NoSecondPersons(BlankformsError):
+    code = "no_second_persons"
+    kind = Kind.CONFLICT
+    text = Text(
+        "开启复核须有至少 {needed} 名启用的复核人员，现有 {able} 名(blankforms person add --role checker)",
+        "to turn this on {needed} persons who may endorse are needed, there are {able} "
+        "(blankforms person add --role checker)",
+    )
+
+
+class EndorsementDecided(BlankformsError):
+    code = "endorsement_decided"
+    kind = Kind.CONFLICT
+    text = Text("该复核已有结果: {state}", "this has been decided already: {state}")
+
+
 class PersonUnknown(BlankformsError):
     code = "person_unknown"
     kind = Kind.NOT_FOUND

@@ -56,6 +56,12 @@ class Deed(StrEnum):
     ORDER_CONFIRMED = "order.confirmed"
     ORDER_AT_ONCE = "order.at_once"
     """Confirmed without the time in which it could be taken back."""
+    ORDER_ASKED = "order.asked"
+    """Confirmed, and a second person is asked."""
+    ENDORSED = "endorsed"
+    REJECTED = "rejected"
+    RULES_SET = "rules.set"
+    RULES_ASKED = "rules.asked"
     ORDER_CANCELLED = "order.cancelled"
     FORMS_HELD = "forms.held"
     FORMS_RELEASED = "forms.released"
@@ -95,6 +101,11 @@ RIGHTS: Final[Mapping[Deed, Right]] = {
     Deed.ORDER_CHECKED: Right(_MAKER, Scope.CHECK),
     Deed.ORDER_CONFIRMED: Right(_MAKER, Scope.SUBMIT),
     Deed.ORDER_AT_ONCE: Right(_MAKER, Scope.IMMEDIATE),
+    Deed.ORDER_ASKED: Right(_MAKER, Scope.SUBMIT),
+    Deed.ENDORSED: Right(_CHECKER, Scope.ENDORSE),
+    Deed.REJECTED: Right(_CHECKER, Scope.ENDORSE),
+    Deed.RULES_SET: Right(_ADMINISTRATOR, None),
+    Deed.RULES_ASKED: Right(_ADMINISTRATOR, None),
     Deed.ORDER_CANCELLED: Right(_MAKER_OR_CHECKER, Scope.CANCEL),
     Deed.FORMS_HELD: Right(_MAKER_OR_CHECKER, Scope.STOCK),
     Deed.FORMS_RELEASED: Right(_MAKER_OR_CHECKER, Scope.STOCK),

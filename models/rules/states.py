@@ -78,6 +78,8 @@ class BatchState(StrEnum):
     ASKED = "asked"
     """Checked, and it has questions that a person must answer before it can be confirmed."""
     CHECKED = "checked"
+    AWAITING = "awaiting"
+    """A person has said yes; the rules ask for another one. Nothing is reserved."""
     CONFIRMED = "confirmed"
     WORKING = "working"
     FINISHED = "finished"
@@ -288,6 +290,7 @@ LABELS: Final[dict[type[StrEnum], dict[StrEnum, Text]]] = {
         BatchState.UNREADABLE: Text("无法读取", "unreadable"),
         BatchState.ASKED: Text("待回答", "asked"),
         BatchState.CHECKED: Text("已预检", "checked"),
+        BatchState.AWAITING: Text("待复核", "waits for a second person"),
         BatchState.CONFIRMED: Text("已确认", "confirmed"),
         BatchState.WORKING: Text("处理中", "working"),
         BatchState.FINISHED: Text("已完成", "finished"),

@@ -104,6 +104,10 @@ class Batch(Base):
     confirmed_by: Mapped[str | None] = mapped_column(String(64))
     confirmed_via: Mapped[str | None] = mapped_column(String(16))
     confirmed_by_id: Mapped[int | None] = mapped_column(BigId)
+    needs_second: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """The rules asked for a second person when it was confirmed last."""
+    void_count: Mapped[int] = mapped_column(default=0, server_default="0")
+    """Forms to be voided, as confirmed: what a person voids on a day is added up from it."""
     at_once: Mapped[bool] = mapped_column(default=False, server_default=false())
     """Confirmed without the time in which it can be taken back."""
     grace_until: Mapped[datetime | None] = mapped_column(UTCDateTime())
@@ -114,6 +118,7 @@ class Batch(Base):
     __table_args__ = (
         Index(None, "sha256"),
         Index(None, "reading_key"),
+        Index(None, "confirmed_by_id", "confirmed_at"),
         Index(
             "ix_batch_open",
             "state",

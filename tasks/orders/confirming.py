@@ -6,6 +6,7 @@ has no plan to say yes to.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from config.crash import Point, crash_point
 from models.reads.batches import BatchCounts
+from models.reads.endorsements import facts_of, known_rules
 from models.rules.errors import (
     BatchGoesOn,
     BatchNotFound,
@@ -23,14 +25,18 @@ from models.rules.errors import (
     ConfirmationUnknown,
     DatabaseUnreachable,
     FileSubmittedBefore,
+    PersonNeeded,
+    PlanMoved,
     RowsRefused,
     SheetHasQuestions,
 )
 from models.rules.people import Deed, require
 from models.rules.states import BatchState, RowStatus, label
+from models.rules.two_persons import RULE_WORDS, Rule, touched
 from models.tables.base import NO_KEY_UPDATE
 from models.tables.batches import Batch
 from models.writes.acts import record_act
+from models.writes.endorsements import ask_for_endorsement
 from sheets.questions import load_question
 from tasks.context import Context
 from tasks.orders.reserving import reserve
@@ -53,26 +59,33 @@ class Confirmation:
     """Without the time in which it can be taken back."""
 
 
-def confirm(context: Context, batch_id: int, said: Confirmation) -> None:
+def confirm(context: Context, batch_id: int, said: Confirmation) -> bool:
     """Record the yes and reserve at once. Of two confirmations at once, one wins.
+
+    False: the rules ask for a second person (`tasks.people.endorsing`), nothing is reserved before.
+    Raises `NotAllowed`, and `PersonNeeded` where they do and nobody knows who this one is.
 
     Raises `FileSubmittedBefore`, `BatchNotOpen`, and what `reserve` raises; then nothing is
     reserved and the batch is checked as before. `BatchGoesOn` when the database was lost after the yes was
     kept: the sweep carries it out. `ConfirmationUnknown` when it was lost while the yes was being kept.
     """
     try:
-        _confirm(context, batch_id, said)
+        goes_on = _confirm(context, batch_id, said)
     except DatabaseUnreachable as lost:
         raise ConfirmationUnknown(batch=batch_id, detail=lost.values.get("detail")) from lost
-    log.info("batch_confirmed", batch_id=batch_id)
+    log.info("batch_confirmed" if goes_on else "batch_awaits", batch_id=batch_id)
+    if not goes_on:
+        return False
     crash_point(Point.CONFIRMED)
     try:
         reserve(context, batch_id)
     except DatabaseUnreachable as lost:
         raise BatchGoesOn(batch=batch_id, detail=lost.values.get("detail")) from lost
+    return True
 
 
-def _confirm(context: Context, batch_id: int, said: Confirmation) -> None:
+def _confirm(context: Context, batch_id: int, said: Confirmation) -> bool:
+    """Keep the yes; whether it is carried out now, or waits for a second person."""
     try:
         with context.database.write() as session:
             context.journal.require_current(session)
@@ -85,26 +98,49 @@ def _confirm(context: Context, batch_id: int, said: Confirmation) -> None:
                 raise BatchNotOpen(batch=batch_id, state=label(batch.state))
             if not said.again and (before := submitted_before(session, batch)):
                 raise FileSubmittedBefore(batch=before.id, when=f"{before.confirmed_at:%Y-%m-%d}")
-            batch.state = BatchState.CONFIRMED
-            batch.confirmed_at = context.now()
-            batch.expected_plan = said.plan
-            batch.all_or_nothing = said.all_or_nothing
-            batch.confirmed_content = None if said.again else batch.order_key or batch.sha256
-            batch.at_once = said.at_once
-            actor = context.actor
-            batch.confirmed_by, batch.confirmed_via = actor.name, actor.channel.value
-            batch.confirmed_by_id = actor.person_id
-            deed = Deed.ORDER_AT_ONCE if said.at_once else Deed.ORDER_CONFIRMED
-            require(actor, Deed.ORDER_CONFIRMED)
+            require(context.actor, Deed.ORDER_AT_ONCE if said.at_once else Deed.ORDER_CONFIRMED)
+            asked = _keep_yes(session, context, batch, said)
             session.flush()
+            if not asked:
+                deed = Deed.ORDER_AT_ONCE if said.at_once else Deed.ORDER_CONFIRMED
+            else:
+                deed = Deed.ORDER_ASKED
             record_act(
-                session, actor, deed, f"batch {batch_id}", batch.confirmed_at, plan=batch.plan
+                session, context.actor, deed, f"batch {batch_id}", context.now(), plan=batch.plan
             )
+            return not asked
     except IntegrityError as error:  # another process confirmed the same content just now
         with context.database.read() as session:
             before = submitted_before(session, session.get_one(Batch, batch_id))
         number = before.id if before else "?"
         raise FileSubmittedBefore(batch=number, when="") from error
+
+
+def _keep_yes(
+    session: Session, context: Context, batch: Batch, said: Confirmation
+) -> Sequence[Rule]:
+    """Keep the yes with the batch; gives the rules that ask for a second person, who is asked then."""
+    now, actor = context.now(), context.actor
+    _, rules = known_rules(session)
+    facts = facts_of(session, batch, actor, now, again=said.again)
+    asked = touched(rules, facts)
+    batch.confirmed_at = now
+    batch.all_or_nothing = said.all_or_nothing
+    batch.confirmed_content = None if said.again else batch.order_key or batch.sha256
+    batch.at_once = said.at_once
+    batch.confirmed_by, batch.confirmed_via = actor.name, actor.channel.value
+    batch.confirmed_by_id = actor.person_id
+    batch.void_count, batch.needs_second = facts.voids, bool(asked)
+    if not asked:
+        batch.state, batch.expected_plan = BatchState.CONFIRMED, said.plan
+        return asked
+    if actor.person_id is None:
+        raise PersonNeeded(rules=", ".join(str(RULE_WORDS[rule]) for rule in asked))
+    if said.plan is not None and said.plan != batch.plan:
+        raise PlanMoved
+    batch.state, batch.expected_plan = BatchState.AWAITING, batch.plan
+    ask_for_endorsement(session, actor.person_id, asked, rules, now, batch=batch)
+    return asked
 
 
 def submitted_before(session: Session, batch: Batch) -> Batch | None:

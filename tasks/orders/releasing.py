@@ -26,6 +26,7 @@ from models.tables.submissions import Submission
 from models.writes.acts import record_act
 from models.writes.announcements import announce_ended
 from models.writes.batches import finish_batches, may_be_ordered_again
+from models.writes.endorsements import withdraw_endorsement
 from models.writes.submissions import move_submissions
 from tasks.app import app
 from tasks.context import Context, current
@@ -38,7 +39,7 @@ SERIALS_NAMED: Final = 1000
 
 _OPEN: Final = (
     *(BatchState.RECEIVED, BatchState.ASKED, BatchState.CHECKED, BatchState.CONFIRMED),
-    BatchState.WORKING,
+    *(BatchState.AWAITING, BatchState.WORKING),
 )
 
 
@@ -63,6 +64,7 @@ def cancel(context: Context, batch_id: int) -> Cancelled:
             raise BatchNotFound(batch=batch_id)
         if batch.state not in _OPEN:
             raise BatchNotOpen(batch=batch_id, state=label(batch.state))
+        withdraw_endorsement(session, batch_id, context.now())
         batch.cancelled_at = context.now()  # from here on nothing of it leaves, or is taken
         if batch.state is BatchState.CONFIRMED:
             batch.state, batch.expires_at = BatchState.WORKING, context.now()

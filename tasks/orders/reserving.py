@@ -35,6 +35,7 @@ from models.tables.bulk import CHUNK, ids_table, rows_table
 from models.tables.certificates import Certificate
 from models.tables.forms import Form, Stock
 from models.writes.blocks import advance_blocks
+from models.writes.endorsements import void_endorsement
 from models.writes.low_stock import count_soon
 from models.writes.moves import FormMove, move_forms
 from models.writes.page_limits import judge_pages
@@ -68,7 +69,7 @@ def reserve(context: Context, batch_id: int) -> None:
         with context.database.write() as session:
             batch = session.get_one(Batch, batch_id, with_for_update=NO_KEY_UPDATE)
             if batch.state is BatchState.CONFIRMED:
-                _back_to_checked(context, batch, make_plan(OneTransaction(session), batch))
+                _back_to_checked(session, context, batch, make_plan(OneTransaction(session), batch))
     if refusal is not None:
         log.info("batch_back_to_checked", batch_id=batch_id, code=refusal.code)
         raise refusal
@@ -101,7 +102,7 @@ def _reserve_at_once(session: Session, context: Context, batch: Batch) -> Blankf
             _take(session, context, batch, numbers)
         _begin_work(session, context, batch)
     else:
-        _back_to_checked(context, batch, plan)
+        _back_to_checked(session, context, batch, plan)
     crash_point(Point.RESERVE_BEFORE_COMMIT)
     return refusal
 
@@ -134,7 +135,7 @@ def _reserve_in_steps(context: Context, batch_id: int) -> BlankformsError | None
                 continue
             plan = make_plan(steps, batch)
             with steps.write() as session:
-                _back_to_checked(context, session.get_one(Batch, batch_id), plan)
+                _back_to_checked(session, context, session.get_one(Batch, batch_id), plan)
             return refusal
         with steps.write() as session:
             _begin_work(session, context, session.get_one(Batch, batch_id))
@@ -154,7 +155,7 @@ def _plan_again(steps: Steps, context: Context, batch_id: int) -> BlankformsErro
         refusal = _refusal(session, batch, plan)
         batch.plan = plan
         if refusal is not None:
-            _back_to_checked(context, batch, plan)
+            _back_to_checked(session, context, batch, plan)
     return refusal
 
 
@@ -169,11 +170,12 @@ def _take_in_steps(steps: Steps, context: Context, batch_id: int, stocks: Sequen
             crash_point(Point.RESERVE_BEFORE_COMMIT)
 
 
-def _back_to_checked(context: Context, batch: Batch, plan: str) -> None:
+def _back_to_checked(session: Session, context: Context, batch: Batch, plan: str) -> None:
     batch.plan = plan
     batch.state = BatchState.CHECKED
     batch.confirmed_content = None
     batch.checked_at = context.now()
+    void_endorsement(session, batch.id, context.now())
 
 
 def _begin_work(session: Session, context: Context, batch: Batch) -> None:

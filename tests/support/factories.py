@@ -108,5 +108,5 @@ def upload(world, rows, header=HEADER, name="orders.csv", mode=PagesMode.ADDITIO
     return batch_id
 
 
-def confirm(world, batch_id: int, **said) -> None:
-    confirming.confirm(world.context, batch_id, confirming.Confirmation(**said))
+def confirm(world, batch_id: int, **said) -> bool:
+    return confirming.confirm(world.context, batch_id, confirming.Confirmation(**said))

@@ -8,6 +8,7 @@ from tasks.messages import asking, preparing, sending, signing
 from tasks.night import reconciliation
 from tasks.notify import delivering
 from tasks.orders import planning, releasing, reserving
+from tasks.people import endorsing
 from tasks.receipts import adopting, applying, inbox, reporting
 
 USE_CASES = {
@@ -22,6 +23,7 @@ USE_CASES = {
     Task.ADOPT: adopting.adopt,
     Task.REPORT: reporting.report,
     Task.EXPIRE: releasing.expire,
+    Task.EXPIRE_ENDORSEMENTS: endorsing.expire,
     Task.DELIVER: delivering.deliver,
     Task.COUNT_STOCK: upkeep.count_stock,
     Task.RECONCILE: reconciliation.reconcile,

@@ -1,0 +1,98 @@
+"""The rules that hold, who may endorse, and what waits for a second person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, aliased
+
+from models.reads.people import roles_of
+from models.rules.calendar import business_date, start_of
+from models.rules.people import Actor, Role
+from models.rules.states import Action, ItemState, RowStatus
+from models.rules.two_persons import EndorsementState, OrderFacts, Rules, rules_from
+from models.tables.batches import Batch, BatchRow, Item
+from models.tables.endorsements import Endorsement, RulesVersion
+from models.tables.people import Person
+
+
+def known_rules(session: Session) -> tuple[int, Rules]:
+    """The rules that hold, and their version; version 0: nobody has set any, and they are off."""
+    newest = session.scalar(select(RulesVersion).order_by(RulesVersion.version.desc()).limit(1))
+    return (newest.version, rules_from(newest.rules)) if newest else (0, Rules())
+
+
+def able_persons(session: Session) -> int:
+    """How many may endorse."""
+    active = session.scalars(select(Person).where(Person.disabled_at.is_(None)))
+    return sum(Role.CHECKER in roles_of(person) for person in active)
+
+
+def facts_of(
+    session: Session, batch: Batch, actor: Actor, now: datetime, *, again: bool
+) -> OrderFacts:
+    """What the rules look at of a batch that this actor is about to confirm."""
+    voids = session.execute(
+        select(func.count(), BatchRow.reason_code)
+        .select_from(Item)
+        .join(BatchRow, (BatchRow.batch_id == Item.batch_id) & (BatchRow.number == Item.row_number))
+        .where(
+            Item.batch_id == batch.id,
+            Item.action == Action.VOID,
+            Item.state == ItemState.PLANNED,
+            BatchRow.status == RowStatus.OK,
+        )
+        .group_by(BatchRow.reason_code)
+    ).all()
+    begin = start_of(business_date(now))
+    before = session.scalar(
+        select(func.coalesce(func.sum(Batch.void_count), 0)).where(
+            Batch.confirmed_by_id == actor.person_id,
+            Batch.confirmed_at >= begin,
+            Batch.confirmed_at < begin + timedelta(days=1),
+            Batch.id != batch.id,
+        )
+    )
+    return OrderFacts(
+        voids=sum(count for count, _ in voids),
+        voids_today=int(before or 0),
+        reasons=frozenset(code for _, code in voids if code),
+        again=again or batch.again_reason is not None,
+        beyond_pages=batch.beyond_reason is not None,
+    )
+
+
+def list_endorsements(
+    session: Session, *, waiting: bool = True, limit: int = 200
+) -> Iterator[dict[str, Any]]:
+    """What waits, the oldest first, or all, the newest first; as JSON says it."""
+    maker, checker = aliased(Person), aliased(Person)
+    query = (
+        select(Endorsement, maker.name, checker.name, Batch.file_name)
+        .join(maker, maker.id == Endorsement.asked_by_id)
+        .outerjoin(checker, checker.id == Endorsement.decided_by_id)
+        .outerjoin(Batch, Batch.id == Endorsement.batch_id)
+        .limit(limit)
+    )
+    if waiting:
+        query = query.where(Endorsement.state == EndorsementState.WAITING)
+    query = query.order_by(Endorsement.id if waiting else Endorsement.id.desc())
+    for one, asked_by, decided_by, file_name in session.execute(query):
+        yield {
+            "id": one.id,
+            "state": one.state.value,
+            "batch": one.batch_id,
+            "file": file_name,
+            "plan": one.plan,
+            "proposal": one.proposal,
+            "rules": one.rules,
+            "asked_by": asked_by,
+            "asked_at": one.asked_at.isoformat(),
+            "expires_at": one.expires_at.isoformat(),
+            "decided_by": decided_by,
+            "decided_at": one.decided_at.isoformat() if one.decided_at else None,
+            "reason": one.reason,
+        }

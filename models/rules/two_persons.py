@@ -1,0 +1,123 @@
+"""Which orders need a second pair of eyes, and who may be the second (DESIGN.md section 5). Pure.
+
+The rules of a deployment are off until an administrator turns them on; once on they never switch off by
+themselves: with nobody who may endorse, what they touch waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any, Final
+
+from models.rules.errors import AnotherPersonNeeded
+from models.rules.language import Text
+from models.rules.people import Actor
+
+
+class Rule(StrEnum):
+    """What asks for a second person."""
+
+    VOIDS_PER_BATCH = "voids_per_batch"
+    VOIDS_PER_DAY = "voids_per_day"
+    REASONS = "reasons"
+    AGAIN = "again"
+    BEYOND_PAGES = "beyond_pages"
+    RULES = "rules"
+
+
+RULE_WORDS: Final[Mapping[Rule, Text]] = {
+    Rule.VOIDS_PER_BATCH: Text("一批作废张数", "voids in one batch"),
+    Rule.VOIDS_PER_DAY: Text("一人一天作废张数", "voids of one person and day"),
+    Rule.REASONS: Text("作废原因", "the reason of a void"),
+    Rule.AGAIN: Text("再次提交同样内容", "the same content again"),
+    Rule.BEYOND_PAGES: Text("超出证书页数", "past the certificate's pages"),
+    Rule.RULES: Text("更改复核规则", "a change of these rules"),
+}
+
+ABLE_PERSONS: Final = 2
+"""So many who may endorse there must be before the rules can be turned on: one could not endorse their own."""
+
+
+class EndorsementState(StrEnum):
+    """What became of a request for a second person."""
+
+    WAITING = "waiting"
+    ENDORSED = "endorsed"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    MOVED = "moved"
+    """Endorsed, and the plan could not be carried out as it was: it is asked anew."""
+    WITHDRAWN = "withdrawn"
+
+
+ENDORSEMENT_WORDS: Final[Mapping[EndorsementState, Text]] = {
+    EndorsementState.WAITING: Text("待复核", "waits for a second person"),
+    EndorsementState.ENDORSED: Text("已复核", "endorsed"),
+    EndorsementState.REJECTED: Text("已驳回", "rejected"),
+    EndorsementState.EXPIRED: Text("已过期", "expired"),
+    EndorsementState.MOVED: Text("已失效", "void: the plan has moved"),
+    EndorsementState.WITHDRAWN: Text("已撤回", "withdrawn"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The rules of a deployment. `hours`: how long a request waits."""
+
+    on: bool = False
+    voids_per_batch: int = 10
+    voids_per_day: int = 50
+    reasons: tuple[str, ...] = ("04", "09")
+    again: bool = True
+    beyond_pages: bool = True
+    hours: int = 24
+
+    def shown(self) -> dict[str, Any]:
+        """For JSON, and as it is kept."""
+        return asdict(self) | {"reasons": list(self.reasons)}
+
+    @property
+    def waits(self) -> timedelta:
+        """How long a request waits for a second person."""
+        return timedelta(hours=self.hours)
+
+
+def rules_from(kept: Mapping[str, Any]) -> Rules:
+    """Rules as they were kept by `shown`."""
+    return Rules(**{**kept, "reasons": tuple(kept["reasons"])})
+
+
+@dataclass(frozen=True, slots=True)
+class OrderFacts:
+    """What the rules look at."""
+
+    voids: int
+    voids_today: int
+    """Voids that the same person has confirmed on the same business date before."""
+    reasons: frozenset[str]
+    again: bool
+    beyond_pages: bool
+
+
+def touched(rules: Rules, order: OrderFacts) -> tuple[Rule, ...]:
+    """The rules that ask for a second person; none while they are off. A number is reached, not passed, freely."""
+    if not rules.on:
+        return ()
+    voids = order.voids
+    asked = {
+        Rule.VOIDS_PER_BATCH: voids > rules.voids_per_batch,
+        Rule.VOIDS_PER_DAY: voids > 0 and voids + order.voids_today > rules.voids_per_day,
+        Rule.REASONS: bool(order.reasons & set(rules.reasons)),
+        Rule.AGAIN: rules.again and order.again,
+        Rule.BEYOND_PAGES: rules.beyond_pages and order.beyond_pages,
+    }
+    return tuple(rule for rule, asks in asked.items() if asks)
+
+
+def require_another(makers: Collection[int | None], checker: Actor) -> None:
+    """Raise `AnotherPersonNeeded` unless the checker is proved and none of the makers: for every door."""
+    if not checker.proved or checker.person_id in makers:
+        raise AnotherPersonNeeded(name=checker.name)

@@ -1,0 +1,137 @@
+"""The second person: endorses a plan, which is then carried out as it is, or rejects it.
+
+A batch is locked before its endorsement is decided, by compare-and-set: of an endorsement, a rejection, an
+expiry and a cancel at once one wins.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from config.names import Task
+from models.reads.endorsements import known_rules
+from models.rules.errors import EndorsementDecided, NotFound
+from models.rules.people import Deed, require
+from models.rules.states import BatchState
+from models.rules.two_persons import (
+    ENDORSEMENT_WORDS,
+    EndorsementState,
+    require_another,
+)
+from models.tables.base import NO_KEY_UPDATE
+from models.tables.batches import Batch
+from models.tables.endorsements import Endorsement, RulesVersion
+from models.writes.acts import record_act
+from models.writes.endorsements import back_to_checked, decide
+from tasks.app import app
+from tasks.context import Context, current
+from tasks.orders.reserving import reserve
+
+log = structlog.get_logger(__name__)
+
+EXPIRED_TOGETHER: Final = 100
+"""Requests that one ring lets expire, each in a transaction of its own."""
+
+
+def endorse(context: Context, endorsement_id: int) -> None:
+    """Say yes as the second person; what was endorsed is carried out, exactly.
+
+    Raises `NotFound`, `NotAllowed`, `AnotherPersonNeeded` for who asked for it, `EndorsementDecided` when it
+    does not wait any more, and what `reserve` raises: then the endorsement is void, and the maker is asked anew.
+    """
+    with context.database.write() as session:
+        one, batch = _locked(session, endorsement_id)
+        _decide(session, context, one, batch, EndorsementState.ENDORSED)
+        if batch is not None:
+            batch.state, batch.confirmed_at = BatchState.CONFIRMED, context.now()
+        if one.proposal is not None:
+            version, _ = known_rules(session)
+            session.add(RulesVersion(version=version + 1, rules=one.proposal, set_at=context.now()))
+        _record(session, context, Deed.ENDORSED, one)
+    log.info("endorsed", endorsement=endorsement_id, batch_id=one.batch_id)
+    if batch is not None:
+        reserve(context, batch.id)
+
+
+def reject(context: Context, endorsement_id: int, reason: str) -> None:
+    """Say no as the second person: the batch is checked as before. Raises as `endorse`."""
+    with context.database.write() as session:
+        one, batch = _locked(session, endorsement_id)
+        _decide(session, context, one, batch, EndorsementState.REJECTED, reason)
+        if batch is not None:
+            back_to_checked(batch)
+        _record(session, context, Deed.REJECTED, one, reason=reason)
+    log.info("rejected", endorsement=endorsement_id, batch_id=one.batch_id)
+
+
+def expire(context: Context) -> int:
+    """Let what waited too long expire; gives how many. Their batches are checked as before."""
+    now = context.now()
+    with context.database.read() as session:
+        late = session.scalars(
+            select(Endorsement.id)
+            .where(Endorsement.state == EndorsementState.WAITING, Endorsement.expires_at <= now)
+            .order_by(Endorsement.expires_at)
+            .limit(EXPIRED_TOGETHER)
+        ).all()
+    expired = 0
+    for endorsement_id in late:
+        with context.database.write() as session:
+            _, batch = _locked(session, endorsement_id)
+            if decide(session, endorsement_id, EndorsementState.EXPIRED, now):
+                expired += 1
+                if batch is not None:
+                    back_to_checked(batch)
+    if expired:
+        log.warning("endorsements_expired", count=expired)
+    return expired
+
+
+def _locked(session: Session, endorsement_id: int) -> tuple[Endorsement, Batch | None]:
+    """The endorsement, and its batch, locked before the endorsement is looked at."""
+    batch_id = session.execute(
+        select(Endorsement.batch_id).where(Endorsement.id == endorsement_id)
+    ).first()
+    if batch_id is None:
+        raise NotFound(what=str(endorsement_id))
+    batch = None
+    if batch_id[0] is not None:
+        batch = session.get(Batch, batch_id[0], with_for_update=NO_KEY_UPDATE)
+    return session.get_one(Endorsement, endorsement_id), batch
+
+
+def _decide(
+    session: Session,
+    context: Context,
+    one: Endorsement,
+    batch: Batch | None,
+    state: EndorsementState,
+    reason: str | None = None,
+) -> None:
+    require(context.actor, Deed.ENDORSED)
+    makers = {one.asked_by_id, *((batch.made_by_id, batch.confirmed_by_id) if batch else ())}
+    require_another(makers, context.actor)
+    decided = decide(session, one.id, state, context.now(), context.actor.person_id, reason)
+    waits = batch is None or batch.state is BatchState.AWAITING
+    if not decided or not waits:
+        session.refresh(one)
+        raise EndorsementDecided(state=str(ENDORSEMENT_WORDS[one.state]))
+
+
+def _record(
+    session: Session, context: Context, deed: Deed, one: Endorsement, **detail: object
+) -> None:
+    session.flush()
+    about = f"batch {one.batch_id}" if one.batch_id is not None else "rules"
+    said = {"endorsement": one.id, "plan": one.plan, **detail}
+    record_act(session, context.actor, deed, about, context.now(), **said)
+
+
+@app.task(name=Task.EXPIRE_ENDORSEMENTS.value)
+def expire_task() -> None:
+    """Something has waited too long for a second person."""
+    expire(current())

@@ -1,0 +1,42 @@
+"""The rules that ask for a second person, as an administrator sets them: once they are on, under two persons."""
+
+from __future__ import annotations
+
+from models.reads.endorsements import able_persons, known_rules
+from models.rules.errors import NoSecondPersons, PersonNeeded
+from models.rules.people import Deed, require
+from models.rules.two_persons import ABLE_PERSONS, Rule, Rules
+from models.tables.endorsements import RulesVersion
+from models.writes.acts import record_act
+from models.writes.endorsements import ask_for_endorsement
+from tasks.context import Context
+
+
+def set_rules(context: Context, wanted: Rules) -> int | None:
+    """Other rules. While they are off they hold at once (None); once on, another person endorses them first:
+    gives the number of the request.
+
+    Raises `NotAllowed`, `NoSecondPersons` where they are turned on with too few who may endorse, and
+    `PersonNeeded` for a change of rules that are on by nobody known.
+    """
+    actor = context.actor
+    with context.database.write() as session:
+        require(actor, Deed.RULES_SET)
+        version, rules = known_rules(session)
+        able = able_persons(session)
+        if wanted.on and not rules.on and able < ABLE_PERSONS:
+            raise NoSecondPersons(needed=ABLE_PERSONS, able=able)
+        now = context.now()
+        if not rules.on:
+            session.add(RulesVersion(version=version + 1, rules=wanted.shown(), set_at=now))
+            session.flush()
+            record_act(session, actor, Deed.RULES_SET, "rules", now, rules=wanted.shown())
+            return None
+        if actor.person_id is None:
+            raise PersonNeeded(rules=Rule.RULES.value)
+        asked = ask_for_endorsement(
+            session, actor.person_id, [Rule.RULES], rules, now, proposal=wanted.shown()
+        )
+        number = asked.id
+        record_act(session, actor, Deed.RULES_ASKED, "rules", now, rules=wanted.shown())
+    return number

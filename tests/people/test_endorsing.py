@@ -1,0 +1,340 @@
+"""A second pair of eyes: what the rules touch waits, and is carried out exactly as it was endorsed."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select, text
+from sqlalchemy.exc import IntegrityError
+
+from models.reads.endorsements import known_rules, list_endorsements
+from models.rules.errors import (
+    AnotherPersonNeeded,
+    BlankformsError,
+    EndorsementDecided,
+    NoSecondPersons,
+    NotAllowed,
+    PersonNeeded,
+    PlanMoved,
+)  # fmt: skip
+from models.rules.people import Actor, Channel, Role, Scope
+from models.rules.states import BatchState, FormState
+from models.rules.two_persons import EndorsementState, OrderFacts, Rule, Rules, touched
+from models.tables.batches import Batch
+from models.tables.endorsements import Endorsement
+from models.tables.forms import Form
+from tasks.orders import confirming, planning, releasing
+from tasks.people import endorsing, grace, persons, rules
+from tests.support.factories import AGENT_HANDLED, bring_in, confirm, upload
+from tests.support.persons import by_key, person
+
+ROOT = Actor("root", Channel.COMMAND)
+VOIDS = [[AGENT_HANDLED, "作废", f"21101400{n}", "", "", "01"] for n in range(1, 4)]
+ON = Rules(on=True, voids_per_batch=2)
+
+
+def facts(**given):
+    nothing = OrderFacts(0, 0, frozenset(), again=False, beyond_pages=False)
+    return replace(nothing, **given)
+
+
+@pytest.mark.parametrize(
+    ("order", "asked"),
+    [
+        (facts(), ()),
+        (facts(voids=10), ()),
+        (facts(voids=11), (Rule.VOIDS_PER_BATCH,)),
+        (facts(voids=1, voids_today=49), ()),
+        (facts(voids=1, voids_today=50), (Rule.VOIDS_PER_DAY,)),
+        (facts(voids=0, voids_today=500), ()),
+        (facts(voids=1, reasons=frozenset({"01"})), ()),
+        (facts(voids=1, reasons=frozenset({"01", "04"})), (Rule.REASONS,)),
+        (facts(again=True), (Rule.AGAIN,)),
+        (facts(beyond_pages=True), (Rule.BEYOND_PAGES,)),
+    ],
+)
+def test_what_the_rules_of_a_new_deployment_touch_once_they_are_on(order, asked):
+    assert touched(Rules(on=True), order) == asked
+    assert touched(Rules(on=False), order) == ()
+
+
+@pytest.fixture
+def office(world):
+    """Rules on, a maker and two who may endorse; whoever acts is set by the test."""
+    bring_in(world)
+    world.maker = by_key(world, "zhang", Scope.SUBMIT, Scope.CANCEL)
+    both = (Role.MAKER, Role.CHECKER)
+    scopes = (Scope.SUBMIT, Scope.ENDORSE)
+    world.checker = by_key(world, "li", *scopes, roles=both)
+    world.other = by_key(world, "zhao", *scopes, roles=both)
+    rules.set_rules(world.context, ON)
+    world.context.actor = world.maker
+    return world
+
+
+def asked(world, batch_id):
+    """The number of the request that waits for this batch."""
+    with world.context.database.read() as session:
+        return next(e["id"] for e in list_endorsements(session) if e["batch"] == batch_id)
+
+
+def state(world, batch_id):
+    with world.context.database.read() as session:
+        return session.get_one(Batch, batch_id).state
+
+
+def endorsement(world, number):
+    with world.context.database.read() as session:
+        return session.get_one(Endorsement, number).state
+
+
+def forms(world):
+    with world.context.database.read() as session:
+        serials = [row[2] for row in VOIDS]
+        return set(session.scalars(select(Form.state).where(Form.serial.in_(serials))))
+
+
+def waiting(world, rows=VOIDS):
+    """A confirmed batch that waits, and its request."""
+    batch_id = upload(world, rows)
+    assert confirm(world, batch_id) is False
+    return batch_id, asked(world, batch_id)
+
+
+def test_the_wrong_void_is_rejected_then_endorsed_and_taken_back_within_the_grace(office):
+    office.context.actor = ROOT
+    grace.set_grace(office.context, 10, 30)
+    office.context.actor = office.maker
+    batch_id, number = waiting(office)
+    office.drain()
+    assert (state(office, batch_id), forms(office)) == (BatchState.AWAITING, {FormState.ISSUED})
+    office.context.actor = office.checker
+    endorsing.reject(office.context, number, "看错证书")
+    assert state(office, batch_id) is BatchState.CHECKED
+    office.context.actor = office.maker
+    confirm(office, batch_id)
+    again = asked(office, batch_id)
+    office.context.actor = office.checker
+    endorsing.endorse(office.context, again)
+    office.drain()
+    assert forms(office) == {FormState.RESERVED}
+    office.context.actor = office.maker
+    done = releasing.cancel(office.context, batch_id)
+    assert (done.released, done.at_customs) == (3, 0)
+    office.clock.forward(hours=1)
+    office.drain()
+    assert office.customs.messages() == []
+    assert forms(office) == {FormState.ISSUED}
+    office.assert_sound()
+
+
+def test_what_was_endorsed_is_carried_out(office):
+    _, number = waiting(office)
+    office.context.actor = office.checker
+    endorsing.endorse(office.context, number)
+    office.drain()
+    assert forms(office) == {FormState.VOIDED}
+    assert endorsement(office, number) is EndorsementState.ENDORSED
+    office.assert_sound()
+
+
+def test_an_order_that_no_rule_touches_goes_on_at_once_though_nobody_is_known(office):
+    office.context.actor = ROOT
+    batch_id = upload(office, VOIDS[:2])
+    assert confirm(office, batch_id) is True
+    office.drain()
+    assert state(office, batch_id) is BatchState.FINISHED
+
+
+def test_what_a_rule_touches_is_confirmed_by_a_known_person_alone(office):
+    office.context.actor = ROOT
+    batch_id = upload(office, VOIDS)
+    with pytest.raises(PersonNeeded):
+        confirm(office, batch_id)
+    assert state(office, batch_id) is BatchState.CHECKED
+
+
+def test_voids_of_a_day_add_up_for_each_person_and_begin_anew_tomorrow(office):
+    office.context.actor = ROOT
+    with office.context.database.write() as session:
+        session.execute(text("DELETE FROM rules_version"))
+    rules.set_rules(office.context, Rules(on=True, voids_per_day=2))
+    office.context.actor = office.maker
+    assert confirm(office, upload(office, VOIDS[:2])) is True
+    assert confirm(office, upload(office, VOIDS[2:], name="2.csv")) is False
+    office.context.actor = office.other
+    other = [[AGENT_HANDLED, "作废", "211014004", "", "", "01"]]
+    assert confirm(office, upload(office, other, name="3.csv")) is True
+    office.context.actor = office.maker
+    office.clock.forward(days=1)
+    more = [[AGENT_HANDLED, "作废", "211014005", "", "", "01"]]
+    assert confirm(office, upload(office, more, name="4.csv")) is True
+
+
+class TestTheSecondPerson:
+    @pytest.mark.parametrize("who", ["maker", "account", "an administrator", "no scope"])
+    def test_is_never_the_maker_and_always_a_known_checker(self, office, who):
+        batch_id, number = waiting(office)
+        office.context.actor = ROOT
+        office.context.actor = {
+            "maker": lambda: replace(office.maker, roles=frozenset(Role), scopes=None),
+            "account": lambda: ROOT,
+            "an administrator": lambda: by_key(
+                office, "chief", Scope.ENDORSE, roles=(Role.ADMINISTRATOR,)
+            ),
+            "no scope": lambda: by_key(office, "li", Scope.SUBMIT),
+        }[who]()
+        for deed in (
+            lambda: endorsing.endorse(office.context, number),
+            lambda: endorsing.reject(office.context, number, "x"),
+        ):
+            with pytest.raises((AnotherPersonNeeded, NotAllowed)):
+                deed()
+        assert state(office, batch_id) is BatchState.AWAITING
+
+    def test_who_brought_the_sheet_does_not_endorse_what_another_confirmed(self, office):
+        office.context.actor = office.checker
+        batch_id = upload(office, VOIDS)
+        office.context.actor = office.maker
+        confirm(office, batch_id)
+        office.context.actor = office.checker
+        with pytest.raises(AnotherPersonNeeded):
+            endorsing.endorse(office.context, asked(office, batch_id))
+
+    def test_is_another_for_the_database_too(self, office):
+        _, number = waiting(office)
+        with pytest.raises(IntegrityError), office.context.database.write() as session:
+            session.execute(
+                text("UPDATE endorsement SET decided_by_id = asked_by_id WHERE id = :i"),
+                {"i": number},
+            )
+
+
+def test_a_plan_that_has_moved_is_not_carried_out_and_its_endorsement_is_void(office):
+    batch_id, number = waiting(office)
+    office.context.actor = ROOT
+    taken = upload(office, [[AGENT_HANDLED, "核销", "211014001"]], name="other.csv")
+    confirm(office, taken)
+    office.context.actor = office.checker
+    with pytest.raises(PlanMoved):
+        endorsing.endorse(office.context, number)
+    assert state(office, batch_id) is BatchState.CHECKED
+    assert endorsement(office, number) is EndorsementState.MOVED
+    office.drain()
+    office.assert_sound()
+
+
+def test_what_waits_too_long_expires_and_can_be_confirmed_anew(office):
+    batch_id, number = waiting(office)
+    office.clock.forward(hours=24.1)
+    office.drain()
+    assert state(office, batch_id) is BatchState.CHECKED
+    assert endorsement(office, number) is EndorsementState.EXPIRED
+    office.context.actor = office.checker
+    with pytest.raises(EndorsementDecided):
+        endorsing.endorse(office.context, number)
+    office.context.actor = office.maker
+    assert confirm(office, batch_id) is False
+
+
+def test_the_maker_takes_back_what_waits(office):
+    batch_id, number = waiting(office)
+    releasing.cancel(office.context, batch_id)
+    assert endorsement(office, number) is EndorsementState.WITHDRAWN
+    assert state(office, batch_id) is BatchState.CANCELLED
+    office.assert_sound()
+
+
+@pytest.mark.parametrize("round_", range(3))
+def test_endorse_twice_reject_cancel_and_expire_at_once_have_one_effect(office, round_):
+    batch_id, number = waiting(office)
+    actors = (office.checker, office.other, office.checker, office.maker, ROOT)
+    contexts = [replace(office.context, actor=actor) for actor in actors]
+    late = replace(contexts[4], now=lambda: office.clock() + timedelta(hours=25))
+    jobs = (
+        lambda: endorsing.endorse(contexts[0], number),
+        lambda: endorsing.endorse(contexts[1], number),
+        lambda: endorsing.reject(contexts[2], number, "x"),
+        lambda: releasing.cancel(contexts[3], batch_id),
+        lambda: endorsing.expire(late),
+    )
+    unexpected = []
+
+    def run(job):
+        try:
+            job()
+        except BlankformsError:
+            pass
+        except BaseException as error:
+            unexpected.append(error)
+
+    threads = [threading.Thread(target=run, args=(job,)) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert unexpected == []
+    assert endorsement(office, number) is not EndorsementState.WAITING
+    office.drain()
+    office.assert_sound()
+
+
+class TestTheRules:
+    def test_are_turned_on_only_with_two_who_may_endorse(self, world):
+        person(world, "li", Role.CHECKER)
+        with pytest.raises(NoSecondPersons):
+            rules.set_rules(world.context, ON)
+        person(world, "zhao", Role.CHECKER)
+        assert rules.set_rules(world.context, ON) is None
+
+    def test_once_on_change_only_with_a_second_person(self, office):
+        chief = by_key_of_administrator(office)
+        office.context.actor = ROOT
+        with pytest.raises(PersonNeeded):
+            rules.set_rules(office.context, Rules(on=False))
+        office.context.actor = chief
+        number = rules.set_rules(office.context, Rules(on=False))
+        with office.context.database.read() as session:
+            assert known_rules(session)[1].on
+        office.context.actor = office.checker
+        endorsing.endorse(office.context, number)
+        with office.context.database.read() as session:
+            assert not known_rules(session)[1].on
+
+    def test_stay_on_though_nobody_is_left_who_may_endorse(self, office):
+        office.context.actor = ROOT
+        for login in ("li", "zhao"):
+            persons.set_disabled(office.context, login, disabled=True)
+        office.context.actor = office.maker
+        batch_id, _ = waiting(office)
+        office.drain()
+        assert state(office, batch_id) is BatchState.AWAITING
+
+
+def by_key_of_administrator(world):
+    """An administrator as a page knows them: no key makes rules."""
+    key = by_key(replace_actor(world, ROOT), "chief", Scope.READ, roles=(Role.ADMINISTRATOR,))
+    return replace(key, channel=Channel.PAGE, scopes=None)
+
+
+def replace_actor(world, actor):
+    world.context.actor = actor
+    return world
+
+
+def test_the_same_once_more_needs_a_second_person(office):
+    rows = [[AGENT_HANDLED, "核销", "211014001"]]
+    first = upload(office, rows)
+    assert confirm(office, first) is True
+    office.drain()
+    second = upload(office, rows)
+    planning.check(office.context, second, planning.Lift(again="重新打印"))
+    said = confirming.Confirmation(again=True)
+    try:
+        goes_on = confirming.confirm(office.context, second, said)
+    except BlankformsError as refusal:
+        pytest.fail(f"{refusal.code}")
+    assert goes_on is False
