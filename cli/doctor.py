@@ -18,11 +18,13 @@ from customs.signing.keyfile import certificate_file
 from customs.simulator.ledger import ledger_in
 from models.reads.cards import seen_cards, trouble_of
 from models.reads.deliveries import endpoints_of_another_key
+from models.reads.endorsements import able_persons, known_rules
 from models.reads.health import Vitals, look
 from models.reads.invariants import broken_against_ledger, broken_invariants
 from models.rules.errors import BlankformsError
 from models.rules.language import Text, t
 from models.rules.states import DeliveryState, LineState, SubmissionState, label
+from models.rules.two_persons import ABLE_PERSONS
 from net.secrets import key_mark
 from tasks import pipeline
 from tasks.ability import Area, Hindrance, hindrances
@@ -183,6 +185,24 @@ def _work(context: Context) -> Iterator[Finding]:
     yield _for_a_person(vitals)
     yield _told(context, vitals)
     yield _night(context, vitals)
+    if context.settings.blankforms_env == "production":
+        yield _two_persons(context)
+
+
+def _two_persons(context: Context) -> Finding:
+    """In production: whether the rules ask for a second person, and there are enough of them."""
+    name = Text("复核", "second persons")
+    with context.database.read() as session:
+        _, rules = known_rules(session)
+        able = able_persons(session)
+    if not rules.on:
+        detail = t(
+            "未开启：一人即可作废任意张数(blankforms rules set --on)",
+            "off: one person alone may void any number (blankforms rules set --on)",
+        )
+        return Finding(name, WARN, detail)
+    detail = t(f"已开启，可复核 {able} 人", f"on, {able} persons may endorse")
+    return Finding(name, GOOD if able >= ABLE_PERSONS else WARN, detail)
 
 
 def _for_a_person(vitals: Vitals) -> Finding:

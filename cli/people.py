@@ -15,7 +15,7 @@ from models.reads.people import flaw_of_acts, list_acts, list_keys, list_persons
 from models.rules.errors import BadArgument
 from models.rules.grace import LONGEST_MINUTES, Grace
 from models.rules.language import t
-from models.rules.people import CHANNEL_WORDS, ROLE_WORDS, Channel, Role, Scope
+from models.rules.people import CHANNEL_WORDS, DEED_WORDS, ROLE_WORDS, Channel, Deed, Role, Scope
 from tasks.people import grace as graces
 from tasks.people import keys, persons
 
@@ -235,7 +235,8 @@ def acts(
              t("对象", "about")),
             (
                 (a["number"], shown_time(a["at"], zone), a["actor"] + ("" if a["proved"] else " *"),
-                 str(CHANNEL_WORDS[Channel(a["channel"])]), a["deed"], a["about"])
+                 str(CHANNEL_WORDS[Channel(a["channel"])]), str(DEED_WORDS[Deed(a["deed"])]),
+                 a["about"])
                 for a in found
             ),
         )  # fmt: skip

@@ -52,7 +52,6 @@ class Channel(StrEnum):
 class Deed(StrEnum):
     """What is kept in the log of acts. Values are hashed there: they are never changed."""
 
-    ORDER_CHECKED = "order.checked"
     ORDER_CONFIRMED = "order.confirmed"
     ORDER_AT_ONCE = "order.at_once"
     """Confirmed without the time in which it could be taken back."""
@@ -98,7 +97,6 @@ _ADMINISTRATOR: Final = frozenset({Role.ADMINISTRATOR})
 _ANYONE: Final = frozenset(Role)
 
 RIGHTS: Final[Mapping[Deed, Right]] = {
-    Deed.ORDER_CHECKED: Right(_MAKER, Scope.CHECK),
     Deed.ORDER_CONFIRMED: Right(_MAKER, Scope.SUBMIT),
     Deed.ORDER_AT_ONCE: Right(_MAKER, Scope.IMMEDIATE),
     Deed.ORDER_ASKED: Right(_MAKER, Scope.SUBMIT),
@@ -143,6 +141,35 @@ CHANNEL_WORDS: Final[Mapping[Channel, Text]] = {
 
 LOGIN: Final = re.compile(r"[a-z0-9][a-z0-9._@-]{1,31}")
 """A login: 2 to 32 characters, small letters, so that no two look alike but for case."""
+
+DEED_WORDS: Final[Mapping[Deed, Text]] = {
+    Deed.ORDER_CONFIRMED: Text("确认提交", "order confirmed"),
+    Deed.ORDER_AT_ONCE: Text("确认提交(不留撤回期)", "order confirmed, at once"),
+    Deed.ORDER_ASKED: Text("送复核", "order sent to a second person"),
+    Deed.ENDORSED: Text("复核通过", "endorsed"),
+    Deed.REJECTED: Text("驳回", "rejected"),
+    Deed.RULES_SET: Text("改复核规则", "rules set"),
+    Deed.RULES_ASKED: Text("复核规则送复核", "other rules sent to a second person"),
+    Deed.ORDER_CANCELLED: Text("撤回", "order taken back"),
+    Deed.FORMS_HELD: Text("停用证单", "forms held"),
+    Deed.FORMS_RELEASED: Text("解除停用", "forms released"),
+    Deed.FORMS_LOST: Text("报失", "forms reported lost"),
+    Deed.STOCK_IMPORTED: Text("登记领用", "stock imported"),
+    Deed.CERTIFICATES_IMPORTED: Text("导入证书", "certificates imported"),
+    Deed.REPAIR_ORDERED: Text("处理对账差异", "repair ordered"),
+    Deed.REPAIR_APPROVED: Text("复核对账处理", "repair approved"),
+    Deed.DISCREPANCY_CLOSED: Text("结清差异", "discrepancy closed"),
+    Deed.RECEIPT_DISMISSED: Text("搁置回执", "receipt dismissed"),
+    Deed.RESTORE_ACCEPTED: Text("认可恢复的备份", "restored backup accepted"),
+    Deed.PAUSED: Text("暂停", "paused"),
+    Deed.RESUMED: Text("恢复", "resumed"),
+    Deed.ENDPOINT_CHANGED: Text("改通知地址", "endpoint changed"),
+    Deed.GRACE_SET: Text("设撤回期", "grace set"),
+    Deed.PERSON_ADDED: Text("登记人员", "person added"),
+    Deed.PERSON_CHANGED: Text("改人员", "person changed"),
+    Deed.KEY_MADE: Text("建密钥", "key made"),
+    Deed.KEY_REVOKED: Text("废除密钥", "key revoked"),
+}
 
 NAME_LENGTH: Final = 64
 """Characters of a name."""
@@ -194,6 +221,6 @@ def require(actor: Actor, deed: Deed) -> None:
         raise NotAllowed(
             name=actor.name,
             deed=deed.value,
-            roles=", ".join(sorted(right.roles)),
+            roles=", ".join(str(ROLE_WORDS[role]) for role in sorted(right.roles)),
             scope=right.scope.value if right.scope else "-",
         )

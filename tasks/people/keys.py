@@ -77,7 +77,7 @@ def make_key(
             key=public,
             scopes=sorted(set(scopes)),
         )
-    log.warning("key_made", key=public, owner=login, by=context.actor.name)
+    log.info("key_made", key=public, owner=login, by=context.actor.name)
     return NewKey(public, f"bf_{public}_{secret}")
 
 
@@ -99,7 +99,7 @@ def revoke_key(context: Context, public: str) -> None:
                 name=actor.name, deed=Deed.KEY_REVOKED, roles="administrator", scope="-"
             )
         record_act(session, actor, Deed.KEY_REVOKED, public, context.now())
-    log.warning("key_revoked", key=public, by=context.actor.name)
+    log.info("key_revoked", key=public, by=context.actor.name)
 
 
 def owner_of(context: Context, key: str, channel: Channel) -> Actor:

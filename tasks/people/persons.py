@@ -64,7 +64,7 @@ def set_disabled(context: Context, login: str, *, disabled: bool) -> None:
 
 def _record(session: Session, context: Context, deed: Deed, login: str, **detail: object) -> None:
     record_act(session, context.actor, deed, login, context.now(), **detail)
-    log.warning(deed.value, login=login, by=context.actor.name)
+    log.info(deed.value, login=login, by=context.actor.name)
 
 
 def person_id_of(context: Context, login: str) -> int:
