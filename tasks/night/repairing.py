@@ -100,27 +100,31 @@ def repair(
     for proposal in proposals:
         if TREATMENTS[proposal.kind].two_persons:
             _check_persons(context, run_id, proposal.kind, order)
-    lease = _take(context, run_id, order)
+    lease = _take(context, run_id)
     try:
+        _record(context, run_id, order)
         return _repair(context, run_id, proposals, order, lease)
     finally:
         with context.database.write() as session:
             give_back(session, run_id, lease)
 
 
-def _take(context: Context, run_id: int, order: Order) -> str:
-    """One repair at a time; that it begins is an act."""
+def _take(context: Context, run_id: int) -> str:
+    """One repair at a time."""
     with context.database.write() as session:
         run = session.get(Run, run_id, with_for_update=NO_KEY_UPDATE)
         taken = first_free([run] if run else [], context.now())
         if taken is None or taken.lease is None:
             raise RunBusy(run=run_id)
-        deed = Deed.REPAIR_APPROVED if order.approve else Deed.REPAIR_ORDERED
-        lease = taken.lease
-        session.flush()
-        said = {"by": order.by, "reason": order.reason}
+        return taken.lease
+
+
+def _record(context: Context, run_id: int, order: Order) -> None:
+    """That a repair begins is an act. Raises `NotAllowed`; then nothing is repaired."""
+    deed = Deed.REPAIR_APPROVED if order.approve else Deed.REPAIR_ORDERED
+    said = {"by": order.by, "reason": order.reason}
+    with context.database.write() as session:
         record_act(session, context.actor, deed, f"run {run_id}", context.now(), **said)
-        return lease
 
 
 def _repair(

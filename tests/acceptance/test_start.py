@@ -9,10 +9,11 @@ import subprocess
 
 import psutil
 import pytest
+from alembic import command
 
 from config.names import Queue
 from models.tables.database import Database
-from models.tables.schema import HEAD
+from models.tables.schema import HEAD, migration_config
 from tests.conftest import admin
 from tests.support.proxy import proxy, socket_of, through
 from tests.support.sheets import bring_in, write_sheets
@@ -173,15 +174,12 @@ def test_with_a_database_that_cannot_be_read_nothing_is_ready(short_tmp):
 def test_an_embedded_database_is_copied_aside_before_it_is_upgraded(short_tmp):
     home = short_tmp / "copied"
     with system(home) as running:
-        running.run("batch", "list")
-        with sqlite3.connect(home / "blankforms.db") as db:
-            db.executescript(SINCE_0005)
-            db.executescript(f"DROP TABLE deployment; {OLD_CARD} ALTER TABLE submission DROP COLUMN sender;"
-                             "ALTER TABLE customs_link DROP COLUMN closed_code;"
-                             "ALTER TABLE submission DROP COLUMN signed_with;"
-                             "ALTER TABLE customs_link DROP COLUMN probe_id;"
-                             "ALTER TABLE customs_link DROP COLUMN card_refusals;"
-                             "UPDATE alembic_version SET version_num = '0004'")  # fmt: skip
+        database = Database(f"sqlite:///{home}/blankforms.db")
+        with database.write() as session:
+            config = migration_config()
+            config.attributes["connection"] = session.connection()
+            command.upgrade(config, "0004")
+        database.close()
         running.run("batch", "list")
         copies = list(home.glob("blankforms.db.before-*"))
         assert len(copies) == 1
@@ -191,26 +189,6 @@ def test_an_embedded_database_is_copied_aside_before_it_is_upgraded(short_tmp):
             assert db.execute("SELECT version_num FROM alembic_version").fetchone() == ("0004",)
         running.run("batch", "list")
         assert len(list(home.glob("blankforms.db.before-*"))) == 1
-
-
-SINCE_0005 = """
-DROP INDEX ix_submission_turn; DROP INDEX ix_submission_left; ALTER TABLE submission DROP COLUMN turn;
-ALTER TABLE batch DROP COLUMN next_turn; ALTER TABLE batch DROP COLUMN lease;
-ALTER TABLE batch DROP COLUMN lease_until; ALTER TABLE customs_link DROP COLUMN claim_number;
-ALTER TABLE customs_link DROP COLUMN served_turn; ALTER TABLE customs_link DROP COLUMN newest_turn;
-ALTER TABLE customs_link DROP COLUMN newcomers; ALTER TABLE customs_link DROP COLUMN called_back;
-DROP INDEX ix_submission_taken;
-DROP INDEX ix_batch_unconfirmed; DROP INDEX ix_delivery_failed; DROP INDEX ix_discrepancy_open;
-DROP INDEX ix_form_event_at; DROP TABLE tally; DROP TABLE tally_change; DROP TABLE used_form;
-CREATE INDEX ix_submission_due ON submission (state, next_attempt_at);
-DROP TABLE pause; DROP TABLE pulse; DROP INDEX ix_receipt_line_ask; DROP INDEX ix_inbox_callback_id;
-DROP INDEX ix_inbox_quarantined;
-ALTER TABLE receipt_line DROP COLUMN ask_at; ALTER TABLE receipt_line DROP COLUMN ask_count;
-CREATE INDEX ix_receipt_line_ask ON receipt_line (id);
-ALTER TABLE inbox DROP COLUMN callback_id; ALTER TABLE batch DROP COLUMN cancelled_at;
-ALTER TABLE reconciliation DROP COLUMN cursor; ALTER TABLE reconciliation DROP COLUMN after_type;
-"""
-OLD_CARD = "DROP TABLE card; CREATE TABLE card (label VARCHAR(64) PRIMARY KEY);"
 
 
 def test_what_a_process_keeps_is_for_its_account_alone(short_tmp):

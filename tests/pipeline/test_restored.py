@@ -269,7 +269,7 @@ def test_nothing_is_accepted_before_the_differences_are_repaired(older):
 def test_what_a_card_signed_while_the_database_was_restored_is_not_stored(world, monkeypatch):
     prepared(world, CERTIFICATES[:1])
     taken = backup(world.context.database)
-    really = signing.signed_message
+    really = world.context.wire.signed_message
 
     def restored_meanwhile(*given):
         monkeypatch.undo()
@@ -278,7 +278,7 @@ def test_what_a_card_signed_while_the_database_was_restored_is_not_stored(world,
         restore(world.context.database, taken)
         return really(*given)
 
-    monkeypatch.setattr(signing, "signed_message", restored_meanwhile)
+    monkeypatch.setattr(world.context.wire, "signed_message", restored_meanwhile)
     with pytest.raises(DatabaseRestored):
         signing.sign(world.context)
     with world.context.database.read() as session:
