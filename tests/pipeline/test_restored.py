@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import func, select
 
+from customs.profile.bcm1 import Bcm1
 from models.reads.invariants import broken_invariants
 from models.rules.errors import CustomsUndecided, DatabaseRestored, NotAdopted, NotReconciled
 from models.rules.states import BatchState, FormState, SubmissionState
@@ -269,7 +270,7 @@ def test_nothing_is_accepted_before_the_differences_are_repaired(older):
 def test_what_a_card_signed_while_the_database_was_restored_is_not_stored(world, monkeypatch):
     prepared(world, CERTIFICATES[:1])
     taken = backup(world.context.database)
-    really = signing.signed_message
+    really = Bcm1.signed_message
 
     def restored_meanwhile(*given):
         monkeypatch.undo()
@@ -278,7 +279,7 @@ def test_what_a_card_signed_while_the_database_was_restored_is_not_stored(world,
         restore(world.context.database, taken)
         return really(*given)
 
-    monkeypatch.setattr(signing, "signed_message", restored_meanwhile)
+    monkeypatch.setattr(Bcm1, "signed_message", restored_meanwhile)
     with pytest.raises(DatabaseRestored):
         signing.sign(world.context)
     with world.context.database.read() as session:

@@ -268,6 +268,7 @@ def test_an_endless_list_ends_with_something_said_and_the_other_holders_go_on(wo
         ({"lines": [(TWO, *DONE), (ONE, *DONE)]}, "GNo"),
         ({"lines": [("211014009", *DONE)]}, "not sent"),
         ({"lines": [(ONE, "0000", "1")]}, "FormState"),
+        ({"lines": [(ONE, *DONE), (TWO, "0000", "3")]}, "FormState"),
         ({"result": "7"}, "unreadable"),
     ],
 )
@@ -276,11 +277,46 @@ def test_a_receipt_that_disagrees_is_quarantined_whole_and_raised(world, odd, sa
     _, number, seq_no = sent(world, f"{ONE}-{TWO}")
     values = {"seq_no": seq_no, "lines": [(ONE, *DONE), (TWO, *DONE)]} | odd
     told(world, receipt_xml("R1", number, values.pop("seq_no"), values.pop("lines"), **values))
+    nothing_came_of_it(world, says)
+    assert {form(world, s).state for s in (ONE, TWO)} == {FormState.VERIFY_SUBMITTED}
+
+
+def nothing_came_of_it(world, says):
+    """The one receipt is set aside and raised, and not one line of it is believed."""
     assert inbox_states(world) == ["quarantined"]
     ((detail, closed),) = raised(world, "receipt")
     assert says in detail
     assert not closed
+    with world.context.database.read() as session:
+        assert session.scalars(select(ReceiptLine.id)).all() == []
+        assert set(session.scalars(select(Item.state))) == {ItemState.UNDER_WAY}
+        assert session.scalars(select(Submission.decided_at)).all() == [None]
+    sound(world)
+
+
+def test_of_a_serial_that_a_receipt_names_twice_neither_line_is_believed(world):
+    """Each of them is right by itself, in its place and its state; together they say yes and no."""
+    bring_in(world)
+    _, number, seq_no = sent(world, f"{ONE}-{TWO}")
+    both = receipt_xml("R1", number, seq_no, [(ONE, *DONE), (ONE, *REFUSED)])
+    told(world, both.replace(b"<GNo>2</GNo>", b"<GNo>1</GNo>"))
+    nothing_came_of_it(world, "twice")
     assert form(world, ONE).state is FormState.VERIFY_SUBMITTED
+
+
+@pytest.mark.parametrize("is_signed", [False, True])
+def test_a_receipt_of_a_message_that_never_left_is_not_believed(world, is_signed):
+    bring_in(world)
+    batch_id = upload(world, [(AGENT_HANDLED, VERIFY, ONE)])
+    confirm(world, batch_id)
+    preparing.prepare(world.context, batch_id)
+    if is_signed:
+        signing.sign(world.context)
+    with world.context.database.read() as session:
+        number = session.scalars(select(Submission.number)).one()
+    told(world, receipt_xml("R1", number, "2" * 18, [(ONE, *DONE)]))
+    nothing_came_of_it(world, "not awaited")
+    assert form(world, ONE).state is FormState.RESERVED
 
 
 def test_a_receipt_without_an_envelope_is_none(world):
@@ -458,6 +494,25 @@ def test_what_an_unknown_code_raised_is_closed_by_the_final_one(world):
     assert [closed for _, closed in raised(world, "customs_7777")] == [False]
     told(world, b"", receipt_xml("R2", number, seq_no, [(ONE, *DONE)]))
     assert [closed for _, closed in raised(world, "customs_7777")] == [True]
+
+
+@pytest.mark.parametrize(("line", "text"), [(DONE, "准予核销"), (REFUSED, "证书已撤销")])
+def test_customs_own_words_are_kept_with_the_form_that_they_are_about(world, line, text):
+    bring_in(world)
+    batch_id, number, seq_no = sent(world, f"{ONE}-{TWO}")
+    said = receipt_xml("R1", number, seq_no, [(ONE, *line), (TWO, *line)])
+    one, _, other = said.partition(b"<RepMsg>x</RepMsg>")
+    told(world, one + f"<RepMsg>{text}</RepMsg>".encode() + other)
+    with world.context.database.read() as session:
+        kept = session.execute(select(Item.rep_code, Item.rep_text).order_by(Item.serial)).all()
+        lines = session.scalars(select(ReceiptLine.rep_text).order_by(ReceiptLine.id)).all()
+    assert kept == [(line[0], text), (line[0], "x")]
+    assert lines == [text, "x"]
+    told_to_the_clerk = [p.message for p in results(world, batch_id)[0].problems]
+    if line is REFUSED:
+        assert any(f"{text} ({ONE})" in message for message in told_to_the_clerk)
+    else:
+        assert told_to_the_clerk == []
 
 
 # -- adopting -----------------------------------------------------------------------------------
