@@ -113,7 +113,9 @@ def test_behind_the_answer_that_closes_the_line_nothing_of_the_same_claim_leaves
         Bcm1(), world.customs.url, "simulator", 1, world.context.settings.send_deadline_seconds
     )
     world.customs.play({**answer, "times": 1})  # whatever came after it would be taken
+    world.rings.clear()
     sending.send(world.context)
+    assert (Task.SEND, ()) not in world.rings, "there is nothing to go on with"
     assert world.customs.messages() == []
     assert count(world, SubmissionState.REFUSED) == refused
     assert count(world, SubmissionState.SIGNED) == MESSAGES - refused

@@ -764,7 +764,7 @@ def test_answers_of_a_run_that_broke_off_are_never_taken_for_later_ones(world):
 
 
 @pytest.mark.parametrize(
-    ("written", "said"), [("污损", {"01"}), ("其他:水渍 <2> 张", {"09", "水渍 <2> 张"})]
+    ("written", "said"), [("污损", {"02"}), ("其他:水渍 <2> 张", {"09", "水渍 <2> 张"})]
 )
 def test_the_reason_for_a_void_reaches_customs_as_the_clerk_wrote_it(world, written, said):
     bring_in(world)
