@@ -60,6 +60,21 @@ def test_how_an_attempt_ended_is_written_once_and_of_that_attempt_alone(world, c
     assert attempts(world) == [("send", 1, "in_doubt"), ("ask", 1, "not_found")]
 
 
+def test_what_a_sender_that_died_had_begun_may_arrive_until_its_lease_is_over(world, claimed):
+    """60 s of lease and 300 s until customs shows it: only then is "not found" believed."""
+    states = []
+    for seconds in (65, 340, 370):
+        world.clock.ahead = timedelta(seconds=seconds)
+        asking.ask(world.context, AGENT_HANDLED)
+        with world.context.database.read() as session:
+            states += session.scalars(select(Submission.state))
+    assert states == [
+        SubmissionState.IN_DOUBT,
+        SubmissionState.IN_DOUBT,
+        SubmissionState.SIGNED,
+    ]
+
+
 @pytest.mark.parametrize(("begun", "seconds"), [(True, 4), (False, 2)])
 def test_what_certainly_did_not_arrive_waits_its_time_and_leaves_then(
     world, claimed, begun, seconds

@@ -8,6 +8,7 @@ import pytest
 from lxml import etree
 from sqlalchemy import select, text
 
+from config.names import Task
 from models.reads.batches import batch_counts
 from models.reads.invariants import broken_invariants
 from models.rules.errors import (
@@ -774,6 +775,32 @@ def test_the_reason_for_a_void_reaches_customs_as_the_clerk_wrote_it(world, writ
     (sent,) = world.customs.messages()
     (head,) = etree.fromstring(sent).iterfind(".//{*}BlankCertHead")
     assert {e.text for e in head if etree.QName(e).localname.startswith("Reason")} == said
+
+
+def test_each_step_rings_for_the_one_that_follows(world):
+    """The bells of the normal path: without them all would still be done, a sweep later each."""
+    bring_in(world)
+    batch_id = upload(world, [(AGENT_HANDLED, VERIFY, "", 2)])
+
+    def rung(step):
+        world.rings.clear()
+        step()
+        return set(world.rings)
+
+    assert rung(lambda: confirm(world, batch_id)) == {(Task.PREPARE, (batch_id,))}
+    assert rung(lambda: preparing.prepare(world.context, batch_id)) == {
+        (Task.SIGN, ()),
+        (Task.PREPARE, (batch_id,)),
+    }
+    assert rung(lambda: preparing.prepare(world.context, batch_id)) == set()
+    assert (Task.SEND, ()) in rung(lambda: signing.sign(world.context))
+    assert rung(lambda: signing.sign(world.context)) == set()
+    assert rung(lambda: sending.send(world.context)) == {(Task.SEND, ())}
+    assert rung(lambda: sending.send(world.context)) == set()
+    world.customs.simulated.decide_due()
+    assert (Task.APPLY, ()) in rung(lambda: inbox.poll(world.context))
+    assert rung(lambda: applying.apply(world.context)) == {(Task.REPORT, (batch_id,))}
+    assert rung(lambda: applying.apply(world.context)) == set()
 
 
 def test_every_ring_five_times_does_no_harm(world):
