@@ -37,6 +37,7 @@ from tasks.receipts import applying, inbox
 from tests.conftest import DATA
 from tests.support.factories import (
     AGENT_HANDLED,
+    EXPORTER,
     SAMPLE_CERTIFICATES,
     SELF_HANDLED,
     SENDER,
@@ -775,6 +776,39 @@ def test_the_reason_for_a_void_reaches_customs_as_the_clerk_wrote_it(world, writ
     (sent,) = world.customs.messages()
     (head,) = etree.fromstring(sent).iterfind(".//{*}BlankCertHead")
     assert {e.text for e in head if etree.QName(e).localname.startswith("Reason")} == said
+
+
+def test_forms_go_in_one_message_only_when_all_that_it_says_is_true_of_each(world):
+    bring_in(world)
+    orders = [
+        (VERIFY, "211014001", "", ""),
+        (VERIFY, "211013201", "出口商", ""),
+        (VERIFY, "211014002", "", ""),
+        (VOID, "211014003", "", "污损"),
+        (VOID, "211014004", "", "其他:水渍"),
+        (VOID, "211014005", "", "其他:折角"),
+        (VOID, "211014006", "", "其他:水渍"),
+    ]
+    rows = [(AGENT_HANDLED, action, s, "", source, why) for action, s, source, why in orders]
+    confirm(world, upload(world, rows))
+    world.drain()
+    said = set()
+    for sent in world.customs.messages():
+        message = etree.fromstring(sent)
+        values = [
+            message.findtext(f".//{{*}}{name}")
+            for name in ("OperType", "StockOwner", "ReasonCode", "Reason", "PageQty")
+        ]
+        said.add((*values, *(e.text for e in message.iterfind(".//{*}SerialNo"))))
+    assert said == {
+        ("V", SENDER, None, None, "2", "211014001", "211014002"),
+        ("V", EXPORTER, None, None, "1", "211013201"),
+        ("Z", SENDER, "02", None, "1", "211014003"),
+        ("Z", SENDER, "09", "水渍", "2", "211014004", "211014006"),
+        ("Z", SENDER, "09", "折角", "1", "211014005"),
+    }
+    assert len(world.customs.effects()) == len(orders)
+    world.assert_sound()
 
 
 def test_each_step_rings_for_the_one_that_follows(world):
