@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 
 import openpyxl
 import pytest
 
 from tests.conftest import DATA
-from tests.support.factories import SENDER
+from tests.support.factories import EXPORTER, SENDER
 from tests.support.system import system
 
 SAMPLES = DATA / "samples"
@@ -57,16 +59,51 @@ def test_a_count_of_the_paper_says_what_differs(alone, tmp_path):
     assert "账外" in alone.run("stock", "count", str(sheet), expect=3)
 
 
-def test_the_register_is_written_and_opens(alone, tmp_path):
+def test_the_register_has_the_balance_of_each_stock_and_every_movement(alone, tmp_path):
     path = tmp_path / "台账.xlsx"
-    assert alone.json("register", "export", "-o", str(path))["lines"] > 0
-    assert openpyxl.load_workbook(path).sheetnames == ["汇总", "明细"]
+    lost = "211013216"
+    alone.run("stock", "lost", lost, "--reason", "受潮", "--by", "李四", "--yes")
+    told = alone.json("register", "export", "-o", str(path))
+    alone.run("stock", "release", lost, "--reason", "找到了")
+    book = openpyxl.load_workbook(path)
+    assert book.sheetnames == ["汇总", "明细"]
+    balances = list(book["汇总"].iter_rows(min_row=3, max_col=7, values_only=True))
+    assert balances == [
+        (EXPORTER, "A", 5, 0, 0, 0, 5),
+        (EXPORTER, "B", 16, 0, 0, 0, 16),
+        (SENDER, "B", 40, 0, 0, 0, 40),
+    ]
+    titles, *movements = book["明细"].iter_rows(values_only=True)
+    assert told["lines"] == len(movements)
+    (line,) = [dict(zip(titles, m, strict=True)) for m in movements if lost in m]
+    assert (line["持有企业"], line["证单类型"], line["事项"], line["张数"]) == (
+        EXPORTER,
+        "B",
+        "报失",
+        1,
+    )
+    assert (line["起始流水号"], line["截止流水号"], line["说明"]) == (lost, lost, "受潮 (李四)")
 
 
-def test_the_history_is_proved(alone):
+def rewrite(home, old, new):
+    """Somebody with access to the database says otherwise how one form came to us."""
+    with closing(sqlite3.connect(home / "blankforms.db")) as database, database:
+        done = database.execute(
+            "UPDATE form_event SET cause = ? WHERE cause = ? AND form_id ="
+            " (SELECT id FROM form WHERE serial = '211014007')",
+            (new, old),
+        )
+        assert done.rowcount == 1
+
+
+def test_the_history_is_proved_and_a_changed_word_is_found(alone):
     proved = alone.json("audit", "verify")
-    assert proved["forms"] == 61
-    assert proved["findings"] == []
+    assert (proved["forms"], proved["findings"]) == (61, [])
+    rewrite(alone.home, "issue:sheet", "issue:customs")
+    found = alone.json("audit", "verify", expect=3)["findings"]
+    rewrite(alone.home, "issue:customs", "issue:sheet")
+    assert [(f["serial"], f["tamper"]) for f in found] == [("211014007", "edited")]
+    assert alone.json("audit", "verify")["findings"] == []
 
 
 def test_an_endpoints_secret_is_shown_once(alone):

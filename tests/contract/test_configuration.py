@@ -111,7 +111,14 @@ def test_lock_files_pin_by_hash_and_carry_no_addresses():
         assert text.count("--hash=sha256:") >= len(pins)
 
 
-PRODUCTION = {"BLANKFORMS_ENV": "production", "ENTERPRISE_CODE": SENDER}
+PRODUCTION = {"BLANKFORMS_ENV": "production"}
+CUSTOMS = {
+    "CUSTOMS_URL": "https://customs.example",
+    "CUSTOMS_TOKEN": "t",
+    "ENTERPRISE_CODE": SENDER,
+}
+CARD = {"PKCS11_MODULE": "/bin/sh", "PKCS11_TOKEN_LABEL": "t", "PKCS11_KEY_LABEL": "k"}
+"""What a deployment with a real customs and a card says at least."""
 
 
 def test_the_broker_can_ring_and_nothing_else():
@@ -134,37 +141,46 @@ class TestSettings:
         assert chosen.sqlalchemy_url.startswith("sqlite:////")
         assert chosen.celery_broker_url.startswith("redis+socket:///")
 
+    def test_what_a_deployment_needs_is_enough(self):
+        assert self.load(**CUSTOMS).customs == "https://customs.example:443"
+        assert self.load(**CARD).pkcs11_token_label == "t"
+        assert not self.load(**PRODUCTION, **CUSTOMS, **CARD).simulated
+
     @pytest.mark.parametrize(
-        ("environ", "named"),
+        ("environ", "said"),
         [
-            ({"SEND_CONCURRENCY": "many"}, "SEND_CONCURRENCY"),
-            ({"TZ": "Mars/Olympus"}, "TZ"),
-            ({"CUSTOMS_URL": "http://x"}, "ENTERPRISE_CODE"),
-            ({"CUSTOMS_URL": "ftp://x"}, "CUSTOMS_URL"),
-            ({"ENTERPRISE_CODE": "123"}, "ENTERPRISE_CODE"),
-            ({"PKCS11_MODULE": "/nowhere.so"}, "PKCS11_MODULE"),
-            ({"PKCS11_PIN": "1"}, "PKCS11_PIN_FILE"),
-            ({"PKCS11_MODULE": "/bin/sh", "SIGNATURE_PROFILE": "sm2-sm3"}, "SIGNATURE_MECHANISM"),
-            ({"LEASE_SECONDS": "10"}, "LEASE_SECONDS"),
-            ({"BLANKFORMS_ENV": "production"}, "CUSTOMS_URL"),
-            ({"BLANKFORMS_ENV": "production"}, "PKCS11_MODULE"),
-            ({"SIGNATURE_PROFILE": "md5"}, "SIGNATURE_PROFILE"),
-            ({"CALLBACK_SECRETS": "whsec_QUFB"}, "CALLBACK_SECRETS"),
-            ({"CALLBACK_SECRETS": "QUFB" * 8}, "CALLBACK_SECRETS"),
-            ({"CALLBACK_SECRETS": "whsec_" + "QUFB" * 22}, "CALLBACK_SECRETS"),
-            ({"NOTIFICATION_KEY": "k" * 31}, "NOTIFICATION_KEY"),
-            ({"BLANKFORMS_CRASH": "confirmed:1", "BLANKFORMS_ENV": "production"}, SWITCH),
-            ({**PRODUCTION, "CUSTOMS_URL": "http://customs.example"}, "https://"),
-            ({**PRODUCTION, "CUSTOMS_URL": "https://u:p@customs.example"}, "no user or password"),
-            ({**PRODUCTION, "SETTLE_SECONDS": "0"}, "SETTLE_SECONDS"),
-            ({"CUSTOMS_URL": "https://customs.example:port"}, "CUSTOMS_URL"),
-            ({"PKCS11_KEY_ID": "xyz"}, "PKCS11_KEY_ID"),
-            ({"PKCS11_MODULE": "/bin/sh"}, "PKCS11_KEY_LABEL or PKCS11_KEY_ID"),
+            ({"SEND_CONCURRENCY": "many"}, "SEND_CONCURRENCY: Input should be a valid integer"),
+            ({"TZ": "Mars/Olympus"}, "TZ: Value error, not a time zone"),
+            ({**CUSTOMS, "ENTERPRISE_CODE": ""}, "ENTERPRISE_CODE: needed with CUSTOMS_URL"),
+            ({**CUSTOMS, "CUSTOMS_TOKEN": ""}, "CUSTOMS_TOKEN or CUSTOMS_TOKEN_FILE: needed with"),
+            ({**CUSTOMS, "CUSTOMS_URL": "ftp://x"}, "CUSTOMS_URL: must begin with http:// or https://"),
+            ({**CUSTOMS, "CUSTOMS_URL": "https://x:port"}, "CUSTOMS_URL: Port could not be cast"),
+            ({"ENTERPRISE_CODE": "123"}, "ENTERPRISE_CODE: not a unified social credit code"),
+            ({**CARD, "PKCS11_MODULE": "/nowhere.so"}, "PKCS11_MODULE: /nowhere.so does not exist"),
+            ({"PKCS11_PIN": "1"}, "PKCS11_PIN: 请改用 PKCS11_PIN_FILE / use PKCS11_PIN_FILE"),
+            ({**CARD, "SIGNATURE_PROFILE": "sm2-sm3"}, "SIGNATURE_MECHANISM: needed with SIGNATURE_PROFILE"),
+            ({**CARD, "PKCS11_TOKEN_LABEL": ""}, "PKCS11_TOKEN_LABEL: needed with PKCS11_MODULE"),
+            ({**CARD, "PKCS11_KEY_LABEL": ""}, "PKCS11_KEY_LABEL or PKCS11_KEY_ID: needed with"),
+            ({**CARD, "PKCS11_KEY_ID": "xyz"}, "PKCS11_KEY_ID: Value error, non-hexadecimal"),
+            ({"LEASE_SECONDS": "10"}, "LEASE_SECONDS: must be greater than SEND_DEADLINE_SECONDS"),
+            ({"SIGNATURE_PROFILE": "md5"}, "SIGNATURE_PROFILE: Input should be 'rsa-sha256'"),
+            ({"CALLBACK_SECRETS": "whsec_QUFB"}, "CALLBACK_SECRETS: each must be whsec_"),
+            ({"CALLBACK_SECRETS": "QUFB" * 8}, "CALLBACK_SECRETS: each must be whsec_"),
+            ({"CALLBACK_SECRETS": "whsec_" + "QUFB" * 22}, "CALLBACK_SECRETS: each must be whsec_"),
+            ({"NOTIFICATION_KEY": "k" * 31}, "NOTIFICATION_KEY: at least 32 characters"),
+            ({SWITCH: "confirmed:1", **PRODUCTION, **CUSTOMS, **CARD}, f"{SWITCH}: not in production"),
+            ({**PRODUCTION, **CARD}, "CUSTOMS_URL: needed in production, the simulator is refused"),
+            ({**PRODUCTION, **CUSTOMS}, "PKCS11_MODULE: needed in production, the key file is refused"),
+            ({**PRODUCTION, **CUSTOMS, **CARD, "CUSTOMS_URL": "http://customs.example"}, "CUSTOMS_URL: https:// in production"),
+            ({**PRODUCTION, **CUSTOMS, **CARD, "CUSTOMS_URL": "https://u:p@customs.example"}, "CUSTOMS_URL: no user or password"),
+            ({**PRODUCTION, **CUSTOMS, **CARD, "SETTLE_SECONDS": "0"}, "SETTLE_SECONDS: more than 0 in production"),
         ],
-    )
-    def test_what_is_wrong_is_said_by_its_name(self, environ, named):
-        with pytest.raises(ConfigurationError, match=named):
+    )  # fmt: skip
+    def test_what_is_wrong_is_said_by_its_name(self, environ, said):
+        """Nothing else is wrong, so that nothing else can have said it."""
+        with pytest.raises(ConfigurationError) as refused:
             self.load(**environ)
+        assert str(refused.value).startswith(said)
 
     @pytest.mark.parametrize(
         ("url", "customs"),
@@ -182,8 +198,7 @@ class TestSettings:
 
     @pytest.mark.parametrize("pin", ["", "/dev/null", "/nowhere"])
     def test_the_pin_is_asked_of_the_process_that_opens_the_card_alone(self, pin):
-        card = {"PKCS11_MODULE": "/bin/sh", "PKCS11_TOKEN_LABEL": "t", "PKCS11_KEY_LABEL": "k"}
-        chosen = self.load(**card, **({"PKCS11_PIN_FILE": pin} if pin else {}))
+        chosen = self.load(**CARD, **({"PKCS11_PIN_FILE": pin} if pin else {}))
         with pytest.raises(ConfigurationError, match="PKCS11_PIN_FILE"):
             chosen.require_pin()
         self.load().require_pin()  # no card, no PIN
@@ -193,10 +208,8 @@ class TestSettings:
         assert (chosen.pkcs11_token_label, chosen.pkcs11_key_id) == ("customs", "0A")
 
     def test_a_token_may_travel_in_clear_to_a_machine_inside_alone(self):
-        inside = {**PRODUCTION, "CUSTOMS_URL": "http://10.1.2.3:8080"}
-        with pytest.raises(ConfigurationError) as said:
-            self.load(**inside)
-        assert "https://" not in str(said.value)  # what else is missing is said, not that
+        inside = {**PRODUCTION, **CUSTOMS, **CARD, "CUSTOMS_URL": "http://10.1.2.3:8080"}
+        assert self.load(**inside).customs == "http://10.1.2.3:8080"
 
     def test_a_part_of_a_password_is_not_said(self):
         chosen = self.load(DATABASE_URL="postgresql://u:p@ss:w0rd@h/db")

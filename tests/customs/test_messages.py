@@ -89,6 +89,22 @@ def test_a_message_is_valid_and_in_canonical_form_as_it_is_sent(signer, said):
     assert root.findtext(".//{*}OperTime") == "2022-05-18 09:30:15"
 
 
+@pytest.mark.parametrize(
+    ("code", "text", "said"),
+    [
+        (None, None, {}),
+        ("01", None, {"ReasonCode": "01"}),
+        ("09", "水渍", {"ReasonCode": "09", "Reason": "水渍"}),
+        ("09", 'a <b> & "c"\r\nd\x00', {"ReasonCode": "09", "Reason": 'a <b> & "c"\r\nd'}),
+    ],
+)
+def test_the_reason_of_a_void_is_said_as_it_was_given(signer, code, text, said):
+    action = Action.VOID if code else Action.VERIFY
+    root = etree.fromstring(bcm1_xml.signed_message(message(action, code, text), signer, RSA))
+    head = {etree.QName(e).localname: e.text for e in root.find(".//{*}BlankCertHead")}
+    assert {name: head[name] for name in head if name.startswith("Reason")} == said
+
+
 def test_the_unsigned_message_says_what_the_sample_says():
     sample = etree.parse(str(DATA / "contract" / "BCM101.unsigned.xml")).getroot()
     ours = etree.fromstring(bcm1_xml._document(message()).encode())

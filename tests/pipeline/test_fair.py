@@ -11,6 +11,7 @@ from sqlalchemy import func, select, update
 
 from config import crash
 from config.crash import Point
+from models.rules.card_errors import SigningError
 from models.rules.states import SubmissionState
 from models.tables.card import Card
 from models.tables.customs_link import CustomsLink
@@ -170,6 +171,40 @@ def test_two_cards_share_what_waits_and_sign_nothing_twice(world, large, databas
             "card 0",
             "card 1",
         ]
+
+
+class BreakingSigner(CountingSigner):
+    """A card that is pulled behind its third signature, until it is put in again."""
+
+    pulled = True
+    looked_at = 0
+
+    def examine(self):
+        self.looked_at += 1
+        return self._signer.examine()
+
+    def sign(self, data):
+        if self.pulled and len(self._signed) == 3:
+            raise SigningError(detail="pulled")
+        return super().sign(data)
+
+
+def test_a_card_that_breaks_off_keeps_nothing_for_itself_and_is_left_alone_for_a_moment(
+    world, large
+):
+    card = BreakingSigner(world.context.signer, None, [])
+    world.context.__dict__["signer"] = card
+    assert signing.sign(world.context) == 3
+    with world.context.database.read() as session:
+        waits = select(Submission.lease_until).where(Submission.state == SubmissionState.PREPARED)
+        assert session.scalars(waits).all() == [None] * (LARGE - 3)
+    card.pulled, looked_at = False, card.looked_at
+    world.clock.forward(seconds=7)
+    assert signing.sign(world.context) == 0
+    assert card.looked_at == looked_at
+    world.clock.forward(seconds=4)
+    assert signing.sign(world.context) == LARGE - 3
+    assert card.looked_at > looked_at
 
 
 def replace_label(settings, label):

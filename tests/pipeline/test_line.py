@@ -9,13 +9,23 @@ from sqlalchemy import func, select, update
 
 from config.names import Task
 from customs.gateway import NotTaken
+from customs.http import HttpGateway
+from customs.profile.bcm1 import Bcm1
 from customs.signing.keyfile import KeyFileSigner, ensure_key_file
 from models.reads.cards import seen_cards, trouble_of
 from models.reads.line import line_of, room_to_sign
 from models.rules.card_errors import CardExpired
 from models.rules.errors import CustomsAskedToWait
-from models.rules.states import CardState, LineReason, LineState, PauseScope, SubmissionState
+from models.rules.states import (
+    CardState,
+    FormState,
+    LineReason,
+    LineState,
+    PauseScope,
+    SubmissionState,
+)
 from models.tables.card import Card
+from models.tables.forms import Form
 from models.tables.submissions import Submission
 from models.writes.cards import note_card
 from models.writes.line import close_for_card, close_link, customs_link, open_line, room_on_line
@@ -62,6 +72,11 @@ def count(world, state):
         return session.scalar(select(func.count()).where(Submission.state == state))
 
 
+def forms(world, state):
+    with world.context.database.read() as session:
+        return session.scalar(select(func.count()).select_from(Form).where(Form.state == state))
+
+
 def test_a_card_that_is_not_accepted_spends_what_had_begun_then_one_message_at_a_time(
     world, signed
 ):
@@ -80,6 +95,38 @@ def test_a_card_that_is_not_accepted_spends_what_had_begun_then_one_message_at_a
         spent += 1
         assert count(world, SubmissionState.REFUSED) == spent
     world.assert_sound()
+
+
+@pytest.mark.parametrize(
+    ("answer", "refused"),
+    [
+        ({"fault": "too_many", "seconds": 30}, 0),
+        ({"fault": "busy", "seconds": 30}, 0),
+        ({"fault": "refuse_message", "code": "1002"}, 1),
+    ],
+)
+def test_behind_the_answer_that_closes_the_line_nothing_of_the_same_claim_leaves(
+    world, signed, answer, refused
+):
+    """One call at a time: the second of a claim begins when the first has its answer."""
+    world.context.__dict__["gateway"] = HttpGateway(
+        Bcm1(), world.customs.url, "simulator", 1, world.context.settings.send_deadline_seconds
+    )
+    world.customs.play({**answer, "times": 1})  # whatever came after it would be taken
+    world.rings.clear()
+    sending.send(world.context)
+    assert (Task.SEND, ()) not in world.rings, "there is nothing to go on with"
+    assert world.customs.messages() == []
+    assert count(world, SubmissionState.REFUSED) == refused
+    assert count(world, SubmissionState.SIGNED) == MESSAGES - refused
+    assert forms(world, FormState.RESERVED) == MESSAGES - refused
+    assert forms(world, FormState.VERIFY_SUBMITTED) == 0
+    assert sending.send(world.context) == 0
+    assert line(world).state is LineState.CLOSED
+    world.assert_sound()
+    world.clock.forward(minutes=11)
+    world.drain()
+    assert len(world.customs.effects()) == MESSAGES - refused
 
 
 def test_one_message_that_is_taken_lets_all_the_others_leave(world, signed):

@@ -10,15 +10,27 @@ from sqlalchemy import select
 
 from models.rules.card_errors import SigningError
 from models.rules.differences import DifferenceClass
-from models.rules.states import CardState, DeliveryState, FormState, NotificationType, RepairState
+from models.rules.states import (
+    BatchState,
+    CardState,
+    DeliveryState,
+    FormState,
+    NotificationType,
+    RepairState,
+    SubmissionState,
+)
+from models.tables.batches import Batch
 from models.tables.card import Card
 from models.tables.notifications import Delivery
+from models.tables.submissions import Submission
 from models.writes import moves
 from models.writes.announcements import announce
 from models.writes.cards import note_card
+from tasks import upkeep
 from tasks.messages import preparing, sending, signing
 from tasks.night import repair_actions, repairing
 from tasks.notify import delivering, endpoints
+from tasks.orders import confirming, reserving
 from tasks.receipts import applying, inbox
 from tasks.stock import custody, imports
 from tests.conftest import settings_for
@@ -28,8 +40,10 @@ from tests.support.factories import (
     bring_in,
     confirm,
     issued,
+    receipt_xml,
     upload,
 )
+from tests.support.looking import results
 from tests.support.nights import FIRST, form, night
 from tests.support.receiver import receiver
 
@@ -194,6 +208,107 @@ def test_a_form_reserved_meanwhile_is_not_adopted(world, monkeypatch):
     done = repairing.repair(world.context, run_id, [DifferenceClass.OUTSIDE], FIRST)
     assert done == {DifferenceClass.OUTSIDE: {RepairState.LEFT: 1}}
     assert form(world, "211014030").state is FormState.RESERVED
+
+
+def held_open(monkeypatch, module, name, *, before):
+    """Hold the transaction that calls this function first open, before the call or behind it, until the
+    other job has ended or must be waiting for it; gives the events `begun` and `ended`.
+    """
+    begun, ended, original, calls = threading.Event(), threading.Event(), getattr(module, name), []
+
+    def wait():
+        begun.set()
+        ended.wait(1.0)
+
+    def held(*arguments, **named):
+        first = not calls
+        calls.append(name)
+        if first and before:
+            wait()
+        result = original(*arguments, **named)
+        if first and not before:
+            wait()
+        return result
+
+    monkeypatch.setattr(module, name, held)
+    return begun, ended
+
+
+def test_of_two_reservations_from_one_stock_at_once_the_second_takes_the_next_forms(
+    world, monkeypatch
+):
+    """Without the stock's lock it plans what the first is taking, and goes back to a person."""
+    bring_in(world, certificates=[agent_certificate(n) for n in (1, 2)])
+    first, second = (
+        upload(world, [[agent_certificate(n).number, "核销", "", 2]], name=f"{n}.csv")
+        for n in (1, 2)
+    )
+    begun, ended = held_open(monkeypatch, reserving, "_take", before=False)
+
+    def reserve():
+        begun.wait(10)
+        confirm(world, second)
+        ended.set()
+
+    assert together(lambda: confirm(world, first), reserve) == [None, None]
+    taken = [results(world, batch)[0].serial_list for batch in (first, second)]
+    assert taken == [["211014001", "211014002"], ["211014003", "211014004"]]
+    world.assert_sound()
+
+
+def test_two_receipts_of_one_message_at_once_end_it(world, monkeypatch):
+    """Without the message's lock each sees the other's form still under way, and nobody ends it."""
+    bring_in(world)
+    batch = upload(world, [[AGENT_HANDLED, "核销", "211014001-2"]])
+    confirm(world, batch)
+    preparing.prepare(world.context, batch)
+    signing.sign(world.context)
+    sending.send(world.context)
+    with world.context.database.read() as session:
+        number, seq_no = session.execute(select(Submission.number, Submission.seq_no)).one()
+
+    def told(receipt_id, place, serial):
+        xml = receipt_xml(receipt_id, number, seq_no, [(serial, "0000", "2")], first=place)
+        with world.context.database.write() as session:
+            inbox.store(session, [inbox.receipt_arrival(receipt_id, xml, "poll")], world.clock())
+
+    begun, ended = held_open(monkeypatch, applying, "write_decisions", before=True)
+    told("R1", 1, "211014001")
+
+    def another_worker():
+        begun.wait(10)
+        told("R2", 2, "211014002")
+        applying.apply(world.context)
+        ended.set()
+
+    assert together(lambda: applying.apply(world.context), another_worker) == [None, None]
+    with world.context.database.read() as session:
+        assert session.scalars(select(Submission.state)).all() == [SubmissionState.DECIDED]
+        assert session.get_one(Batch, batch).state is BatchState.FINISHED
+    assert {form(world, s).state for s in ("211014001", "211014002")} == {FormState.VERIFIED}
+
+
+def test_an_old_upload_that_somebody_confirms_just_now_is_not_cleared_away(world, monkeypatch):
+    bring_in(world)
+    kept, old = (
+        upload(world, [[AGENT_HANDLED, "核销", serial]], name=f"{serial}.csv")
+        for serial in ("211014001", "211014002")
+    )
+    world.clock.forward(days=8)
+    begun, ended = held_open(monkeypatch, confirming, "submitted_before", before=False)
+    cleared = []
+
+    def sweep():
+        begun.wait(10)
+        cleared.extend(upkeep.clear_unconfirmed(world.context))
+        ended.set()
+
+    assert together(lambda: confirm(world, kept), sweep) == [None, None]
+    assert cleared == [old]
+    assert results(world, kept)[0].serial_list == ["211014001"]
+    world.drain()
+    assert world.customs.effects() == {"211014001": "V"}
+    world.assert_sound()
 
 
 def test_two_submitters_that_see_a_new_card_at_once_both_note_it(world):

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
+from lxml import etree
 from sqlalchemy import select, text
 
+from config.names import Task
 from models.reads.batches import batch_counts
+from models.reads.invariants import broken_invariants
 from models.rules.errors import (
     BatchNotOpen,
     FileSubmittedBefore,
@@ -34,6 +37,7 @@ from tasks.receipts import applying, inbox
 from tests.conftest import DATA
 from tests.support.factories import (
     AGENT_HANDLED,
+    EXPORTER,
     SAMPLE_CERTIFICATES,
     SELF_HANDLED,
     SENDER,
@@ -61,6 +65,11 @@ def form(world, serial):
 def submissions(world):
     with world.context.database.read() as session:
         return list(session.scalars(select(Submission).order_by(Submission.id)))
+
+
+def kinds_of_attempts(world):
+    with world.context.database.read() as session:
+        return [kind.value for kind in session.scalars(select(Attempt.kind).order_by(Attempt.id))]
 
 
 def batch(world, batch_id):
@@ -512,17 +521,61 @@ class TestSending:
         assert attempt.outcome == "refused"
         world.assert_sound()
 
-    def test_other_bytes_under_our_number_are_parked(self, world, order):
-        number = submissions(world)[0].number
+    def test_a_message_that_is_being_sent_is_not_asked_about_before_its_lease_is_over(
+        self, world, order
+    ):
+        assert len(sending._claim(world.context, 10)) == 1
+        world.clock.forward(seconds=40)  # of 60
+        assert asking.ask(world.context) == 0
+        assert asking.ask(world.context, AGENT_HANDLED) == 0, "nor when a person asks"
+        assert submissions(world)[0].state is SubmissionState.SENDING
+        assert kinds_of_attempts(world) == ["send"]
+        world.clock.forward(seconds=20)
+        assert asking.ask(world.context) == 1
+        assert kinds_of_attempts(world) == ["send", "ask"]
+
+    def has_other_bytes(self, world):
+        """Customs has something else under the number of our message."""
         with world.customs.simulated.ledger.transaction() as db:
             db.execute(
                 "INSERT INTO message (number, sender, sha256, seq_no, body, taken_at, visible_at,"
                 " decide_at, decided) VALUES (?, ?, ?, ?, ?, 0, 0, 0, 1)",
-                (number, SENDER, "0" * 64, "2" * 18, b""),
+                (submissions(world)[0].number, SENDER, "0" * 64, "2" * 18, b""),
             )
+
+    def test_other_bytes_under_our_number_are_parked(self, world, order):
+        self.has_other_bytes(world)
         sending.send(world.context)
         assert submissions(world)[0].state is SubmissionState.PARKED
         assert form(world, "211014001").state is FormState.VERIFY_SUBMITTED
+
+    @pytest.mark.parametrize("now", ["still other bytes", "nothing", "no answer"])
+    def test_what_is_parked_stays_so_until_customs_says_that_it_has_ours(self, world, order, now):
+        self.has_other_bytes(world)
+        sending.send(world.context)
+        world.clock.forward(hours=1)  # "not found" would be conclusive
+        assert asking.ask(world.context) == 0, "nobody asks of itself"
+        if now == "nothing":
+            with world.customs.simulated.ledger.transaction() as db:
+                db.execute("DELETE FROM message")
+        if now == "no answer":
+            world.context.gateway._url = "http://127.0.0.1:9"
+        assert asking.ask(world.context, AGENT_HANDLED) == 1
+        parked = submissions(world)[0]
+        assert (parked.state, parked.send_count) == (SubmissionState.PARKED, 1)
+        assert form(world, "211014001").state is FormState.VERIFY_SUBMITTED
+        assert sending.send(world.context) == 0
+        with world.context.database.read() as session:
+            assert broken_invariants(session) == {}
+
+    def test_what_is_parked_goes_on_when_customs_has_our_bytes_after_all(self, world, order):
+        self.has_other_bytes(world)
+        sending.send(world.context)
+        with world.customs.simulated.ledger.transaction() as db:
+            db.execute("UPDATE message SET sha256 = ?", (submissions(world)[0].payload_sha256,))
+        assert asking.ask(world.context, AGENT_HANDLED) == 1
+        taken = submissions(world)[0]
+        assert (taken.state, taken.seq_no) == (SubmissionState.TAKEN, "2" * 18)
 
 
 class TestReceipts:
@@ -710,6 +763,78 @@ def test_answers_of_a_run_that_broke_off_are_never_taken_for_later_ones(world):
     world.drain()
     assert len(world.customs.effects()) == 1
     world.assert_sound()
+
+
+@pytest.mark.parametrize(
+    ("written", "said"), [("污损", {"02"}), ("其他:水渍 <2> 张", {"09", "水渍 <2> 张"})]
+)
+def test_the_reason_for_a_void_reaches_customs_as_the_clerk_wrote_it(world, written, said):
+    bring_in(world)
+    confirm(world, upload(world, [(AGENT_HANDLED, VOID, "211014001", "", "", written)]))
+    world.drain()
+    assert world.customs.effects() == {"211014001": "Z"}
+    (sent,) = world.customs.messages()
+    (head,) = etree.fromstring(sent).iterfind(".//{*}BlankCertHead")
+    assert {e.text for e in head if etree.QName(e).localname.startswith("Reason")} == said
+
+
+def test_forms_go_in_one_message_only_when_all_that_it_says_is_true_of_each(world):
+    bring_in(world)
+    orders = [
+        (VERIFY, "211014001", "", ""),
+        (VERIFY, "211013201", "出口商", ""),
+        (VERIFY, "211014002", "", ""),
+        (VOID, "211014003", "", "污损"),
+        (VOID, "211014004", "", "其他:水渍"),
+        (VOID, "211014005", "", "其他:折角"),
+        (VOID, "211014006", "", "其他:水渍"),
+    ]
+    rows = [(AGENT_HANDLED, action, s, "", source, why) for action, s, source, why in orders]
+    confirm(world, upload(world, rows))
+    world.drain()
+    said = set()
+    for sent in world.customs.messages():
+        message = etree.fromstring(sent)
+        values = [
+            message.findtext(f".//{{*}}{name}")
+            for name in ("OperType", "StockOwner", "ReasonCode", "Reason", "PageQty")
+        ]
+        said.add((*values, *(e.text for e in message.iterfind(".//{*}SerialNo"))))
+    assert said == {
+        ("V", SENDER, None, None, "2", "211014001", "211014002"),
+        ("V", EXPORTER, None, None, "1", "211013201"),
+        ("Z", SENDER, "02", None, "1", "211014003"),
+        ("Z", SENDER, "09", "水渍", "2", "211014004", "211014006"),
+        ("Z", SENDER, "09", "折角", "1", "211014005"),
+    }
+    assert len(world.customs.effects()) == len(orders)
+    world.assert_sound()
+
+
+def test_each_step_rings_for_the_one_that_follows(world):
+    """The bells of the normal path: without them all would still be done, a sweep later each."""
+    bring_in(world)
+    batch_id = upload(world, [(AGENT_HANDLED, VERIFY, "", 2)])
+
+    def rung(step):
+        world.rings.clear()
+        step()
+        return set(world.rings)
+
+    assert rung(lambda: confirm(world, batch_id)) == {(Task.PREPARE, (batch_id,))}
+    assert rung(lambda: preparing.prepare(world.context, batch_id)) == {
+        (Task.SIGN, ()),
+        (Task.PREPARE, (batch_id,)),
+    }
+    assert rung(lambda: preparing.prepare(world.context, batch_id)) == set()
+    assert (Task.SEND, ()) in rung(lambda: signing.sign(world.context))
+    assert rung(lambda: signing.sign(world.context)) == set()
+    assert rung(lambda: sending.send(world.context)) == {(Task.SEND, ())}
+    assert rung(lambda: sending.send(world.context)) == set()
+    world.customs.simulated.decide_due()
+    assert (Task.APPLY, ()) in rung(lambda: inbox.poll(world.context))
+    assert rung(lambda: applying.apply(world.context)) == {(Task.REPORT, (batch_id,))}
+    assert rung(lambda: applying.apply(world.context)) == set()
 
 
 def test_every_ring_five_times_does_no_harm(world):

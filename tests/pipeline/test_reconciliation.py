@@ -101,6 +101,22 @@ def test_a_contradiction_is_held_when_two_different_persons_want_it(world):
     world.assert_sound()
 
 
+def test_nobody_approves_a_contradiction_that_nobody_has_proposed(world):
+    plant(world)
+    run_id = night(world)
+    kinds = [DifferenceClass.CONTRADICTION]
+    done = repairing.repair(world.context, run_id, kinds, SECOND)
+    assert done == {DifferenceClass.CONTRADICTION: {}}
+    assert form(world, "211014002").hold is None
+    with world.context.database.read() as session:
+        assert session.scalars(select(Repair)).all() == []
+    repairing.repair(world.context, run_id, kinds, FIRST)
+    assert repairing.repair(world.context, run_id, kinds, SECOND) == {
+        DifferenceClass.CONTRADICTION: {RepairState.DONE: 1}
+    }
+    assert form(world, "211014002").hold
+
+
 def test_a_second_run_of_the_same_date_changes_nothing(world):
     plant(world)
     run_id = night(world)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from sqlalchemy import func, select
 
+from customs.profile.bcm1 import Bcm1
 from models.reads.invariants import broken_invariants
 from models.rules.errors import CustomsUndecided, DatabaseRestored, NotAdopted, NotReconciled
 from models.rules.states import BatchState, FormState, SubmissionState
@@ -12,6 +15,7 @@ from models.tables.batches import Batch
 from models.tables.discrepancies import Discrepancy
 from models.tables.forms import Form
 from models.tables.submissions import Submission
+from models.writes.line import customs_link
 from tasks.journal import Entry, Journal
 from tasks.messages import preparing, sending, signing
 from tasks.night import reconciliation, repairing, restored
@@ -269,7 +273,7 @@ def test_nothing_is_accepted_before_the_differences_are_repaired(older):
 def test_what_a_card_signed_while_the_database_was_restored_is_not_stored(world, monkeypatch):
     prepared(world, CERTIFICATES[:1])
     taken = backup(world.context.database)
-    really = world.context.wire.signed_message
+    really = Bcm1.signed_message
 
     def restored_meanwhile(*given):
         monkeypatch.undo()
@@ -278,7 +282,7 @@ def test_what_a_card_signed_while_the_database_was_restored_is_not_stored(world,
         restore(world.context.database, taken)
         return really(*given)
 
-    monkeypatch.setattr(world.context.wire, "signed_message", restored_meanwhile)
+    monkeypatch.setattr(Bcm1, "signed_message", restored_meanwhile)
     with pytest.raises(DatabaseRestored):
         signing.sign(world.context)
     with world.context.database.read() as session:
@@ -360,6 +364,51 @@ def test_the_journal_survives_a_line_that_a_crash_cut_short(database, tmp_path):
     with database.read() as session:
         assert [e.number for e in journal.unknown(session)] == ["A1", "A3"]
         assert journal.behind(session)
+
+
+SENT = "sent"
+ACCEPTED, BACK = "accepted", "a backup came back"
+
+
+@pytest.mark.parametrize(
+    ("happened", "claim", "older"),
+    [
+        ([], 0, False),
+        ([SENT], 1, True),  # the database was at 1 by another message
+        ([SENT, ACCEPTED], 1, False),
+        ([SENT, ACCEPTED], 0, True),  # it came back once more, and nothing was sent since
+        ([SENT, ACCEPTED, SENT], 1, True),
+        ([SENT, ACCEPTED, SENT, ACCEPTED], 2, False),
+        ([SENT, SENT, ACCEPTED], 1, True),
+        ([BACK], 0, True),
+        ([BACK, ACCEPTED], 0, False),
+        ([BACK, ACCEPTED, BACK], 0, True),
+        ([SENT, ACCEPTED, BACK], 1, True),
+        ([SENT, BACK, ACCEPTED], 1, False),
+    ],
+)
+def test_each_time_that_a_database_comes_back_is_noticed(
+    database, tmp_path, happened, claim, older
+):
+    """Asked of one who has read along all the time, and of one who opens the file at the end."""
+    now = datetime(2026, 11, 27, tzinfo=UTC)
+    along, claims = Journal(tmp_path / "sent"), 0
+    with database.write() as session:
+        customs_link(session, now).claim_number = claim
+    for step in happened:
+        if step == SENT:
+            claims += 1
+            number = f"A{claims}"
+            along.note([Entry(now.isoformat(), number, 1, "verify", CERTIFICATES[0], claims)])
+        elif step == ACCEPTED:
+            along.accept("值班", now)
+        else:
+            along.mark_restored(now)
+        with database.read() as session:
+            along.behind(session)
+    with database.read() as session:
+        assert along.behind(session) is older
+        assert Journal(along.path).behind(session) is older
 
 
 def test_a_database_that_knows_everything_is_not_restored(world):

@@ -10,15 +10,17 @@ from sqlalchemy import func, select
 from customs.gateway import CustomsCertificate, CustomsForm
 from customs.profile.bcm1 import Bcm1
 from models.reads.invariants import broken_invariants
+from models.rules.differences import DifferenceClass
 from models.rules.errors import GatewayUnreachable
-from models.rules.states import FormState, ItemState, RunState
+from models.rules.serials import serials_between
+from models.rules.states import FormState, ItemState, RunState, SubmissionState
 from models.rules.verdicts import CustomsState
 from models.tables.batches import Item
 from models.tables.certificates import Certificate
 from models.tables.discrepancies import Discrepancy
 from models.tables.forms import Form
 from models.tables.inbox import InboxMessage, ReceiptLine
-from models.tables.reconciliation import Difference
+from models.tables.reconciliation import Difference, Run
 from models.tables.submissions import Submission
 from tasks.messages import asking, preparing, sending, signing
 from tasks.night import reconciliation
@@ -233,6 +235,40 @@ def test_pages_may_end_between_two_types_of_one_serial_and_cursors_are_opaque(wo
         assert session.scalar(select(func.count()).select_from(Difference)) == 0
 
 
+def test_a_list_of_many_pages_is_compared_to_its_end(world):
+    """Fourteen pages of one holder; five go together, so that the night goes on twice from where it was."""
+    bring_in(world)
+    used = {f"2110140{n:02d}" for n in (1, 3, 4, 17, 18, 29, 40)}
+    gone = {f"2110140{n:02d}" for n in (9, 15, 20, 39)}
+    ledger = world.customs.simulated.ledger
+    for serial in used:
+        ledger.settle_by_hand(serial, "B", "2", AGENT_HANDLED)
+    with ledger.transaction() as db:
+        db.executemany("DELETE FROM form WHERE serial = ?", [(serial,) for serial in gone])
+    real = world.context.gateway
+    replace_answers(world, forms=lambda h, a, _limit: real.forms(h, a, 3))
+    world.clock.forward(hours=2)
+    assert night(world) is RunState.FINISHED
+    with world.context.database.read() as session:
+        found = session.scalars(select(Difference)).all()
+        run = session.scalars(select(Run)).one()
+    by_class = {
+        kind: {
+            s
+            for d in found
+            if d.kind is kind
+            for s in serials_between(d.first_serial, d.last_serial)
+        }
+        for kind in DifferenceClass
+    }
+    assert {kind: serials for kind, serials in by_class.items() if serials} == {
+        DifferenceClass.OUTSIDE: used,
+        DifferenceClass.UNKNOWN_AT_CUSTOMS: gone,
+    }
+    assert sum(d.form_count for d in found) == len(used) + len(gone)
+    assert (run.ours, run.listed) == (61, 61 - len(gone))
+
+
 @pytest.mark.parametrize("path", ["forms", "certificates"])
 def test_an_endless_list_ends_with_something_said_and_the_other_holders_go_on(world, path):
     bring_in(world)
@@ -268,6 +304,7 @@ def test_an_endless_list_ends_with_something_said_and_the_other_holders_go_on(wo
         ({"lines": [(TWO, *DONE), (ONE, *DONE)]}, "GNo"),
         ({"lines": [("211014009", *DONE)]}, "not sent"),
         ({"lines": [(ONE, "0000", "1")]}, "FormState"),
+        ({"lines": [(ONE, *DONE), (TWO, "0000", "3")]}, "FormState"),
         ({"result": "7"}, "unreadable"),
     ],
 )
@@ -276,11 +313,46 @@ def test_a_receipt_that_disagrees_is_quarantined_whole_and_raised(world, odd, sa
     _, number, seq_no = sent(world, f"{ONE}-{TWO}")
     values = {"seq_no": seq_no, "lines": [(ONE, *DONE), (TWO, *DONE)]} | odd
     told(world, receipt_xml("R1", number, values.pop("seq_no"), values.pop("lines"), **values))
+    nothing_came_of_it(world, says)
+    assert {form(world, s).state for s in (ONE, TWO)} == {FormState.VERIFY_SUBMITTED}
+
+
+def nothing_came_of_it(world, says):
+    """The one receipt is set aside and raised, and not one line of it is believed."""
     assert inbox_states(world) == ["quarantined"]
     ((detail, closed),) = raised(world, "receipt")
     assert says in detail
     assert not closed
+    with world.context.database.read() as session:
+        assert session.scalars(select(ReceiptLine.id)).all() == []
+        assert set(session.scalars(select(Item.state))) == {ItemState.UNDER_WAY}
+        assert session.scalars(select(Submission.decided_at)).all() == [None]
+    sound(world)
+
+
+def test_of_a_serial_that_a_receipt_names_twice_neither_line_is_believed(world):
+    """Each of them is right by itself, in its place and its state; together they say yes and no."""
+    bring_in(world)
+    _, number, seq_no = sent(world, f"{ONE}-{TWO}")
+    both = receipt_xml("R1", number, seq_no, [(ONE, *DONE), (ONE, *REFUSED)])
+    told(world, both.replace(b"<GNo>2</GNo>", b"<GNo>1</GNo>"))
+    nothing_came_of_it(world, "twice")
     assert form(world, ONE).state is FormState.VERIFY_SUBMITTED
+
+
+@pytest.mark.parametrize("is_signed", [False, True])
+def test_a_receipt_of_a_message_that_never_left_is_not_believed(world, is_signed):
+    bring_in(world)
+    batch_id = upload(world, [(AGENT_HANDLED, VERIFY, ONE)])
+    confirm(world, batch_id)
+    preparing.prepare(world.context, batch_id)
+    if is_signed:
+        signing.sign(world.context)
+    with world.context.database.read() as session:
+        number = session.scalars(select(Submission.number)).one()
+    told(world, receipt_xml("R1", number, "2" * 18, [(ONE, *DONE)]))
+    nothing_came_of_it(world, "not awaited")
+    assert form(world, ONE).state is FormState.RESERVED
 
 
 def test_a_receipt_without_an_envelope_is_none(world):
@@ -460,6 +532,25 @@ def test_what_an_unknown_code_raised_is_closed_by_the_final_one(world):
     assert [closed for _, closed in raised(world, "customs_7777")] == [True]
 
 
+@pytest.mark.parametrize(("line", "text"), [(DONE, "准予核销"), (REFUSED, "证书已撤销")])
+def test_customs_own_words_are_kept_with_the_form_that_they_are_about(world, line, text):
+    bring_in(world)
+    batch_id, number, seq_no = sent(world, f"{ONE}-{TWO}")
+    said = receipt_xml("R1", number, seq_no, [(ONE, *line), (TWO, *line)])
+    one, _, other = said.partition(b"<RepMsg>x</RepMsg>")
+    told(world, one + f"<RepMsg>{text}</RepMsg>".encode() + other)
+    with world.context.database.read() as session:
+        kept = session.execute(select(Item.rep_code, Item.rep_text).order_by(Item.serial)).all()
+        lines = session.scalars(select(ReceiptLine.rep_text).order_by(ReceiptLine.id)).all()
+    assert kept == [(line[0], text), (line[0], "x")]
+    assert lines == [text, "x"]
+    told_to_the_clerk = [p.message for p in results(world, batch_id)[0].problems]
+    if line is REFUSED:
+        assert any(f"{text} ({ONE})" in message for message in told_to_the_clerk)
+    else:
+        assert told_to_the_clerk == []
+
+
 # -- adopting -----------------------------------------------------------------------------------
 
 
@@ -500,6 +591,72 @@ def test_a_form_far_down_the_list_is_found(world):
     world.customs.simulated.ledger.settle_by_hand(TWO, "B", "2", AGENT_HANDLED)
     assert adopting.adopt(world.context) == 1
     assert form(world, TWO).state is FormState.VERIFIED
+
+
+def as_listed(number, **other):
+    """A form of a message as customs' list has it: verified for our certificate, or otherwise."""
+    said = {"number": number, "serial": ONE, "state": "2", "certificate": AGENT_HANDLED}
+    return adopting.ListedFinal(**(said | other))
+
+
+@pytest.mark.parametrize(
+    ("other", "adopted"),
+    [
+        ({}, True),
+        ({"state": "1"}, False),
+        ({"state": "3"}, False),
+        ({"certificate": "B201026902331601"}, False),
+        ({"certificate": None}, False),
+        ({"serial": "211014009"}, False),
+        ({"number": "A" * 32}, False),
+    ],
+)
+def test_what_lags_is_adopted_only_as_it_was_sent(world, other, adopted):
+    bring_in(world)
+    _, number, _ = sent(world, f"{ONE}-{TWO}")
+    said = as_listed(**({"number": number} | other))
+    assert adopting.adopt_listed(world.context, [said]) == ({said} if adopted else set())
+    one, two = form(world, ONE), form(world, TWO)
+    assert two.state is FormState.VERIFY_SUBMITTED
+    if adopted:
+        assert (one.state, one.certificate, one.outside) == (
+            FormState.VERIFIED,
+            AGENT_HANDLED,
+            True,
+        )
+    else:
+        assert (one.state, one.outside) == (FormState.VERIFY_SUBMITTED, False)
+    sound(world)
+
+
+@pytest.mark.parametrize("line", [REFUSED, DONE])
+def test_what_was_decided_meanwhile_is_not_adopted_though_its_message_is_still_at_customs(
+    world, line
+):
+    bring_in(world)
+    _, number, seq_no = sent(world, f"{ONE}-{TWO}")
+    told(world, receipt_xml("R1", number, seq_no, [(ONE, *line)]))
+    before = form(world, ONE).state
+    assert adopting.adopt_listed(world.context, [as_listed(number)]) == set()
+    now = form(world, ONE)
+    assert (now.state, now.outside) == (before, False)
+    with world.context.database.read() as session:
+        assert session.scalars(select(Item.rep_code).where(Item.serial == ONE)).one() == line[0]
+    sound(world)
+
+
+def test_what_waits_to_be_sent_again_is_not_adopted(world):
+    """Customs has said that it has no such message, so what it lists is another one's work."""
+    bring_in(world)
+    world.customs.play({"fault": "error_before", "times": 1})
+    _, number, _ = sent(world)
+    world.clock.forward(hours=1)
+    asking.ask(world.context)
+    assert adopting.adopt_listed(world.context, [as_listed(number)]) == set()
+    assert (form(world, ONE).state, form(world, ONE).outside) == (FormState.RESERVED, False)
+    with world.context.database.read() as session:
+        assert session.scalars(select(Submission.state)).all() == [SubmissionState.SIGNED]
+    sound(world)
 
 
 def test_a_form_verified_at_the_portal_while_our_order_was_under_way_is_final_by_adoption(world):

@@ -11,6 +11,7 @@ from models.rules.differences import TREATMENTS, DifferenceClass, classify
 from models.rules.forecast import forecast, working_day_after
 from models.rules.states import FormState
 from models.rules.stocktake import BookedForm, sort_out
+from tasks.night.repair_actions import ACTIONS
 
 HAVE, R, VS, V, ZS, Z = (
     FormState.ISSUED,
@@ -60,8 +61,17 @@ def test_every_pair_of_books_has_its_class(state, certificate, there, certificat
 
 
 def test_every_class_has_a_default_action_and_somebody_who_acts():
+    """What two persons must want has no action of its own; every other one has, and says so in both languages."""
     assert TREATMENTS.keys() == set(DifferenceClass)
-    assert [k for k, v in TREATMENTS.items() if v.two_persons] == [C.CONTRADICTION]
+    two_persons = {kind for kind, treatment in TREATMENTS.items() if treatment.two_persons}
+    assert two_persons == {C.CONTRADICTION}
+    assert ACTIONS.keys() == set(DifferenceClass) - two_persons
+    for treatment in TREATMENTS.values():
+        for said in (treatment.name, treatment.action, treatment.actor):
+            assert said.zh.strip()
+            assert said.en.strip()
+    assert len({t.name.zh for t in TREATMENTS.values()}) == len(DifferenceClass)
+    assert len(set(ACTIONS.values())) == len(ACTIONS)
 
 
 def test_lines_that_are_alike_are_not_looked_at():

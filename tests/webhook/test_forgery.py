@@ -6,6 +6,7 @@ import io
 import json
 import threading
 import time
+from collections import Counter
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -145,46 +146,73 @@ def arrival(key):
     return Arrival(key, "callback", None, b"x")
 
 
+class Written:
+    """A database that writes the first arrival when it is told to; what fails is said once."""
+
+    def __init__(self, *failing):
+        self.keys, self.failing = [], list(failing)
+        self.told_meanwhile = []
+        self.begun, self.go_on = threading.Event(), threading.Event()
+        self.together, self.told = Together(self), []
+        self.threads = []
+
+    def __call__(self, arrivals):
+        known = {key for keys in self.keys for key in keys}
+        self.keys.append([a.key for a in arrivals])
+        if not self.begun.is_set():
+            self.begun.set()
+            assert self.go_on.wait(10)
+        elif self.failing:
+            raise self.failing.pop()
+        self.told_meanwhile.append(len(self.told))
+        return {a.key for a in arrivals} - known
+
+    def ask(self, key):
+        try:
+            answer = self.together.store(arrival(key))
+        except DatabaseUnreachable as error:
+            answer = error.code
+        self.told.append((key, answer))
+
+    def come_while_one_is_written(self, keys):
+        """A first one is being written while these come; then all go on to their end."""
+        for key in ("first", *keys):
+            self.threads.append(threading.Thread(target=self.ask, args=(key,)))
+            self.threads[-1].start()
+            assert self.begun.wait(10)
+        end = time.monotonic() + 10
+        while self.together._waiting.qsize() < len(keys) and time.monotonic() < end:
+            time.sleep(0.001)
+        self.go_on.set()
+        for thread in self.threads:
+            thread.join(10)
+
+
 def test_what_comes_together_is_written_together_and_each_hears_of_its_own():
-    """Forty at once: none is told before it is written, of two that are the same one is new."""
-    written, lock, begin = [], threading.Lock(), threading.Barrier(40)
-
-    def write(arrivals):
-        with lock:
-            known = {key for keys in written for key in keys}
-            keys = [a.key for a in arrivals]
-            written.append(keys)
-            return set(keys) - known
-
-    together, told_new = Together(write), []
-
-    def one(number):
-        begin.wait()
-        if together.store(arrival(f"k{number % 30}")):
-            told_new.append(number % 30)
-        assert any(f"k{number % 30}" in keys for keys in written)
-
-    threads = [threading.Thread(target=one, args=(n,)) for n in range(40)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(told_new) == list(range(30))
-    assert len(written) < 40
+    """A hundred and twenty at once: a hundred in one transaction, none is told before it is written, and of
+    two that are the same one is new."""
+    written, keys = Written(), [f"k{n % 70}" for n in range(120)]
+    written.come_while_one_is_written(keys)
+    assert [len(some) for some in written.keys] == [1, 100, 20]
+    nobody, first, *_ = written.told_meanwhile
+    assert nobody == 0
+    assert first <= 1
+    assert Counter(key for key, _ in written.told) == Counter(["first", *keys])
+    new = sorted(key for key, is_new in written.told if is_new)
+    assert new == sorted({"first", *keys})
 
 
 def test_what_could_not_be_written_is_said_to_everyone_who_waited():
-    failing = [DatabaseUnreachable(detail="away")]
-
-    def write(arrivals):
-        if failing:
-            raise failing.pop()
-        return {a.key for a in arrivals}
-
-    together = Together(write)
-    with pytest.raises(DatabaseUnreachable):
-        together.store(arrival("a"))
-    assert together.store(arrival("a"))
+    written = Written(DatabaseUnreachable(detail="away"))
+    written.come_while_one_is_written(["a", "b", "c"])
+    assert dict(written.told) == {
+        "first": True,
+        **dict.fromkeys(("a", "b", "c"), DatabaseUnreachable.code),
+    }
+    assert [len(some) for some in written.keys] == [1, 3], "and not tried again one by one"
+    written.keys.pop()
+    written.ask("a")
+    assert written.told[-1] == ("a", True)
 
 
 def test_one_that_the_database_refuses_does_not_cost_the_others_of_its_moment():
