@@ -69,11 +69,14 @@ Number = Annotated[int, typer.Argument(help=t("批次号", "batch number"))]
 
 def register(app: typer.Typer) -> None:
     """Add the group `batch`."""
+    from cli.redoing import redo  # it orders, and whatever orders shows batches by this module
+
     group = typer.Typer(no_args_is_help=True)
     group.command("list", help=t("批次列表", "list batches"))(list_)
     group.command("show", help=t("批次明细", "one batch with its rows"))(show)
     group.command("result", help=t("写出结果表", "write the result sheet"))(result)
     group.command("cancel", help=t("取消未发出的部分", "take back what has not left"))(cancel)
+    group.command("redo", help=t("重做失败行，或改核销/作废", "order once more"))(redo)
     app.add_typer(group, name="batch")
 
 

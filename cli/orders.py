@@ -183,7 +183,7 @@ def submit(
             raise PlanMoved
         confirming.refuse_mostly_wrong(shown.counts, explicit=only_valid or plan is not None)
         said_so = confirming.Confirmation(plan, all_or_nothing, again, now)
-        _confirm_and_follow(
+        confirm_and_follow(
             context, batch_id, said_so, shown, yes=yes, wait=wait, json=json, dry_run=dry_run
         )
 
@@ -275,7 +275,7 @@ def _order(
             context, batch_id, None, json=json if dry_run else (None if json else False)
         )
         said_so = confirming.Confirmation(all_or_nothing=True, at_once=now)
-        _confirm_and_follow(
+        confirm_and_follow(
             context, batch_id, said_so, shown, yes=yes, wait=wait, json=json, dry_run=dry_run
         )
 
@@ -299,7 +299,7 @@ def read_file(path: Path) -> bytes:
 # -- deciding -----------------------------------------------------------------------------------
 
 
-def _confirm_and_follow(
+def confirm_and_follow(
     context: Context,
     batch_id: int,
     said_so: confirming.Confirmation,
@@ -310,6 +310,7 @@ def _confirm_and_follow(
     json: bool,
     dry_run: bool,
 ) -> None:
+    """Ask, confirm what was shown, and show what becomes of it: the end of every order by command."""
     counts = shown.counts
     if dry_run:
         raise typer.Exit(Exit.PROBLEMS if counts.rows.get(RowStatus.PROBLEM) else Exit.DONE)

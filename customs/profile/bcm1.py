@@ -231,3 +231,6 @@ def _day(value: Any) -> Any:
         return date.fromisoformat(value[:10]) if value else None
     except (ValueError, TypeError):
         return value
+
+
+PROFILE: Final = Bcm1

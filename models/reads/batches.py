@@ -241,6 +241,7 @@ def batch_counts(session: Session, batch_id: int) -> BatchCounts:
 def people_of(batch: Batch) -> dict[str, Any]:
     """Who made and who confirmed it, and until when it can be taken back, as JSON says it."""
     return {
+        "redo_of": batch.redo_of,
         "made_by": batch.made_by,
         "made_via": batch.made_via,
         "confirmed_by": batch.confirmed_by,

@@ -173,6 +173,16 @@ class BatchNotOpen(BlankformsError):
     )
 
 
+class BatchNotEnded(BlankformsError):
+    code = "batch_not_ended"
+    kind = Kind.CONFLICT
+    text = Text(
+        "批次 {batch} {state}，全部有结果后才能重做；或先取消未发出的部分(blankforms batch cancel {batch})",
+        "batch {batch} is {state}; it can be redone when all of it has ended, or what has not left is "
+        "cancelled (blankforms batch cancel {batch})",
+    )
+
+
 class RunNotFound(BlankformsError):
     code = "run_not_found"
     kind = Kind.NOT_FOUND

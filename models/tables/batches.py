@@ -108,6 +108,8 @@ class Batch(Base):
     """The rules asked for a second person when it was confirmed last."""
     void_count: Mapped[int] = mapped_column(default=0, server_default="0")
     """Forms to be voided, as confirmed: what a person voids on a day is added up from it."""
+    redo_of: Mapped[int | None] = mapped_column(BigId)
+    """The batch whose rows it orders once more."""
     at_once: Mapped[bool] = mapped_column(default=False, server_default=false())
     """Confirmed without the time in which it can be taken back."""
     grace_until: Mapped[datetime | None] = mapped_column(UTCDateTime())

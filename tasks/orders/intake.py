@@ -169,12 +169,16 @@ def forget_layout(context: Context, key: str) -> None:
 
 
 def receive_orders(
-    context: Context, name: str, orders: Sequence[dict[str, str]], pages_mode: PagesMode
+    context: Context,
+    name: str,
+    orders: Sequence[dict[str, str]],
+    pages_mode: PagesMode,
+    redo_of: int | None = None,
 ) -> int:
     """Keep orders that come from no sheet as a batch, one row each; gives the batch.
 
     Each order is what a sheet would have said, by field, the same fields in all: they are read by the
-    same rules.
+    same rules. `redo_of`: the batch that they follow.
     """
     fields = list(orders[0])
     header = [ORDERS.words[field][0] for field in fields]
@@ -187,7 +191,9 @@ def receive_orders(
     ]
     with context.database.write() as session:
         batch_id = _new_batch(session, context, name, None)
-        _insert_rows(session, batch_id, drafts)
+        session.get_one(Batch, batch_id).redo_of = redo_of
+        for chunk in chunks(drafts):
+            _insert_rows(session, batch_id, chunk)
         _set(session, batch_id, row_count=len(drafts), header=header, columns=columns, header_row=1)
     return batch_id
 

@@ -76,6 +76,7 @@ def upgrade() -> None:
     op.add_column(
         "batch", sa.Column("needs_second", sa.Boolean(), nullable=False, server_default=sa.false())
     )
+    op.add_column("batch", sa.Column("redo_of", BigId, nullable=True))
     op.create_index(
         op.f("ix_batch_confirmed_by_id_confirmed_at"), "batch", ["confirmed_by_id", "confirmed_at"]
     )
