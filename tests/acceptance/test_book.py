@@ -119,7 +119,7 @@ def script(values: dict[str, str], web: int, simulator: int) -> str:
         parts.append(made)
         if made.startswith("bf sync"):
             parts.append('install -m 0600 -o "$ACCOUNT" "$WORK/orders.csv" "$STATE/orders.csv"\n'
-                         'bf submit "$STATE/orders.csv" --yes --wait\necho THE ORDER IS DONE')  # fmt: skip
+                         'bf submit "$STATE/orders.csv" --yes --now --wait\necho THE ORDER IS DONE')  # fmt: skip
     parts.append("bf batch show 1\nsystemctl stop 'blankforms-*'\nkill $CUSTOMS_PID\nwait || true")
     return "\n".join(parts)
 
