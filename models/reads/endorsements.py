@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session, aliased
 
 from models.reads.people import roles_of
@@ -47,6 +47,9 @@ def facts_of(
         )
         .group_by(BatchRow.reason_code)
     ).all()
+    any_void = session.scalar(
+        select(exists().where(Item.batch_id == batch.id, Item.action == Action.VOID))
+    )
     begin = start_of(business_date(now))
     before = session.scalar(
         select(func.coalesce(func.sum(Batch.void_count), 0)).where(
@@ -62,6 +65,7 @@ def facts_of(
         reasons=frozenset(code for _, code in voids if code),
         again=again or batch.again_reason is not None,
         beyond_pages=batch.beyond_reason is not None,
+        any_void=bool(any_void),
     )
 
 

@@ -100,6 +100,8 @@ class OrderFacts:
     reasons: frozenset[str]
     again: bool
     beyond_pages: bool
+    any_void: bool = False
+    """A row speaks of voiding, right or not: what it comes to may change until it is carried out."""
 
 
 def touched(rules: Rules, order: OrderFacts) -> tuple[Rule, ...]:

@@ -132,7 +132,9 @@ def _keep_yes(
     batch.confirmed_by_id = actor.person_id
     batch.void_count, batch.needs_second = facts.voids, bool(asked)
     if not asked:
-        batch.state, batch.expected_plan = BatchState.CONFIRMED, said.plan
+        # the rules have looked at this plan: rows that come right meanwhile must not pass them by
+        looked_at = batch.plan if rules.on and facts.any_void else None
+        batch.state, batch.expected_plan = BatchState.CONFIRMED, said.plan or looked_at
         return asked
     if actor.person_id is None:
         raise PersonNeeded(rules=", ".join(str(RULE_WORDS[rule]) for rule in asked))

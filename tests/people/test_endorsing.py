@@ -28,7 +28,8 @@ from models.tables.endorsements import Endorsement
 from models.tables.forms import Form
 from tasks.orders import confirming, planning, releasing
 from tasks.people import endorsing, grace, persons, rules
-from tests.support.factories import AGENT_HANDLED, bring_in, confirm, upload
+from tasks.stock.imports import store_certificates
+from tests.support.factories import AGENT_HANDLED, agent_certificate, bring_in, confirm, upload
 from tests.support.persons import by_key, person
 
 ROOT = Actor("root", Channel.COMMAND)
@@ -172,6 +173,17 @@ def test_voids_of_a_day_add_up_for_each_person_and_begin_anew_tomorrow(office):
     office.clock.forward(days=1)
     more = [[AGENT_HANDLED, "作废", "211014005", "", "", "01"]]
     assert confirm(office, upload(office, more, name="4.csv")) is True
+
+
+def test_voids_that_come_right_behind_the_look_of_the_rules_are_not_carried_out(office):
+    unknown = agent_certificate(77)
+    rows = [[AGENT_HANDLED, "作废", "211014001", "", "", "01"]]
+    rows += [[unknown.number, "作废", f"21101400{n}", "", "", "01"] for n in (2, 3)]
+    batch_id = upload(office, rows)
+    store_certificates(office.context, [unknown])
+    with pytest.raises(PlanMoved):
+        confirm(office, batch_id)
+    assert confirm(office, batch_id) is False, "three voids, as they are now"
 
 
 class TestTheSecondPerson:
