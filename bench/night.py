@@ -24,6 +24,7 @@ from cli.demo import free_port
 from cli.up import process_environment
 from config.settings import load_settings
 from customs.http import HttpGateway
+from customs.profile import open_profile
 from customs.simulator.ledger import Ledger
 from models.reads.nights import differences
 from models.rules.serials import serials_between
@@ -86,7 +87,13 @@ def _one(home: Path, size: int) -> dict[str, Any]:
         settings = load_settings(environment)
         with context_in(home, SIMULATOR_PORT=str(port), MOVING_MINUTES="0") as context:
             _wait_for(port)
-            gateway = _TimedGateway(settings.gateway_url, settings.gateway_token, 4, 60)
+            gateway = _TimedGateway(
+                open_profile(settings.wire_profile),
+                settings.gateway_url,
+                settings.gateway_token,
+                4,
+                60,
+            )
             context.open_gateway = lambda: gateway
             parts: dict[str, float] = {}
 
