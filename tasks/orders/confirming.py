@@ -98,7 +98,9 @@ def _confirm(context: Context, batch_id: int, said: Confirmation) -> bool:
                 raise BatchNotOpen(batch=batch_id, state=label(batch.state))
             if not said.again and (before := submitted_before(session, batch)):
                 raise FileSubmittedBefore(batch=before.id, when=f"{before.confirmed_at:%Y-%m-%d}")
-            require(context.actor, Deed.ORDER_AT_ONCE if said.at_once else Deed.ORDER_CONFIRMED)
+            require(context.actor, Deed.ORDER_CONFIRMED)
+            if said.at_once:
+                require(context.actor, Deed.ORDER_AT_ONCE)
             asked = _keep_yes(session, context, batch, said)
             session.flush()
             if not asked:

@@ -84,7 +84,7 @@ def expire(context: Context) -> int:
             _, batch = _locked(session, endorsement_id)
             if decide(session, endorsement_id, EndorsementState.EXPIRED, now):
                 expired += 1
-                if batch is not None:
+                if batch is not None and batch.state is BatchState.AWAITING:
                     back_to_checked(batch)
     if expired:
         log.warning("endorsements_expired", count=expired)
@@ -116,8 +116,11 @@ def _decide(
     makers = {one.asked_by_id, *((batch.made_by_id, batch.confirmed_by_id) if batch else ())}
     require_another(makers, context.actor)
     decided = decide(session, one.id, state, context.now(), context.actor.person_id, reason)
-    waits = batch is None or batch.state is BatchState.AWAITING
-    if not decided or not waits:
+    in_time = context.now() < one.expires_at
+    waits = batch is None or (
+        batch.state is BatchState.AWAITING and batch.expected_plan == one.plan
+    )
+    if not decided or not waits or not in_time:
         session.refresh(one)
         raise EndorsementDecided(state=str(ENDORSEMENT_WORDS[one.state]))
 
