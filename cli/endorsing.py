@@ -12,7 +12,7 @@ from cli.persons import said
 from cli.plans import show_plan
 from cli.runtime import YES, agreed, opened, out, print_json, print_table, shown_time, tell
 from models.reads.endorsements import known_rules, list_endorsements
-from models.rules.errors import BadArgument
+from models.rules.errors import BadArgument, EndorsementDecided, NotFound
 from models.rules.language import t
 from models.rules.two_persons import (
     ENDORSEMENT_WORDS,
@@ -20,7 +20,9 @@ from models.rules.two_persons import (
     EndorsementState,
     Rule,
     Rules,
+    rules_from,
 )
+from tasks.context import Context
 from tasks.people import endorsing
 from tasks.people import rules as rulebook
 
@@ -45,10 +47,15 @@ def endorse(number: Number, yes: YES = False, json: Json = False) -> None:
     """Shows the plan first; exactly that plan is carried out."""
     with opened() as context:
         with context.database.read() as session:
-            waiting = {e["id"]: e for e in list_endorsements(session)}
-        batch_id = waiting[number]["batch"] if number in waiting else None
-        if batch_id is not None:
-            show_plan(context, batch_id, None, json=None if json else False)
+            found = list(list_endorsements(session, number=number))
+            _, rules = known_rules(session)
+        if not found:
+            raise NotFound(what=str(number))
+        if found[0]["state"] != EndorsementState.WAITING:
+            state = ENDORSEMENT_WORDS[EndorsementState(found[0]["state"])]
+            raise EndorsementDecided(state=str(state))
+        if not json:
+            _print_request(context, found[0], rules)
         if not agreed(t("复核通过？", "endorse it?"), yes=yes):
             return
         endorsing.endorse(context, number)
@@ -56,6 +63,24 @@ def endorse(number: Number, yes: YES = False, json: Json = False) -> None:
         print_json({"endorsement": number, "state": EndorsementState.ENDORSED.value})
         return
     tell(t(f"已复核: {number}", f"endorsed: {number}"))
+
+
+def _print_request(context: Context, request: dict[str, Any], rules: Rules) -> None:
+    """All that the second person says yes to."""
+    why = "; ".join(str(RULE_WORDS[Rule(rule)]) for rule in request["rules"])
+    asked_by = request["asked_by"]
+    tell(t(f"制单人 {asked_by}；须复核: {why}", f"asked by {asked_by}; because of: {why}"))
+    if request["proposal"] is not None:
+        tell(t("现行规则:", "the rules that hold:"))
+        _print(rules)
+        tell(t("改为:", "are to become:"))
+        _print(rules_from(request["proposal"]["rules"]))
+        return
+    show_plan(context, request["batch"], None, json=False)
+    for reason in request["reasons"]:
+        tell(t(f"制单人说明: {reason}", f"the maker says: {reason}"))
+    if request["at_once"]:
+        tell(t("不留撤回期，复核后立即提交", "no time to take it back: it leaves at once"))
 
 
 def reject(

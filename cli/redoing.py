@@ -8,7 +8,7 @@ import typer
 
 from cli.batches import Number
 from cli.options import Json
-from cli.orders import DryRun, Now, Wait, Yes, confirm_and_follow
+from cli.orders import Again, DryRun, Now, Wait, Yes, confirm_and_follow
 from cli.plans import show_plan
 from cli.runtime import opened, tell
 from models.rules.errors import ReasonNeeded
@@ -35,6 +35,7 @@ def redo(
     batch: Number,
     as_: As = None,
     reason: Reason = "",
+    again: Again = False,
     yes: Yes = False,
     dry_run: DryRun = False,
     now: Now = False,
@@ -53,7 +54,7 @@ def redo(
         shown = show_plan(
             context, made.batch_id, None, json=json if dry_run else (None if json else False)
         )
-        said_so = confirming.Confirmation(at_once=now)
+        said_so = confirming.Confirmation(again=again, at_once=now)
         confirm_and_follow(
             context,
             made.batch_id,

@@ -27,6 +27,7 @@ from config.names import Task
 from customs.gateway import LONGEST_PAUSE
 from models.reads.deliveries import deliveries_due
 from models.reads.pauses import not_paused
+from models.rules.grace import LONGEST
 from models.rules.states import (
     AT_CUSTOMS,
     BatchState,
@@ -99,7 +100,8 @@ def _unprepared(now: datetime) -> Select[int]:
     waiting = exists().where(
         Item.batch_id == Batch.id, Item.state == ItemState.UNDER_WAY, Item.submission_id.is_(None)
     )
-    over = or_(Batch.grace_until.is_(None), Batch.grace_until <= now)
+    end = Batch.grace_until
+    over = or_(end.is_(None), end <= now, end > now + LONGEST)
     working = and_(Batch.state == BatchState.WORKING, Batch.cancelled_at.is_(None), over)
     return select(Batch.id).where(OPEN_BATCH, working, waiting)
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import exists, func, select
+from sqlalchemy import exists, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from models.reads.people import roles_of
 from models.rules.calendar import business_date, start_of
 from models.rules.people import Actor, Role
-from models.rules.states import Action, ItemState, RowStatus
+from models.rules.states import Action, BatchState, ItemState, RowStatus
 from models.rules.two_persons import EndorsementState, OrderFacts, Rules, rules_from
 from models.tables.batches import Batch, BatchRow, Item
 from models.tables.endorsements import Endorsement, RulesVersion
@@ -53,7 +53,7 @@ def facts_of(
     begin = start_of(business_date(now))
     before = session.scalar(
         select(func.coalesce(func.sum(Batch.void_count), 0)).where(
-            Batch.confirmed_by_id == actor.person_id,
+            or_(Batch.confirmed_by_id == actor.person_id, Batch.confirmed_by_id.is_(None)),
             Batch.confirmed_at >= begin,
             Batch.confirmed_at < begin + timedelta(days=1),
             Batch.id != batch.id,
@@ -63,33 +63,51 @@ def facts_of(
         voids=sum(count for count, _ in voids),
         voids_today=int(before or 0),
         reasons=frozenset(code for _, code in voids if code),
-        again=again or batch.again_reason is not None,
+        again=again or batch.again_reason is not None or _same_sheet_before(session, batch),
         beyond_pages=batch.beyond_reason is not None,
         any_void=bool(any_void),
     )
 
 
+def _same_sheet_before(session: Session, batch: Batch) -> bool:
+    """Whether the same sheet was confirmed already, perhaps read otherwise."""
+    if batch.sha256 is None:
+        return False
+    confirmed = (BatchState.AWAITING, BatchState.CONFIRMED, BatchState.WORKING, BatchState.FINISHED)
+    same = exists().where(
+        Batch.sha256 == batch.sha256,
+        Batch.sheet == batch.sheet,
+        Batch.id != batch.id,
+        Batch.state.in_(confirmed),
+    )
+    return bool(session.scalar(select(same)))
+
+
 def list_endorsements(
-    session: Session, *, waiting: bool = True, limit: int = 200
+    session: Session, *, waiting: bool = True, number: int | None = None, limit: int = 200
 ) -> Iterator[dict[str, Any]]:
-    """What waits, the oldest first, or all, the newest first; as JSON says it."""
+    """What waits, the oldest first, or all, the newest first, or the one with this number; as JSON says it."""
     maker, checker = aliased(Person), aliased(Person)
     query = (
-        select(Endorsement, maker.name, checker.name, Batch.file_name)
+        select(Endorsement, maker.name, checker.name, Batch)
         .join(maker, maker.id == Endorsement.asked_by_id)
         .outerjoin(checker, checker.id == Endorsement.decided_by_id)
         .outerjoin(Batch, Batch.id == Endorsement.batch_id)
         .limit(limit)
     )
-    if waiting:
+    if number is not None:
+        query = query.where(Endorsement.id == number)
+    elif waiting:
         query = query.where(Endorsement.state == EndorsementState.WAITING)
     query = query.order_by(Endorsement.id if waiting else Endorsement.id.desc())
-    for one, asked_by, decided_by, file_name in session.execute(query):
+    for one, asked_by, decided_by, batch in session.execute(query):
         yield {
             "id": one.id,
             "state": one.state.value,
             "batch": one.batch_id,
-            "file": file_name,
+            "file": batch.file_name if batch else None,
+            "reasons": [r for r in (batch.again_reason, batch.beyond_reason) if r] if batch else [],
+            "at_once": bool(batch and batch.at_once),
             "plan": one.plan,
             "proposal": one.proposal,
             "rules": one.rules,

@@ -7,6 +7,7 @@ import hmac
 import re
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -28,8 +29,8 @@ def key_hash(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def actor_of_key(session: Session, key: str, channel: Channel, now: datetime) -> tuple[Actor, int]:
-    """The owner of this key, proved, and the key's id. Raises `KeyRefused`, always the same."""
+def actor_of_key(session: Session, key: str, channel: Channel, now: datetime) -> Actor:
+    """The owner of this key, proved. Raises `KeyRefused`, always the same."""
     parts = KEY.fullmatch(key.strip())
     found = None
     if parts is not None:
@@ -46,7 +47,23 @@ def actor_of_key(session: Session, key: str, channel: Channel, now: datetime) ->
     if not right or expired or kept.revoked_at is not None or person.disabled_at is not None:
         raise KeyRefused
     scopes = frozenset(Scope(s) for s in kept.scopes)
-    return Actor(person.name, channel, person.id, roles_of(person), scopes), kept.id
+    return Actor(person.name, channel, person.id, roles_of(person), scopes, kept.id)
+
+
+def actor_as_now(session: Session, actor: Actor) -> Actor:
+    """The actor with the roles that they have now: a question may have stood open for long.
+
+    Raises `KeyRefused` for one who was disabled, or whose key was revoked, meanwhile.
+    """
+    if actor.person_id is None:
+        return actor
+    person = session.get_one(Person, actor.person_id, populate_existing=True)
+    revoked = actor.key_id is not None and (
+        session.get_one(ApiKey, actor.key_id, populate_existing=True).revoked_at is not None
+    )
+    if person.disabled_at is not None or revoked:
+        raise KeyRefused
+    return replace(actor, roles=roles_of(person))
 
 
 def roles_of(person: Person) -> frozenset[Role]:

@@ -173,6 +173,15 @@ class BatchNotOpen(BlankformsError):
     )
 
 
+class BatchBusy(BlankformsError):
+    code = "batch_busy"
+    kind = Kind.NOT_NOW
+    text = Text(
+        "批次 {batch} 正在预检，或预检被中断；请稍候重新预检后再提交",
+        "batch {batch} is being checked, or its check was broken off; check it again and submit then",
+    )
+
+
 class BatchNotEnded(BlankformsError):
     code = "batch_not_ended"
     kind = Kind.CONFLICT

@@ -10,6 +10,8 @@ NEW_PRODUCTION_MINUTES: Final = (10, 30)
 """Of a new production system: for verifying, and for voiding, which is rarer and cannot be undone either."""
 
 LONGEST_MINUTES: Final = 24 * 60
+LONGEST: Final = timedelta(minutes=LONGEST_MINUTES)
+"""What ends later than that from now was written by a clock that ran ahead: it is over."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,6 +184,7 @@ class Actor:
     person_id: int | None = None
     roles: frozenset[Role] = frozenset()
     scopes: frozenset[Scope] | None = None
+    key_id: int | None = None
 
     @property
     def proved(self) -> bool:

@@ -96,7 +96,7 @@ class OrderFacts:
 
     voids: int
     voids_today: int
-    """Voids that the same person has confirmed on the same business date before."""
+    """Voids on the same business date before: those of the same person, and those of nobody known."""
     reasons: frozenset[str]
     again: bool
     beyond_pages: bool

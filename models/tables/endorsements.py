@@ -25,6 +25,7 @@ class Endorsement(Base):
     plan: Mapped[str | None] = mapped_column(String(16))
     """The plan that is endorsed, and no other."""
     proposal: Mapped[JsonDict | None] = mapped_column(Json)
+    """Other rules, and the version that they are to follow."""
     rules: Mapped[list[Any]] = mapped_column(Json, default=list)
     """Which rules asked."""
     asked_by_id: Mapped[int] = mapped_column(ForeignKey("person.id"))
@@ -37,6 +38,13 @@ class Endorsement(Base):
     __table_args__ = (
         CheckConstraint("decided_by_id <> asked_by_id", name="two_persons"),
         Index(None, "batch_id"),
+        Index(
+            "ux_endorsement_waiting_batch",
+            "batch_id",
+            unique=True,
+            sqlite_where=text(_WAITING),
+            postgresql_where=text(_WAITING),
+        ),
         Index(
             "ix_endorsement_waiting",
             "expires_at",

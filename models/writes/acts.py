@@ -31,6 +31,7 @@ def record_act(
     last = session.execute(
         select(Act.number, Act.hash).order_by(Act.number.desc()).limit(1)
     ).first()
+    about = about.encode("utf-8", "replace").decode().replace("\0", "")[:_ABOUT_LENGTH]
     number, before = (last.number + 1, last.hash) if last else (1, "")
     facts = ActFacts(
         number,
@@ -39,7 +40,7 @@ def record_act(
         actor.channel.value,
         actor.person_id,
         deed.value,
-        about[:_ABOUT_LENGTH],
+        about,
         detail,
     )
     session.add(

@@ -7,13 +7,14 @@ from __future__ import annotations
 import os
 import socket
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
+from models.rules.states import BatchState
 from models.tables.batches import Batch
 from models.tables.reconciliation import Run
 
@@ -44,11 +45,23 @@ def take_batch(batch: Batch, now: datetime) -> str | None:
     return batch.lease if _take(batch, now, BATCH_LEASE) else None
 
 
-def keep_batch(session: Session, batch_id: int, lease: str, now: datetime) -> bool:
-    """Go on being at it; False: another process is, or a person has taken the batch back."""
+def is_busy(batch: Batch, now: datetime) -> bool:
+    """Whether a process is at this batch now."""
+    return not _is_free(batch, now)
+
+
+def keep_batch(
+    session: Session, batch_id: int, lease: str, now: datetime, states: Collection[BatchState]
+) -> bool:
+    """Go on being at it; False: another process is, a person has taken it back, or it is in another state."""
     kept = session.execute(
         update(Batch)
-        .where(Batch.id == batch_id, Batch.lease == lease, Batch.cancelled_at.is_(None))
+        .where(
+            Batch.id == batch_id,
+            Batch.lease == lease,
+            Batch.cancelled_at.is_(None),
+            Batch.state.in_(states),
+        )
         .values(lease_until=now + BATCH_LEASE)
         .returning(Batch.id)
     ).all()

@@ -21,6 +21,7 @@ from config.crash import Point, crash_point
 from config.names import Task
 from models.reads.deployment import require_identity
 from models.rules.errors import AnotherDeployment, DatabaseRestored
+from models.rules.grace import LONGEST
 from models.rules.states import Action, BatchState, ItemState, SubmissionState
 from models.rules.turns import by_turns, series
 from models.tables.base import NO_KEY_UPDATE
@@ -51,7 +52,8 @@ def prepare(context: Context, batch_id: int) -> int:
         batch = session.get(Batch, batch_id, with_for_update=NO_KEY_UPDATE)
         if batch is None or batch.state is not BatchState.WORKING or batch.cancelled_at is not None:
             return 0
-        if batch.grace_until is not None and context.now() < batch.grace_until:
+        now, end = context.now(), batch.grace_until
+        if end is not None and now < end <= now + LONGEST:
             return 0  # a person may still take it back
         certificates = _next_certificates(session, batch_id)
         count = _prepare_certificates(session, context, batch, certificates)

@@ -18,7 +18,9 @@ from sqlalchemy.orm import Session
 from config.crash import Point, crash_point
 from models.reads.batches import BatchCounts
 from models.reads.endorsements import facts_of, known_rules
+from models.reads.people import actor_as_now
 from models.rules.errors import (
+    BatchBusy,
     BatchGoesOn,
     BatchNotFound,
     BatchNotOpen,
@@ -36,7 +38,8 @@ from models.rules.two_persons import RULE_WORDS, Rule, touched
 from models.tables.base import NO_KEY_UPDATE
 from models.tables.batches import Batch
 from models.writes.acts import record_act
-from models.writes.endorsements import ask_for_endorsement
+from models.writes.endorsements import ask_for_endorsement, one_at_a_time
+from models.writes.leases import is_busy
 from sheets.questions import load_question
 from tasks.context import Context
 from tasks.orders.reserving import reserve
@@ -96,11 +99,14 @@ def _confirm(context: Context, batch_id: int, said: Confirmation) -> bool:
                 raise questions_of(batch)
             if batch.state is not BatchState.CHECKED:
                 raise BatchNotOpen(batch=batch_id, state=label(batch.state))
+            if batch.plan is None or is_busy(batch, context.now()):
+                raise BatchBusy(batch=batch_id)
             if not said.again and (before := submitted_before(session, batch)):
                 raise FileSubmittedBefore(batch=before.id, when=f"{before.confirmed_at:%Y-%m-%d}")
-            require(context.actor, Deed.ORDER_CONFIRMED)
+            actor = actor_as_now(session, context.actor)
+            require(actor, Deed.ORDER_CONFIRMED)
             if said.at_once:
-                require(context.actor, Deed.ORDER_AT_ONCE)
+                require(actor, Deed.ORDER_AT_ONCE)
             asked = _keep_yes(session, context, batch, said)
             session.flush()
             if not asked:
@@ -124,6 +130,8 @@ def _keep_yes(
     """Keep the yes with the batch; gives the rules that ask for a second person, who is asked then."""
     now, actor = context.now(), context.actor
     _, rules = known_rules(session)
+    if rules.on:
+        one_at_a_time(session)  # what two confirm at once adds up
     facts = facts_of(session, batch, actor, now, again=said.again)
     asked = touched(rules, facts)
     batch.confirmed_at = now

@@ -191,7 +191,10 @@ def receive_orders(
     ]
     with context.database.write() as session:
         batch_id = _new_batch(session, context, name, None)
-        session.get_one(Batch, batch_id).redo_of = redo_of
+        if (
+            redo_of is not None
+        ):  # the same once more is refused where it is confirmed, as of a sheet
+            _set(session, batch_id, redo_of=redo_of, order_key=_digest(["redo", redo_of]))
         for chunk in chunks(drafts):
             _insert_rows(session, batch_id, chunk)
         _set(session, batch_id, row_count=len(drafts), header=header, columns=columns, header_row=1)

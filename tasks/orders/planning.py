@@ -52,21 +52,31 @@ def check(context: Context, batch_id: int, lift: Lift = NOTHING_LIFTED) -> str |
         large = is_large(session, batch)
         if not large:
             plan = make_plan(OneTransaction(session), batch)
-            _checked(session, context, batch, plan)
+            _checked(session, context, batch, plan, _plan_before(batch))
     if large:
         try:
             with step_by_step(context, batch_id, _CHECKABLE) as steps:
+                with (
+                    steps.write() as session
+                ):  # a check that is broken off leaves nothing to say yes to
+                    begun = session.get_one(Batch, batch_id)
+                    before, begun.plan = _plan_before(begun), None
                 plan = make_plan(steps, batch)
                 with steps.write() as session:
-                    _checked(session, context, session.get_one(Batch, batch_id), plan)
+                    _checked(session, context, session.get_one(Batch, batch_id), plan, before)
         except TakenOver:
             return None
     context.ring(Task.DELIVER)
     return plan
 
 
-def _checked(session: Session, context: Context, batch: Batch, plan: str) -> None:
-    before = batch.plan if batch.state is BatchState.CHECKED else None
+def _plan_before(batch: Batch) -> str | None:
+    return batch.plan if batch.state is BatchState.CHECKED else None
+
+
+def _checked(
+    session: Session, context: Context, batch: Batch, plan: str, before: str | None
+) -> None:
     batch.plan = plan
     batch.state = BatchState.ASKED if batch.questions else BatchState.CHECKED
     batch.checked_at = context.now()

@@ -54,8 +54,8 @@ def redo(
 
     A row that named serials names those that are issued again; one by page count asks for as many pages as
     came back. With `action` every form that is issued again is named; those that are not are given as
-    impossible. `reason`: of a void, as a sheet says it; else that of the row. Done twice there are two batches,
-    and the second finds its forms ordered already when it is checked.
+    impossible. `reason`: of a void, as a sheet says it; else that of the row. Of two such batches one is
+    confirmed (`FileSubmittedBefore`), unless the person says that it is to be done again.
 
     Raises `BatchNotFound`, `BatchNotEnded` while something is still open, `NothingToSubmit`.
     """

@@ -49,7 +49,7 @@ def step_by_step(
         raise TakenOver
 
     def keep(session: Session) -> None:
-        if not keep_batch(session, batch_id, lease, context.now()):
+        if not keep_batch(session, batch_id, lease, context.now(), states):
             raise TakenOver
 
     try:

@@ -6,15 +6,18 @@ expiry and a cancel at once one wins.
 
 from __future__ import annotations
 
-from typing import Final
+from datetime import datetime
+from typing import Any, Final
 
 import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from config.crash import Point, crash_point
 from config.names import Task
 from models.reads.endorsements import known_rules
-from models.rules.errors import EndorsementDecided, NotFound
+from models.reads.people import actor_as_now
+from models.rules.errors import BatchGoesOn, DatabaseUnreachable, EndorsementDecided, NotFound
 from models.rules.people import Deed, require
 from models.rules.states import BatchState
 from models.rules.two_persons import (
@@ -26,7 +29,7 @@ from models.tables.base import NO_KEY_UPDATE
 from models.tables.batches import Batch
 from models.tables.endorsements import Endorsement, RulesVersion
 from models.writes.acts import record_act
-from models.writes.endorsements import back_to_checked, decide
+from models.writes.endorsements import back_to_checked, decide, one_at_a_time
 from tasks.app import app
 from tasks.context import Context, current
 from tasks.orders.reserving import reserve
@@ -44,17 +47,34 @@ def endorse(context: Context, endorsement_id: int) -> None:
     does not wait any more, and what `reserve` raises: then the endorsement is void, and the maker is asked anew.
     """
     with context.database.write() as session:
+        context.journal.require_current(session)
         one, batch = _locked(session, endorsement_id)
         _decide(session, context, one, batch, EndorsementState.ENDORSED)
         if batch is not None:
             batch.state, batch.confirmed_at = BatchState.CONFIRMED, context.now()
-        if one.proposal is not None:
-            version, _ = known_rules(session)
-            session.add(RulesVersion(version=version + 1, rules=one.proposal, set_at=context.now()))
-        _record(session, context, Deed.ENDORSED, one)
+        holds = one.proposal is None or _set_rules(session, one.proposal, context.now())
+        if not holds:
+            one.state = EndorsementState.MOVED
+        _record(session, context, Deed.ENDORSED, one, state=one.state.value)
+    if not holds:
+        raise EndorsementDecided(state=str(ENDORSEMENT_WORDS[EndorsementState.MOVED]))
     log.info("endorsed", endorsement=endorsement_id, batch_id=one.batch_id)
     if batch is not None:
-        reserve(context, batch.id)
+        crash_point(Point.CONFIRMED)
+        try:
+            reserve(context, batch.id)
+        except DatabaseUnreachable as lost:
+            raise BatchGoesOn(batch=batch.id, detail=lost.values.get("detail")) from lost
+
+
+def _set_rules(session: Session, proposal: dict[str, Any], now: datetime) -> bool:
+    """Let the endorsed rules hold; False when others hold by now than those that they were to follow."""
+    one_at_a_time(session)
+    version, _ = known_rules(session)
+    if proposal["version"] != version:
+        return False
+    session.add(RulesVersion(version=version + 1, rules=proposal["rules"], set_at=now))
+    return True
 
 
 def reject(context: Context, endorsement_id: int, reason: str) -> None:
@@ -112,7 +132,7 @@ def _decide(
     state: EndorsementState,
     reason: str | None = None,
 ) -> None:
-    require(context.actor, Deed.ENDORSED)
+    require(actor_as_now(session, context.actor), Deed.ENDORSED)
     makers = {one.asked_by_id, *((batch.made_by_id, batch.confirmed_by_id) if batch else ())}
     require_another(makers, context.actor)
     decided = decide(session, one.id, state, context.now(), context.actor.person_id, reason)

@@ -106,9 +106,11 @@ def owner_of(context: Context, key: str, channel: Channel) -> Actor:
     """The person whose key this is, proved; notes that it was used. Raises `KeyRefused`."""
     now = context.now()
     with context.database.read() as session:
-        actor, key_id = actor_of_key(session, key, channel, now)
-        last = session.get_one(ApiKey, key_id).last_used_at
+        actor = actor_of_key(session, key, channel, now)
+        last = session.get_one(ApiKey, actor.key_id).last_used_at
     if last is None or last <= now - USE_NOTED:
         with context.database.write() as session:
-            session.execute(update(ApiKey).where(ApiKey.id == key_id).values(last_used_at=now))
+            session.execute(
+                update(ApiKey).where(ApiKey.id == actor.key_id).values(last_used_at=now)
+            )
     return actor

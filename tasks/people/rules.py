@@ -8,7 +8,7 @@ from models.rules.people import Deed, require
 from models.rules.two_persons import ABLE_PERSONS, Rule, Rules
 from models.tables.endorsements import RulesVersion
 from models.writes.acts import record_act
-from models.writes.endorsements import ask_for_endorsement
+from models.writes.endorsements import ask_for_endorsement, one_at_a_time
 from tasks.context import Context
 
 
@@ -22,6 +22,7 @@ def set_rules(context: Context, wanted: Rules) -> int | None:
     actor = context.actor
     with context.database.write() as session:
         require(actor, Deed.RULES_SET)
+        one_at_a_time(session)
         version, rules = known_rules(session)
         able = able_persons(session)
         if wanted.on and not rules.on and able < ABLE_PERSONS:
@@ -34,8 +35,9 @@ def set_rules(context: Context, wanted: Rules) -> int | None:
             return None
         if actor.person_id is None:
             raise PersonNeeded(rules=Rule.RULES.value)
+        proposal = {"version": version, "rules": wanted.shown()}
         asked = ask_for_endorsement(
-            session, actor.person_id, [Rule.RULES], rules, now, proposal=wanted.shown()
+            session, actor.person_id, [Rule.RULES], rules, now, proposal=proposal
         )
         number = asked.id
         record_act(session, actor, Deed.RULES_ASKED, "rules", now, rules=wanted.shown())

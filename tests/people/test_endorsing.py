@@ -11,25 +11,35 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
 from models.reads.endorsements import known_rules, list_endorsements
+from models.reads.people import list_keys
 from models.rules.errors import (
     AnotherPersonNeeded,
+    BatchBusy,
     BlankformsError,
     EndorsementDecided,
+    KeyRefused,
     NoSecondPersons,
     NotAllowed,
     PersonNeeded,
     PlanMoved,
 )  # fmt: skip
 from models.rules.people import Actor, Channel, Role, Scope
-from models.rules.states import BatchState, FormState
+from models.rules.states import BatchState, FormState, PagesMode
 from models.rules.two_persons import EndorsementState, OrderFacts, Rule, Rules, touched
 from models.tables.batches import Batch
 from models.tables.endorsements import Endorsement
 from models.tables.forms import Form
-from tasks.orders import confirming, planning, releasing
-from tasks.people import endorsing, grace, persons, rules
+from tasks.orders import confirming, intake, planning, releasing, stepwise
+from tasks.people import endorsing, grace, keys, persons, rules
 from tasks.stock.imports import store_certificates
-from tests.support.factories import AGENT_HANDLED, agent_certificate, bring_in, confirm, upload
+from tests.support.factories import (
+    AGENT_HANDLED,
+    agent_certificate,
+    bring_in,
+    confirm,
+    sheet,
+    upload,
+)  # fmt: skip
 from tests.support.persons import by_key, person
 
 ROOT = Actor("root", Channel.COMMAND)
@@ -350,3 +360,115 @@ def test_the_same_once_more_needs_a_second_person(office):
     except BlankformsError as refusal:
         pytest.fail(f"{refusal.code}")
     assert goes_on is False
+
+
+class TestNobodyGetsAround:
+    """Ways past the rules that a reviewer found."""
+
+    def test_a_check_that_is_going_on_or_was_broken_off(self, office, monkeypatch):
+        batch_id = upload(office, VOIDS)
+        monkeypatch.setattr("tasks.orders.stepwise.AT_ONCE", 1)
+        going_on = stepwise.step_by_step(office.context, batch_id, [BatchState.CHECKED])
+        with going_on, pytest.raises(BatchBusy):
+            confirm(office, batch_id)
+
+        def broken(steps, batch):
+            raise KeyboardInterrupt
+
+        really = planning.make_plan
+        monkeypatch.setattr(planning, "make_plan", broken)
+        with pytest.raises(KeyboardInterrupt):
+            planning.check(office.context, batch_id)
+        with pytest.raises(BatchBusy):
+            confirm(office, batch_id)
+        monkeypatch.setattr(planning, "make_plan", really)
+        planning.check(office.context, batch_id)
+        assert confirm(office, batch_id) is False
+
+    def test_a_check_that_ends_after_the_yes_changes_nothing(self, office, monkeypatch):
+        batch_id = upload(office, VOIDS)
+        monkeypatch.setattr("tasks.orders.stepwise.AT_ONCE", 1)
+        really = planning.make_plan
+
+        def slow(steps, batch):
+            plan = really(steps, batch)
+            with office.context.database.write() as session:
+                session.get_one(Batch, batch_id).state = BatchState.AWAITING
+            return plan
+
+        monkeypatch.setattr(planning, "make_plan", slow)
+        assert planning.check(office.context, batch_id) is None
+        assert state(office, batch_id) is BatchState.AWAITING
+
+    def test_two_batches_confirmed_at_once_on_one_day(self, office):
+        office.context.actor = ROOT
+        with office.context.database.write() as session:
+            session.execute(text("DELETE FROM rules_version"))
+        rules.set_rules(office.context, Rules(on=True, voids_per_day=2))
+        office.context.actor = office.maker
+        batches = [upload(office, VOIDS[:2]), upload(office, VOIDS[2:], name="2.csv")]
+        goes_on = {}
+        threads = [
+            threading.Thread(target=lambda b=b: goes_on.update({b: confirm(office, b)}))
+            for b in batches
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert sorted(goes_on.values()) == [False, True]
+
+    def test_the_same_person_by_account_and_by_key(self, office):
+        office.context.actor = ROOT
+        with office.context.database.write() as session:
+            session.execute(text("DELETE FROM rules_version"))
+        rules.set_rules(office.context, Rules(on=True, voids_per_day=2))
+        assert confirm(office, upload(office, VOIDS[:2])) is True
+        office.context.actor = office.maker
+        assert confirm(office, upload(office, VOIDS[2:], name="2.csv")) is False
+
+    def test_the_same_sheet_read_otherwise(self, office):
+        content = sheet([[AGENT_HANDLED, "核销", "", 1]])
+        first = intake.receive_sheet(office.context, content, "a.csv", PagesMode.ADDITIONAL)
+        planning.check(office.context, first)
+        assert confirm(office, first) is True
+        office.drain()
+        second = intake.receive_sheet(office.context, content, "a.csv", PagesMode.TOP_UP)
+        planning.check(office.context, second, planning.Lift("again", "beyond"))
+        assert confirm(office, second) is False
+
+    def test_an_endorsement_after_its_hours(self, office):
+        _, number = waiting(office)
+        office.clock.forward(hours=25)
+        office.context.actor = office.checker
+        with pytest.raises(EndorsementDecided):
+            endorsing.endorse(office.context, number)
+
+    @pytest.mark.parametrize("how", ["disabled", "another role", "key revoked"])
+    def test_a_checker_who_is_none_any_more(self, office, how):
+        _, number = waiting(office)
+        office.context.actor = ROOT
+        if how == "disabled":
+            persons.set_disabled(office.context, "li", disabled=True)
+        elif how == "another role":
+            persons.set_roles(office.context, "li", [Role.MAKER])
+        else:
+            with office.context.database.read() as session:
+                of_li = [k["key"] for k in list_keys(session) if k["owner"] == "li"]
+            for key in of_li:
+                keys.revoke_key(office.context, key)
+        office.context.actor = office.checker
+        with pytest.raises((KeyRefused, NotAllowed)):
+            endorsing.endorse(office.context, number)
+
+    def test_a_change_of_rules_that_was_asked_before_another_one_held(self, office):
+        office.context.actor = by_key_of_administrator(office)
+        first = rules.set_rules(office.context, replace(ON, hours=48))
+        second = rules.set_rules(office.context, replace(ON, voids_per_batch=0))
+        office.context.actor = office.checker
+        endorsing.endorse(office.context, second)
+        with pytest.raises(EndorsementDecided):
+            endorsing.endorse(office.context, first)
+        assert endorsement(office, first) is EndorsementState.MOVED
+        with office.context.database.read() as session:
+            assert known_rules(session)[1] == replace(ON, voids_per_batch=0)

@@ -144,3 +144,12 @@ def test_a_reservation_lasts_its_hours_from_the_end_of_the_grace(thinking):
     kept = batch(thinking, batch_id)
     hours = thinking.context.settings.reservation_hours
     assert kept.expires_at == kept.grace_until + timedelta(hours=hours)
+
+
+def test_a_grace_of_a_clock_that_ran_a_year_ahead_holds_nothing_for_a_year(thinking):
+    batch_id = upload(thinking, VERIFY)
+    confirm(thinking, batch_id)
+    with thinking.context.database.write() as session:
+        session.get_one(Batch, batch_id).grace_until = thinking.clock() + timedelta(days=365)
+    thinking.drain()
+    assert states(thinking) == {FormState.VERIFIED: 2}

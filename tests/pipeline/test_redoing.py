@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from models.rules.errors import BatchNotEnded, BatchNotFound, NothingToSubmit
+from models.rules.errors import BatchNotEnded, BatchNotFound, FileSubmittedBefore, NothingToSubmit
 from models.rules.states import Action, FormState, RowOutcome
 from models.tables.batches import Batch
 from tasks.orders import planning, redoing, releasing
@@ -95,3 +95,17 @@ def test_a_batch_is_redone_when_it_has_ended(world):
         redoing.redo(world.context, 999)
     releasing.cancel(world.context, batch_id)
     assert redone(world, batch_id)[1] == []
+
+
+def test_what_was_redone_is_not_redone_again_by_mistake(world):
+    bring_in(world)
+    batch_id = upload(world, [[AGENT_HANDLED, "核销", "", 2]])
+    confirm(world, batch_id)
+    releasing.cancel(world.context, batch_id)
+    first, second = redone(world, batch_id)[0], redone(world, batch_id)[0]
+    confirm(world, first)
+    world.drain()
+    with pytest.raises(FileSubmittedBefore):
+        confirm(world, second)
+    assert len(world.customs.effects()) == 2
+    world.assert_sound()

@@ -63,6 +63,14 @@ def upgrade() -> None:
         sqlite_where=sa.text(WAITING),
         postgresql_where=sa.text(WAITING),
     )
+    op.create_index(
+        "ux_endorsement_waiting_batch",
+        "endorsement",
+        ["batch_id"],
+        unique=True,
+        sqlite_where=sa.text(WAITING),
+        postgresql_where=sa.text(WAITING),
+    )
     op.create_table(
         "rules_version",
         sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
