@@ -100,7 +100,7 @@ def _orders(
         .where(BatchRow.batch_id == batch_id, BatchRow.status == RowStatus.OK)
         .order_by(BatchRow.number, Item.position)
     )
-    for (_, _), items in groupby(rows, key=lambda r: (r.number, r.action)):
+    for _, items in groupby(rows, key=lambda r: (r.number, r.action)):
         of_row = list(items)
         wanted = [i for i in of_row if action is not None or i.state in _OPEN_AGAIN]
         free = [i for i in wanted if i.form_state is FormState.ISSUED]

@@ -14,7 +14,7 @@ from sqlalchemy import update
 from models.reads.people import actor_of_key, key_hash, person_of
 from models.rules.errors import BadArgument, NotAllowed, NotFound
 from models.rules.language import t
-from models.rules.people import Actor, Channel, Deed, Scope
+from models.rules.people import ROLE_WORDS, Actor, Channel, Deed, Role, Scope
 from models.tables.people import ApiKey
 from models.writes.acts import record_act
 from tasks.context import Context
@@ -56,7 +56,8 @@ def make_key(
     with context.database.write() as session:
         person = person_of(session, login)
         if context.actor.proved and context.actor.person_id != person.id:
-            raise NotAllowed(name=context.actor.name, deed=Deed.KEY_MADE, roles=login, scope="-")
+            owner = t("本人", "the owner alone")
+            raise NotAllowed(name=context.actor.name, deed=Deed.KEY_MADE, roles=owner, scope="-")
         session.add(
             ApiKey(
                 public=public,
@@ -94,9 +95,12 @@ def revoke_key(context: Context, public: str) -> None:
             raise NotFound(what=public)
         actor = context.actor
         others = actor.proved and actor.person_id != revoked.person_id
-        if others and "administrator" not in actor.roles:
+        if others and Role.ADMINISTRATOR not in actor.roles:
             raise NotAllowed(
-                name=actor.name, deed=Deed.KEY_REVOKED, roles="administrator", scope="-"
+                name=actor.name,
+                deed=Deed.KEY_REVOKED,
+                roles=ROLE_WORDS[Role.ADMINISTRATOR],
+                scope="-",
             )
         record_act(session, actor, Deed.KEY_REVOKED, public, context.now())
     log.info("key_revoked", key=public, by=context.actor.name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import structlog
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models.reads.people import person_of
@@ -65,15 +64,3 @@ def set_disabled(context: Context, login: str, *, disabled: bool) -> None:
 def _record(session: Session, context: Context, deed: Deed, login: str, **detail: object) -> None:
     record_act(session, context.actor, deed, login, context.now(), **detail)
     log.info(deed.value, login=login, by=context.actor.name)
-
-
-def person_id_of(context: Context, login: str) -> int:
-    """The number of a person. Raises `PersonUnknown`."""
-    with context.database.read() as session:
-        return person_of(session, login).id
-
-
-def any_person(context: Context) -> bool:
-    """Whether there is a person at all."""
-    with context.database.read() as session:
-        return session.scalar(select(Person.id).limit(1)) is not None
