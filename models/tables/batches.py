@@ -122,6 +122,13 @@ class Batch(Base):
         Index(None, "reading_key"),
         Index(None, "confirmed_by_id", "confirmed_at"),
         Index(
+            "ix_batch_sheet",
+            "sha256",
+            "sheet",
+            sqlite_where=text("sha256 IS NOT NULL"),
+            postgresql_where=text("sha256 IS NOT NULL"),
+        ),
+        Index(
             "ix_batch_open",
             "state",
             sqlite_where=text(_OPEN),

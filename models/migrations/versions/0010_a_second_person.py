@@ -88,6 +88,13 @@ def upgrade() -> None:
     op.create_index(
         op.f("ix_batch_confirmed_by_id_confirmed_at"), "batch", ["confirmed_by_id", "confirmed_at"]
     )
+    op.create_index(
+        "ix_batch_sheet",
+        "batch",
+        ["sha256", "sheet"],
+        sqlite_where=sa.text("sha256 IS NOT NULL"),
+        postgresql_where=sa.text("sha256 IS NOT NULL"),
+    )
     _widen_batch_state()
 
 
