@@ -49,7 +49,7 @@ def event_text(before: str, event: EventFacts) -> str:
     """What is hashed: a JSON list, without spaces, of the hash before and what the event says in order.
 
     Written here and not by `json.dumps`, which takes longer than all else about an event; the bytes are the
-    same (`tests/rules/test_chain.py`).
+    same (`tests/models/rules/test_chain.py`).
     """
     at = event.at.astimezone(UTC).isoformat(timespec="microseconds")
     return (

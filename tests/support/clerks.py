@@ -16,7 +16,7 @@ from tests.support.factories import certificate_number
 
 
 def main() -> None:
-    """`python -m tests.pipeline.clerks URL HOME CLERK CERTIFICATES`: begins when a line comes on stdin."""
+    """`python -m tests.support.clerks URL HOME CLERK CERTIFICATES`: begins when a line comes on stdin."""
     url, home, clerk, certificates = sys.argv[1:]
     chosen = settings_for(Path(home))
     set_up_logging(chosen)
