@@ -1,6 +1,7 @@
 """`make bench`: figures of this machine as Markdown. Ratios within one run are what to compare.
 
-`--quick`: every part but the variants, once and small; it proves that the bench runs and that its checks hold, not a rate.
+`--quick`: every part but the variants, once and small; it proves that the bench runs and that its checks hold,
+not a rate.
 """
 
 from __future__ import annotations

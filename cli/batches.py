@@ -8,14 +8,16 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 from zoneinfo import ZoneInfo
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from xlsxwriter.exceptions import XlsxFileError
 
+from cli import old_keys
 from cli.options import Json
+from cli.remedies import problem_worded, worded
 from cli.runtime import (
     err,
     opened,
@@ -32,19 +34,20 @@ from config.exits import Exit
 from models.reads.batches import (
     BatchCounts,
     batch_counts,
+    batch_head,
     batch_progress,
+    counts_document,
     list_batches,
-    people_of,
-    row_results,
 )
 from models.reads.cards import seen_cards, trouble_of
 from models.reads.line import line_of
 from models.reads.pauses import pauses_of
+from models.reads.row_results import row_results
 from models.rules.errors import BadArgument, BatchNotFound
 from models.rules.language import t
 from models.rules.results import RowResult
 from models.rules.serials import show_serials
-from models.rules.states import BatchState, CardState, FormState, RowOutcome, RowStatus, label
+from models.rules.states import BatchState, CardState, FormState, RowOutcome, label
 from models.tables.batches import Batch
 from tasks.ability import hindrances
 from tasks.context import Context
@@ -90,13 +93,13 @@ def list_(
         batches = list(list_batches(session, limit, context.actor if mine else None))
         zone = context.settings.zone
     if json:
-        print_json({"batches": batches})
+        print_json({"batches": [old_keys.listed(b) for b in batches]})
         return
     titles = (t("批次", "batch"), t("状态", "state"), t("文件", "file"), t("行", "rows"))
     print_table(
         (*titles, t("未结证单", "open forms"), t("制单人", "made by"), t("时间", "created")),
         (
-            (b["id"], label(BatchState(b["state"])), b["file"], b["rows"], b["open_forms"],
+            (b["id"], label(BatchState(b["state"])), b["file"], b["row_count"], b["open_forms"],
              b["made_by"] or "-", shown_time(b["created_at"], zone))
             for b in batches
         ),
@@ -167,51 +170,15 @@ def print_batch(context: Context, batch_id: int, *, json: bool) -> int:
         counts = batch_counts(session, batch_id)
         rows = row_results(session, batch)
         if json:
-            document = _document(batch, counts, outcomes)
+            document = batch_head(batch) | {"counts": counts_document(batch, counts)}
+            document["outcomes"] = {o.value: outcomes[o] for o in RowOutcome}
             document["line"] = line_of(session, context.now()).shown()
-            print_json_with_rows(document, (_row(r) for r in rows))
+            print_json_with_rows(
+                old_keys.batch(document), (old_keys.batch_row(r.document()) for r in rows)
+            )
         else:
             _print(context, batch, counts, outcomes, rows)
     return outcomes[RowOutcome.REFUSED]
-
-
-def _document(batch: Batch, counts: BatchCounts, outcomes: Counter[RowOutcome]) -> dict[str, Any]:
-    return {
-        "id": batch.id,
-        "state": batch.state.value,
-        "file": batch.file_name,
-        "sha256": batch.sha256,
-        "plan": batch.plan,
-        "counts": {
-            "rows": batch.row_count,
-            "ok": counts.rows.get(RowStatus.OK, 0),
-            "problem": counts.rows.get(RowStatus.PROBLEM, 0),
-            "skipped": counts.rows.get(RowStatus.SKIPPED, 0),
-            "forms": {state.value: counts.forms.get(state, 0) for state in FormState},
-            "refused_forms": counts.refused_forms,
-            "outcomes": {o.value: outcomes[o] for o in RowOutcome},
-        },
-        **people_of(batch),
-        "created_at": batch.created_at.isoformat(),
-        "finished_at": batch.finished_at.isoformat() if batch.finished_at else None,
-    }
-
-
-def _row(row: RowResult) -> dict[str, Any]:
-    return {
-        "row": row.number,
-        "status": row.status.value,
-        "outcome": row.outcome.value,
-        "certificate": row.certificate,
-        "action": row.action.value if row.action else None,
-        "reference": row.reference,
-        "serials": [
-            {"serial": serial, "state": state.value}
-            for serial, state in zip(row.serial_list, row.form_states, strict=True)
-        ],
-        "reason": "; ".join(p.message for p in row.problems),
-        "problems": [p.shown() for p in row.problems],
-    }
 
 
 def _print(
@@ -235,7 +202,7 @@ def _print(
         forms.append(t(f"海关退回 {counts.refused_forms}", f"refused {counts.refused_forms}"))
     console.print(t("空白证单: ", "forms: ") + (", ".join(forms) or "-"), markup=False)
     wrong = [
-        (row.number, row.certificate, row.serials, p.code, p.message)
+        (row.number, row.certificate, row.serials, p.code, problem_worded(p))
         for row, _ in zip((r for r in rows if r.problems), range(_SHOWN), strict=False)
         for p in row.problems
     ]
@@ -265,7 +232,7 @@ def time_left(batch: Batch, now: datetime, zone: ZoneInfo) -> str | None:
 def what_stops_it(context: Context) -> list[str]:
     """Why a batch that is under way may stand still; empty when an order can be carried out now."""
     found = hindrances(context.settings, context.database)
-    return [str(h.error) for h in found]
+    return [worded(h.error) for h in found]
 
 
 def paused_parts(context: Context, batch_id: int) -> list[str]:
@@ -291,8 +258,14 @@ def watch(context: Context, batch_id: int) -> None:
     before, looked_at = None, 0.0
     told: set[str] = set()
     stopped = what_stops_it(context)
-    tell(t("现在可以办理", "orders can be carried out now") if not stopped else
-         t("现在不能办理到底，排除后自动继续:", "orders cannot be carried out to their end now; they go on when this is mended:"))  # fmt: skip
+    tell(
+        t("现在可以办理", "orders can be carried out now")
+        if not stopped
+        else t(
+            "现在不能办理到底，排除后自动继续:",
+            "orders cannot be carried out to their end now; they go on when this is mended:",
+        )
+    )
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),

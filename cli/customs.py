@@ -1,4 +1,6 @@
-"""customs show, moved, confirm; adopt-customs; line show, open, pause, resume: whose database this is, and whether messages leave."""
+"""customs show, moved, confirm; adopt-customs; line show, open, pause, resume: whose database this is, and whether
+messages leave.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cli.options import LARGEST_NUMBER, Json
-from cli.persons import By, by_whom, said
+from cli.persons import By
 from cli.runtime import YES, agreed, opened, print_json, shown_time, tell
 from config.settings import origin_of
 from models.reads.deployment import known_identity, named
@@ -15,6 +17,7 @@ from models.reads.line import line_of
 from models.rules.errors import BadArgument, NotFound
 from models.rules.language import t
 from models.rules.numbers import clean, is_enterprise_code
+from models.rules.people import kept_name, kept_reason
 from models.rules.states import PauseScope
 from tasks import deployment as acts
 from tasks.line import open_again, pause, paused, resume
@@ -102,8 +105,8 @@ def adopt(yes: YES = False) -> None:
         given = context.identity
         question = t(
             f"从现在起改用企业 {given.sender}、海关 {named(given.customs)}？已登记的库存和证书会保留，请随后同步并对账",
-            f"use the sender {given.sender} and the customs {named(given.customs)} from now on? Stock and certificates stay; "
-            "sync and reconcile afterwards",
+            f"use the sender {given.sender} and the customs {named(given.customs)} from now on? "
+            "Stock and certificates stay; sync and reconcile afterwards",
         )
         if not agreed(question, yes=yes):
             return
@@ -148,7 +151,7 @@ def line_pause(
     """Everything, or what is of one exporter or one batch; what is on its way goes on to its end."""
     scope, value = _scope(principal, batch)
     with opened() as context:
-        new = pause(context, scope, value, by_whom(by, context.actor), said(reason))
+        new = pause(context, scope, value, kept_name(by, context.actor), kept_reason(reason))
         stopped = paused(context)
     if json:
         print_json({"paused": stopped})
@@ -167,7 +170,7 @@ def line_resume(
     """What was paused goes on; other pauses stay."""
     scope, value = _scope(principal, batch)
     with opened() as context:
-        was_paused = resume(context, scope, value, by_whom(by, context.actor))
+        was_paused = resume(context, scope, value, kept_name(by, context.actor))
         stopped = paused(context)
     what = _scope_text(scope, value)
     if not was_paused:

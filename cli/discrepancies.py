@@ -7,11 +7,12 @@ from typing import Annotated
 import typer
 
 from cli.options import LARGEST_NUMBER, Json
-from cli.persons import By, by_whom, said
+from cli.persons import By
 from cli.runtime import opened, print_json, print_table, shown_time, tell
 from models.reads.discrepancies import open_discrepancies
 from models.rules.causes import kind_text
 from models.rules.language import t
+from models.rules.people import kept_name, kept_reason
 from tasks.receipts import discrepancies
 
 
@@ -52,7 +53,9 @@ def close(
 ) -> None:
     """With who and why; a form that is held stays held (`stock release`)."""
     with opened() as context:
-        closed = discrepancies.close(context, numbers, by_whom(by, context.actor), said(reason))
+        closed = discrepancies.close(
+            context, numbers, kept_name(by, context.actor), kept_reason(reason)
+        )
     if json:
         print_json({"closed": closed})
         return

@@ -211,7 +211,8 @@ def _for_a_person(vitals: Vitals) -> Finding:
     unclear = vitals.unclear
     detail = t(
         f"待认领回执 {quarantined}，差异 {different}，待人工处理 {parked}，超过一小时问不清 {unclear}",
-        f"{quarantined} quarantined receipts, {different} discrepancies, {parked} parked, {unclear} unclear for an hour",
+        f"{quarantined} quarantined receipts, {different} discrepancies, {parked} parked, "
+        f"{unclear} unclear for an hour",
     )
     anything = quarantined or different or parked or unclear
     return Finding(Text("待人处理", "for a person"), WARN if anything else GOOD, detail)

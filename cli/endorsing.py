@@ -8,12 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from cli.options import LARGEST_NUMBER, Json
-from cli.persons import said
 from cli.plans import show_plan
 from cli.runtime import YES, agreed, opened, out, print_json, print_table, shown_time, tell
 from models.reads.endorsements import known_rules, list_endorsements
 from models.rules.errors import BadArgument, EndorsementDecided, NotFound
 from models.rules.language import t
+from models.rules.people import kept_reason
 from models.rules.two_persons import (
     ENDORSEMENT_WORDS,
     RULE_WORDS,
@@ -90,7 +90,7 @@ def reject(
 ) -> None:
     """The maker may correct and confirm it anew, or take it back."""
     with opened() as context:
-        endorsing.reject(context, number, said(reason))
+        endorsing.reject(context, number, kept_reason(reason))
     if json:
         print_json({"endorsement": number, "state": EndorsementState.REJECTED.value})
         return

@@ -5,10 +5,11 @@ from __future__ import annotations
 import typer
 
 from cli.options import Json
-from cli.persons import By, by_whom
+from cli.persons import By
 from cli.runtime import YES, agreed, opened, print_json, print_table, tell
 from config.exits import Exit
 from models.rules.language import t
+from models.rules.people import kept_name
 from models.rules.states import Action, label
 from tasks.journal import Entry
 from tasks.night import restored
@@ -57,7 +58,7 @@ def accept(by: By = None, yes: YES = False, json: Json = False) -> None:
             yes=yes,
         ):
             return
-        entries = restored.accept(context, by_whom(by, context.actor))
+        entries = restored.accept(context, kept_name(by, context.actor))
     _print(entries, json=json)
     if not json:
         tell(t("已恢复预占和发送", "reserving and sending go on"))

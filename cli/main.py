@@ -23,7 +23,9 @@ def main() -> None:
 
         sys.exit(run(app, arguments))
     except BlankformsError as error:
-        _fail(error.code, str(error), exit_of(error), arguments)
+        from cli.remedies import worded
+
+        _fail(error.code, worded(error), exit_of(error), arguments)
     except ConfigurationError as error:
         text = t("配置有误: ", "bad configuration: ") + str(error)
         _fail("bad_configuration", text, Exit.CONFIGURATION, arguments)

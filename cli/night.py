@@ -12,7 +12,7 @@ import typer
 
 from cli.imports import DATE_FORMATS, Output, day
 from cli.options import LARGEST_NUMBER, Json
-from cli.persons import By, by_whom, said
+from cli.persons import By
 from cli.runtime import (
     YES,
     agreed,
@@ -32,6 +32,7 @@ from models.rules.chain import Tamper
 from models.rules.differences import TREATMENTS, DifferenceClass
 from models.rules.errors import RunNotFound
 from models.rules.language import Text, t
+from models.rules.people import kept_name, kept_reason
 from models.rules.states import FormState, RepairState, RunState, label
 from models.rules.verdicts import CUSTOMS_STATE_WORDS
 from models.tables.reconciliation import Run
@@ -280,7 +281,7 @@ def repair(
 ) -> None:
     """Shows the plan first. Contradictions need two persons: one proposes, another approves."""
     with opened() as context:
-        order = Order(by_whom(by, context.actor), said(reason) if reason else "", approve)
+        order = Order(kept_name(by, context.actor), kept_reason(reason) if reason else "", approve)
         proposals = repairing.plan(context, run, kinds or [])
         planned = [
             {

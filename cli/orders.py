@@ -10,7 +10,6 @@ import typer
 
 from cli.batches import print_batch, watch
 from cli.options import Json
-from cli.persons import said
 from cli.plans import Shown, show_plan, write_check
 from cli.runtime import interactive, opened, tell
 from cli.sheet_options import (
@@ -35,6 +34,7 @@ from models.rules.errors import (
     RowsRefused,
 )
 from models.rules.language import t
+from models.rules.people import kept_reason
 from models.rules.states import Action, PagesMode, RowStatus, StockSource, label
 from tasks.app import require_broker
 from tasks.context import Context
@@ -284,7 +284,7 @@ def _lift(*, again: bool, beyond: bool, reason: str) -> planning.Lift:
     """What is lifted. Raises `ReasonNeeded` where that must be explained."""
     if beyond and not reason:
         raise ReasonNeeded
-    why = said(reason) if reason else None
+    why = kept_reason(reason) if reason else None
     return planning.Lift(why if again else None, why if beyond else None)
 
 

@@ -10,6 +10,8 @@ from typing import Final
 from rich.console import Console
 from xlsxwriter.exceptions import XlsxFileError
 
+from cli import old_keys
+from cli.remedies import problem_worded, worded
 from cli.runtime import (
     err,
     out,
@@ -61,8 +63,10 @@ def show_plan(context: Context, batch_id: int, file: Path | None, *, json: bool 
             document["questions"] = [q.shown() for q in questions]
             if questions:
                 open_ones = questions_of(batch)
-                document["error"] = {"code": open_ones.code, "message": str(open_ones)}
-            print_json_with_rows(document, (r.document() for r in plan_rows(session, batch)))
+                document["error"] = {"code": open_ones.code, "message": worded(open_ones)}
+            print_json_with_rows(
+                old_keys.plan(document), (r.document() for r in plan_rows(session, batch))
+            )
         elif json is not None:
             _print_plan(view, before, questions, plan_rows(session, batch))
     return Shown(batch.plan, view.counts, questions, _asking(view))
@@ -250,7 +254,7 @@ def _print_problems(batch: Batch, rows: Iterator[PlanRow], problems: int) -> Non
         row = one.row
         if row.problems and len({w[0] for w in wrong}) < _SHOWN:
             wrong += (
-                (row.number, _place(batch, p), p.code, p.message, p.suggestion)
+                (row.number, _place(batch, p), p.code, problem_worded(p), p.suggestion)
                 for p in row.problems
             )
         if one.pages is None and one.has and len(unknown) < _NOTED:

@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from cli.options import LARGEST_NUMBER, Json
-from cli.persons import By, by_whom, said
+from cli.persons import By
 from cli.runtime import opened, out, print_json, print_table, printable, shown_time, tell
 from models.rules.language import t
+from models.rules.people import kept_name, kept_reason
 from tasks.receipts import quarantine
 
 Numbers = Annotated[list[int], typer.Argument(min=1, max=LARGEST_NUMBER, help=t("号", "numbers"))]
@@ -83,7 +84,9 @@ def dismiss(
 ) -> None:
     """Kept for the auditor, with who and why; no form is changed."""
     with opened() as context:
-        dismissed = quarantine.dismiss(context, numbers, by_whom(by, context.actor), said(reason))
+        dismissed = quarantine.dismiss(
+            context, numbers, kept_name(by, context.actor), kept_reason(reason)
+        )
     if json:
         print_json({"dismissed": dismissed})
         return

@@ -17,7 +17,7 @@ from cli.imports import (
 )
 from cli.options import Json, code
 from cli.orders import read_file
-from cli.persons import By, by_whom, said
+from cli.persons import By
 from cli.runtime import (
     YES,
     agreed,
@@ -37,6 +37,7 @@ from models.rules.errors import BadArgument
 from models.rules.forecast import LOSS_REPORT_DAYS, loss_report_due
 from models.rules.language import t
 from models.rules.numbers import clean
+from models.rules.people import kept_name, kept_reason
 from models.rules.problems import Problem
 from models.rules.serials import NotSerials, as_ranges, parse_serials, serials_between, show_serials
 from models.rules.states import label
@@ -105,8 +106,10 @@ def hold(
 ) -> None:
     """Issued forms that must not be taken, with the reason."""
     with opened() as context:
-        person = by_whom(by, context.actor)
-        done = custody.hold(context, parsed(serials), code(kind), f"{said(reason)} ({person})")
+        person = kept_name(by, context.actor)
+        done = custody.hold(
+            context, parsed(serials), code(kind), f"{kept_reason(reason)} ({person})"
+        )
     _tell_done(done, t("已停用", "held"), json=json)
 
 
@@ -115,8 +118,10 @@ def release(
 ) -> None:
     """Held forms, and lost ones that were found."""
     with opened() as context:
-        person = by_whom(by, context.actor)
-        done = custody.release(context, parsed(serials), code(kind), f"{said(reason)} ({person})")
+        person = kept_name(by, context.actor)
+        done = custody.release(
+            context, parsed(serials), code(kind), f"{kept_reason(reason)} ({person})"
+        )
     _tell_done(done, t("已解除", "released"), json=json)
 
 
@@ -135,9 +140,9 @@ def lost(
     )
     if not agreed(question, yes=yes):
         return
-    why = said(reason) if reason else t("遗失", "lost")
+    why = kept_reason(reason) if reason else t("遗失", "lost")
     with opened() as context:
-        person = by_whom(by, context.actor)
+        person = kept_name(by, context.actor)
         done = custody.lose(context, named, code(kind), f"{why} ({person})")
         today = business_date(context.now())
     before = [business_date(f.lost_at) for f in done.unchanged if f.lost_at]

@@ -1,8 +1,9 @@
 """Every value that a deployment may choose: typed, with its unit and reason, checked at start.
 
-Nothing but this package reads `os.environ`: here all of it, and what is needed alone and at once in `config.crash` and `config.language`. A `.env` file in the working directory is read
-too; the environment wins. A secret `NAME` may be given as `NAME_FILE`, the path of a file that
-holds it. What is wrong is said with the name of the setting (`ConfigurationError`).
+Nothing but this package reads `os.environ`: here all of it, and what is needed alone and at once in
+`config.crash` and `config.language`. A `.env` file in the working directory is read too; the environment wins.
+A secret `NAME` may be given as `NAME_FILE`, the path of a file that holds it. What is wrong is said with the
+name of the setting (`ConfigurationError`).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The line to customs over HTTP (contract section 2).
 
-Connections are kept alive and the number of calls is bounded; every call has a total time limit. Nothing is retried here and no redirect is followed: what a
-failure means is decided by the wire profile and the exceptions below, and what is not clear is
-`InDoubt`.
+Connections are kept alive and the number of calls is bounded; every call has a total time limit. Nothing is
+retried here and no redirect is followed: what a failure means is decided by the wire profile and the exceptions
+below, and what is not clear is `InDoubt`.
 """
 
 from __future__ import annotations

@@ -167,10 +167,16 @@ def _cards(session: Session, now: datetime) -> Iterator[Hindrance]:
 
 
 _REMEDIES: Final = {
-    LineReason.TOKEN: ("更正 CUSTOMS_TOKEN 后 blankforms line open", 'correct CUSTOMS_TOKEN, then "blankforms line open"'),
+    LineReason.TOKEN: (
+        "更正 CUSTOMS_TOKEN 后 blankforms line open",
+        'correct CUSTOMS_TOKEN, then "blankforms line open"',
+    ),
     LineReason.CARD: ("排除签名卡问题后 blankforms line open", 'mend the card, then "blankforms line open"'),
     LineReason.PAUSED: ("恢复: blankforms line resume", 'to go on: "blankforms line resume"'),
-    LineReason.JOURNAL: ("检查数据目录的磁盘和权限，恢复后自动继续", "look at disk and rights of the data folder; it goes on by itself"),
+    LineReason.JOURNAL: (
+        "检查数据目录的磁盘和权限，恢复后自动继续",
+        "look at disk and rights of the data folder; it goes on by itself",
+    ),
     LineReason.JOURNAL_MISSING: (
         "找回该文件；确实找不回的先对账，再 blankforms journal accept",
         'bring the file back; else reconcile, then "blankforms journal accept"',

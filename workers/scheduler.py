@@ -23,7 +23,9 @@ app = celery_process("scheduler")
 _seconds = load_settings().sweep_seconds
 
 POLLING_SECONDS: Final = 1.0
-"""How often it is seen whether a poll is due (`models.rules.polling`): a receipt is awaited, and the sweep is slower."""
+"""How often it is seen whether a poll is due (`models.rules.polling`): a receipt is awaited, and the sweep is
+slower.
+"""
 
 MOST_WAITING: Final = 1000
 """Rings of the general workers: more say nothing new, and a day without workers would fill the broker."""

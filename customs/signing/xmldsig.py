@@ -1,8 +1,8 @@
 """Enveloped XML signatures by profile (contract section 1, "Signature").
 
 A profile is data: URIs, the digest, the shape of the value. Another profile is a new row of
-`PROFILES`, not new code here (a token may need its own mechanism: `customs.signing.pkcs11`). The document is handed over in canonical form already, so the digest is
-over the very characters that are sent.
+`PROFILES`, not new code here (a token may need its own mechanism: `customs.signing.pkcs11`). The document is
+handed over in canonical form already, so the digest is over the very characters that are sent.
 """
 
 from __future__ import annotations

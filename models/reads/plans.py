@@ -17,8 +17,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
-from models.reads.batches import BatchCounts, batch_counts, row_results
+from models.reads.batches import BatchCounts, batch_counts, batch_head, counts_document
 from models.reads.certificate_use import verified_counts
+from models.reads.row_results import row_results
 from models.reads.stock_book import stock_counts
 from models.rules.results import RowResult
 from models.rules.serials import as_ranges
@@ -75,24 +76,9 @@ class PlanView:
 
     def document(self) -> dict[str, Any]:
         """For programs; rows come beside it."""
-        batch, rows = self.batch, self.counts.rows
         return {
-            "batch": batch.id,
-            "state": batch.state.value,
-            "file": batch.file_name,
-            "sha256": batch.sha256,
-            "sheet": batch.sheet,
-            "plan": batch.plan,
-            "counts": {
-                "rows": batch.row_count,
-                "ok": rows.get(RowStatus.OK, 0),
-                "problem": rows.get(RowStatus.PROBLEM, 0),
-                "skipped": rows.get(RowStatus.SKIPPED, 0),
-                "blank": batch.blank_count,
-                "forms": self.counts.planned_forms,
-                "verify": self.verify,
-                "void": self.void,
-            },
+            **batch_head(self.batch),
+            "counts": counts_document(self.batch, self.counts),
             "pages_mode": (PagesMode.TOP_UP if self.top_up else PagesMode.ADDITIONAL).value,
             "stock": [
                 {
@@ -105,7 +91,7 @@ class PlanView:
                 }
                 for s in self.stocks
             ],
-            "reading": _public(batch.reading),
+            "reading": _public(self.batch.reading),
         }
 
 
@@ -143,16 +129,10 @@ class PlanRow:
 
     def document(self) -> dict[str, Any]:
         """For programs."""
-        row = self.row
         return {
-            "row": row.number,
-            "status": row.status.value,
-            "certificate": row.certificate,
-            "action": row.action.value if row.action else None,
-            "serials": list(row.serial_list),
+            **self.row.document(),
             "certificate_pages": self.pages,
             "certificate_has": self.has,
-            "problems": [p.shown() for p in row.problems],
         }
 
 

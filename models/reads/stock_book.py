@@ -1,8 +1,8 @@
 """The book of the forms: what is where now, what came and went in a period, how fast it goes (台账).
 
 Numbers are kept beside the events (`models.writes.tallies`), so that opening + received - used = closing holds by
-the same history that an auditor sees. Used is what customs has accounted for: verified or voided. A lost form is still to be
-accounted for, and shown apart.
+the same history that an auditor sees. Used is what customs has accounted for: verified or voided. A lost form
+is still to be accounted for, and shown apart.
 """
 
 from __future__ import annotations

@@ -96,8 +96,8 @@ class FileTooLarge(FileError):
 class NoHeaderRow(FileError):
     code = "no_header_row"
     text = Text(
-        "“{file}”中找不到表头({wanted})；可用 blankforms template -o 模板.xlsx 取得模板",
-        'no header row in "{file}" ({wanted}); "blankforms template -o FILE" writes a template',
+        "“{file}”中找不到表头({wanted})",
+        'no header row in "{file}" ({wanted})',
     )
 
 
@@ -125,8 +125,8 @@ class FileSubmittedBefore(BlankformsError):
     code = "file_submitted_before"
     kind = Kind.CONFLICT
     text = Text(
-        "同样内容的文件已作为批次 {batch} 提交({when})；确需再次提交请加 --again",
-        "the same content was submitted as batch {batch} ({when}); use --again to submit it again",
+        "同样内容的文件已作为批次 {batch} 提交({when})",
+        "the same content was submitted as batch {batch} ({when})",
     )
 
 
@@ -134,7 +134,7 @@ class PlanMoved(BlankformsError):
     code = "plan_moved"
     kind = Kind.CONFLICT
     text = Text(
-        "预检之后库存或证书有变动，未提交任何内容；请重新预检(blankforms check)后再提交",
+        "预检之后库存或证书有变动，未提交任何内容；请重新预检后再提交",
         "stock or certificates have moved since the check, nothing was submitted; check again",
     )
 
@@ -143,9 +143,8 @@ class RowsRefused(BlankformsError):
     code = "rows_refused"
     kind = Kind.CONFLICT
     text = Text(
-        "{problems} 行有问题(共 {rows} 行)，未提交任何内容；请更正，或用 --only-valid 只提交无误的行",
-        "{problems} of {rows} rows have problems, nothing was submitted; "
-        "correct them, or use --only-valid",
+        "{problems} 行有问题(共 {rows} 行)，未提交任何内容；请更正，或只提交无误的行",
+        "{problems} of {rows} rows have problems, nothing was submitted; correct them, or submit the valid rows alone",
     )
 
 
@@ -168,8 +167,8 @@ class BatchNotOpen(BlankformsError):
     code = "batch_not_open"
     kind = Kind.CONFLICT
     text = Text(
-        "批次 {batch} 当前为“{state}”，不能执行此操作；运行 blankforms batch show {batch} 查看",
-        'batch {batch} is {state}; this cannot be done now (see "blankforms batch show {batch}")',
+        "批次 {batch} 当前为“{state}”，不能执行此操作",
+        "batch {batch} is {state}; this cannot be done now",
     )
 
 
@@ -186,9 +185,8 @@ class BatchNotEnded(BlankformsError):
     code = "batch_not_ended"
     kind = Kind.CONFLICT
     text = Text(
-        "批次 {batch} {state}，全部有结果后才能重做；或先取消未发出的部分(blankforms batch cancel {batch})",
-        "batch {batch} is {state}; it can be redone when all of it has ended, or what has not left is "
-        "cancelled (blankforms batch cancel {batch})",
+        "批次 {batch} {state}，全部有结果后才能重做；或先取消未发出的部分",
+        "batch {batch} is {state}; it can be redone when all of it has ended, or what has not left is cancelled",
     )
 
 
@@ -202,8 +200,8 @@ class RunNotFinished(BlankformsError):
     code = "run_not_finished"
     kind = Kind.CONFLICT
     text = Text(
-        "对账 {run} 尚未完成；请先运行 blankforms reconcile --date {date}",
-        "reconciliation {run} is not finished; run blankforms reconcile --date {date} first",
+        "对账 {run} 尚未完成；请先完成 {date} 的对账",
+        "reconciliation {run} is not finished; finish the one of {date} first",
     )
 
 
@@ -229,8 +227,8 @@ class SecondPersonNeeded(BlankformsError):
     code = "second_person_needed"
     kind = Kind.NOT_ALLOWED
     text = Text(
-        "“{name}”已提出该处理，须由另一人复核(--approve --by 姓名)",
-        "{name} proposed it; another person must approve it (--approve --by NAME)",
+        "“{name}”已提出该处理，须由另一人复核",
+        "{name} proposed it; another person must approve it",
     )
 
 
@@ -249,8 +247,8 @@ class KeyRefused(BlankformsError):
     code = "key_refused"
     kind = Kind.NOT_ALLOWED
     text = Text(
-        "密钥不被接受(不存在、已停用或已过期)；请用 blankforms key list 查看或另建一个",
-        'the key is not accepted (unknown, revoked or expired); see "blankforms key list", or make another',
+        "密钥不被接受(不存在、已停用或已过期)",
+        "the key is not accepted (unknown, revoked or expired)",
     )
 
 
@@ -260,9 +258,8 @@ class PersonNeeded(BlankformsError):
     code = "person_needed"
     kind = Kind.NOT_ALLOWED
     text = Text(
-        "此单须复核({rules})，须由本人以密钥办理(BLANKFORMS_KEY_FILE)；系统账号只能预检",
-        "this order needs a second person ({rules}), so its maker must be known by a key "
-        "(BLANKFORMS_KEY_FILE); an account may only check it",
+        "此单须复核({rules})，制单人须以密钥或登录证明身份；系统账号只能预检",
+        "this order needs a second person ({rules}), so its maker must be known by a key or a login; an account may only check it",
     )
 
 
@@ -270,9 +267,8 @@ class AnotherPersonNeeded(BlankformsError):
     code = "another_person_needed"
     kind = Kind.NOT_ALLOWED
     text = Text(
-        "{name} 不能复核此单：须由制单人以外、有复核角色的人员以自己的密钥办理(BLANKFORMS_KEY_FILE)",
-        "{name} cannot decide this: it takes a checker who did not make it, by a key of their own "
-        "(BLANKFORMS_KEY_FILE)",
+        "{name} 不能复核此单：须由制单人以外、有复核角色的人员以自己的密钥或登录办理",
+        "{name} cannot decide this: it takes a checker who did not make it, by a key or login of their own",
     )
 
 
@@ -280,9 +276,8 @@ class NoSecondPersons(BlankformsError):
     code = "no_second_persons"
     kind = Kind.CONFLICT
     text = Text(
-        "开启复核须有至少 {needed} 名启用的复核人员，现有 {able} 名(blankforms person add --role checker)",
-        "to turn this on {needed} persons who may endorse are needed, there are {able} "
-        "(blankforms person add --role checker)",
+        "开启复核须有至少 {needed} 名启用的复核人员，现有 {able} 名",
+        "to turn this on {needed} persons who may endorse are needed, there are {able}",
     )
 
 
@@ -304,15 +299,30 @@ class NeedsYes(BlankformsError):
     code = "needs_yes"
     kind = Kind.WRONG_INPUT
     text = Text(
-        "该操作不可撤销，且当前不在终端上，无法询问；确定要执行请加 {flags}",
-        "this cannot be undone and nobody is at a terminal to be asked; add {flags} to do it",
+        "该操作不可撤销，且无人可询问",
+        "this cannot be undone and nobody is there to be asked",
     )
 
 
 class ReasonNeeded(BlankformsError):
     code = "reason_needed"
     kind = Kind.WRONG_INPUT
-    text = Text("请用 --reason 说明原因", "say why with --reason")
+    text = Text(
+        "请说明原因",
+        "say why",
+    )
+
+
+class ReasonUnusable(BlankformsError):
+    code = "reason_unusable"
+    kind = Kind.WRONG_INPUT
+    text = Text("原因须为 1-{limit} 字", "a reason has 1-{limit} characters")
+
+
+class NameUnusable(BlankformsError):
+    code = "name_unusable"
+    kind = Kind.WRONG_INPUT
+    text = Text("姓名须为 1-{limit} 字", "a name has 1-{limit} characters")
 
 
 class NotFound(BlankformsError):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from models.rules.errors import NotAllowed
+from models.rules.errors import NameUnusable, NotAllowed, ReasonUnusable
 from models.rules.language import Text
 
 
@@ -225,3 +225,46 @@ def require(actor: Actor, deed: Deed) -> None:
             roles=", ".join(str(ROLE_WORDS[role]) for role in sorted(right.roles)),
             scope=right.scope.value if right.scope else "-",
         )
+
+
+REASON_LIMIT: Final = 200
+NAME_LIMIT: Final = 64
+"""Characters; what is longer is no reason or name but a text that went astray."""
+
+
+def kept_reason(text: str) -> str:
+    """A reason as it is kept: something, in characters that can be kept. Raises `ReasonUnusable`."""
+    cleaned = _storable(text)
+    if not cleaned or len(cleaned) > REASON_LIMIT:
+        raise ReasonUnusable(limit=REASON_LIMIT)
+    return cleaned
+
+
+def kept_name(given: str | None, actor: Actor) -> str:
+    """The name that is kept with a deed: of a proved person their own, else what is said, by default the account's.
+
+    Raises `NameUnusable`.
+    """
+    if actor.proved:
+        return actor.name
+    name = _storable(given or actor.name)
+    if not name or len(name) > NAME_LIMIT:
+        raise NameUnusable(limit=NAME_LIMIT)
+    return name
+
+
+def account_name(account: str) -> str:
+    """The name of an account of the operating system, as it is kept. Raises `NameUnusable`."""
+    name = _storable(account)[:NAME_LIMIT]
+    if not name:
+        raise NameUnusable(limit=NAME_LIMIT)
+    return name
+
+
+def _storable(text: str) -> str:
+    """The text without blanks around it; nothing where it holds what no database keeps (a lone surrogate, NUL)."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return ""
+    return "" if "\0" in text else text.strip()

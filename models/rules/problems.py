@@ -105,13 +105,13 @@ PROBLEM_TEXTS: Final[dict[str, Text]] = {
         "certificate {certificate} has {pages} pages and {had} forms already; {wanted} more are too many",
     ),
     "duplicate_order": Text(
-        "证书 {certificate} 同样的核销已在第 {row} 行；确需再核销请加 --again --reason 说明",
-        "certificate {certificate} is ordered the same way in row {row}; --again --reason to order again",
+        "证书 {certificate} 同样的核销已在第 {row} 行；确需再核销须说明原因",
+        "certificate {certificate} is ordered the same way in row {row}; to order it again say why",
     ),
     "duplicate_order_elsewhere": Text(
-        "证书 {certificate} 同样的核销已在批次 {batch} 第 {row} 行办理中；确需再核销请加 --again --reason 说明",
+        "证书 {certificate} 同样的核销已在批次 {batch} 第 {row} 行办理中；确需再核销须说明原因",
         "certificate {certificate} is under way the same way in batch {batch}, row {row}; "
-        "--again --reason to order again",
+        "to order it again say why",
     ),
     "range_reversed": Text("号段“{value}”首尾颠倒", 'range "{value}" is reversed'),
     "range_too_long": Text(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from models.rules.problems import Problem
 from models.rules.serials import show_serials
@@ -40,3 +41,19 @@ class RowResult:
         """Those that were used: at customs, or decided there."""
         pairs = zip(self.serial_list, self.form_states, strict=True)
         return show_serials(s for s, state in pairs if state not in _UNUSED)
+
+    def document(self) -> dict[str, Any]:
+        """For programs."""
+        states = zip(self.serial_list, self.form_states, strict=True)
+        return {
+            "row": self.number,
+            "status": self.status.value,
+            "outcome": self.outcome.value,
+            "certificate": self.certificate,
+            "action": self.action.value if self.action else None,
+            "reference": self.reference,
+            "serials": list(self.serial_list),
+            "forms": [{"serial": serial, "state": state.value} for serial, state in states],
+            "reason": "; ".join(p.message for p in self.problems),
+            "problems": [p.shown() for p in self.problems],
+        }

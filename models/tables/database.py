@@ -27,7 +27,9 @@ from sqlalchemy.orm import Session, sessionmaker
 from models.rules.errors import DatabaseUnreachable, DatabaseUnwritable
 
 SQLITE_BUSY_SECONDS: Final = 60
-"""How long a writer waits for another before it gives up; none of ours holds the database for more than a second or two."""
+"""How long a writer waits for another before it gives up; none of ours holds the database for more than a second
+or two.
+"""
 
 READ_ONLY: Final = "25006"
 """PostgreSQL's code for a write where none is possible: the connection came to a standby."""

@@ -1,7 +1,8 @@
 """Stage 4c, ask: what became of a message in doubt (contract section 2).
 
 Only customs' conclusive "not found", the settle time after the last sending could have ended, makes
-the same bytes due again (or the signing of them, when a restored database has none). An answer to a question that is no longer the last one changes nothing.
+the same bytes due again (or the signing of them, when a restored database has none). An answer to a question
+that is no longer the last one changes nothing.
 """
 
 from __future__ import annotations

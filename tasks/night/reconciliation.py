@@ -1,9 +1,9 @@
 """Stage 7, reconcile: each night every form is compared with customs' list, both ways.
 
 Reads customs and never submits; brings the certificates up to date, and what they used before us, and
-changes nothing else of ours. One run for each business date. Its place moves in the transaction that stores what was found, under a
-lease, so a run that was killed goes on, a second one at the same time finds nothing to do,
-and a finished one is frozen.
+changes nothing else of ours. One run for each business date. Its place moves in the transaction that stores
+what was found, under a lease, so a run that was killed goes on, a second one at the same time finds nothing to
+do, and a finished one is frozen.
 """
 
 from __future__ import annotations
@@ -115,7 +115,8 @@ def reconcile(
     """Go on with a run (the oldest that is due, or this one) for so long; gives its state then.
 
     None: there is none to go on with, or another process is at it. Raises `GatewayUnreachable`, and
-    `CustomsUndecided` after a restored database, and `AnotherDeployment`; the run keeps its place and is due again after a while.
+    `CustomsUndecided` after a restored database, and `AnotherDeployment`; the run keeps its place and is due
+    again after a while.
     """
     with context.database.read() as session:
         require_identity(session, context.identity)

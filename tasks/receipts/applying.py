@@ -1,7 +1,8 @@
 """Stage 5b, receipts: one applier moves states, whichever way a receipt came.
 
 What fits nothing we sent, or does not agree with itself, is quarantined and raises a discrepancy. A final
-state is never changed by what comes after: what contradicts it is kept, and customs' list is asked. Applying the same inbox row again finds it applied.
+state is never changed by what comes after: what contradicts it is kept, and customs' list is asked. Applying
+the same inbox row again finds it applied.
 """
 
 from __future__ import annotations

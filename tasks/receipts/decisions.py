@@ -1,7 +1,7 @@
 """What customs decided of the items of messages, written: the one way from a decision to states.
 
-Receipts (`tasks.receipts.applying`) and customs' own list (`tasks.receipts.adopting`) change items in memory; this moves
-forms, items, submissions and batches by them, set-based, in the caller's transaction.
+Receipts (`tasks.receipts.applying`) and customs' own list (`tasks.receipts.adopting`) change items in memory;
+this moves forms, items, submissions and batches by them, set-based, in the caller's transaction.
 """
 
 from __future__ import annotations

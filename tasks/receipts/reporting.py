@@ -13,7 +13,7 @@ import structlog
 
 from config.crash import Point, crash_point
 from config.names import Task
-from models.reads.batches import row_results
+from models.reads.row_results import row_results
 from models.rules.errors import BatchNotFound
 from models.rules.states import BatchState, RowOutcome
 from models.tables.batches import Batch

@@ -40,17 +40,24 @@ def alone(short_tmp):
 def test_check_json_has_what_programs_rely_on(alone):
     shown = alone.json("check", ORDERS, expect=3)
     assert shown.keys() >= {"file", "sha256", "sheet", "plan", "rows", "counts"}
-    assert shown["counts"] | {"blank": 0, "skipped": 0} == {
-        "rows": 7, "ok": 3, "problem": 4, "skipped": 0, "blank": 0, "forms": 7,
+    counted = {
+        "rows": 7, "ok": 3, "problem": 4, "skipped": 0, "blank": 0, "planned": 7,
         "verify": 6, "void": 1,
     }  # fmt: skip
+    assert {name: shown["counts"][name] for name in counted} == counted
+    assert shown["counts"]["forms"] == 7  # an old key
+    assert shown["batch"] == shown["id"]  # another one
     first, *_, last = shown["rows"]
     assert first == {
         "row": 2,
         "status": "ok",
+        "outcome": "not_processed",
         "certificate": "B201026902331597",
         "action": "verify",
+        "reference": first["reference"],
         "serials": ["211013209", "211013210"],
+        "forms": [{"serial": s, "state": "issued"} for s in ("211013209", "211013210")],
+        "reason": "",
         "certificate_pages": 16,
         "certificate_has": 0,
         "problems": [],

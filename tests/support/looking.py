@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.reads.batches import row_results
+from models.reads.row_results import row_results
 from models.tables.batches import Batch
 
 

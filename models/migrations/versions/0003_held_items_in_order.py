@@ -1,4 +1,6 @@
-"""The held items of a batch are found in the order of their forms, so that taking them chunk by chunk reads each once."""
+"""The held items of a batch are found in the order of their forms, so that taking them chunk by chunk reads each
+once.
+"""
 
 from __future__ import annotations
 

@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import func, select
 
-from models.reads.batches import row_results
 from models.reads.certificate_use import verified_counts
 from models.reads.invariants import broken_invariants
 from models.reads.plans import plan_rows, plan_view
+from models.reads.row_results import row_results
 from models.rules.differences import DifferenceClass
 from models.rules.errors import CellsRefused, FileSubmittedBefore, NothingToSubmit, PlanMoved
 from models.rules.states import Action, ItemState, PagesMode

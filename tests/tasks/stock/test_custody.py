@@ -43,7 +43,7 @@ def order(world, number, action, serials="", pages="", reason=""):
 
 
 def problems(world, batch_id):
-    from models.reads.batches import row_results
+    from models.reads.row_results import row_results
     from models.tables.batches import Batch
 
     with world.context.database.read() as session:
