@@ -18,9 +18,9 @@ class Queue(StrEnum):
 
 
 class Task(StrEnum):
-    """Each names its function below `tasks`: `orders.planning.check` is `tasks/orders/planning.py`, `check`."""
+    """Each names its function below `tasks`: `orders.queued.read` is `tasks/orders/queued.py`, `read`."""
 
-    CHECK = "orders.planning.check"
+    READ = "orders.queued.read"
     RESERVE = "orders.reserving.reserve"
     PREPARE = "messages.preparing.prepare"
     SIGN = "messages.signing.sign"

@@ -38,9 +38,9 @@ QUEUES: Final = {
 """Tasks with a process of their own; all others go to the general workers."""
 
 MODULES: Final = (
-    "tasks.orders.planning",
     "tasks.orders.reserving",
     "tasks.orders.releasing",
+    "tasks.orders.queued",
     "tasks.messages.preparing",
     "tasks.messages.signing",
     "tasks.messages.sending",
@@ -50,6 +50,7 @@ MODULES: Final = (
     "tasks.receipts.adopting",
     "tasks.receipts.reporting",
     "tasks.night.reconciliation",
+    "tasks.people.endorsing",
     "tasks.notify.delivering",
     "tasks.upkeep",
     "tasks.pulse",

@@ -119,6 +119,11 @@ class Stage:
 
 PER_BATCH: Final = (
     Stage(
+        Task.READ,
+        lambda _now: select(Batch.id).where(Batch.queued_at.is_not(None)),
+        Batch.queued_at,
+    ),
+    Stage(
         Task.RESERVE,
         lambda _now: select(Batch.id).where(OPEN_BATCH, Batch.state == BatchState.CONFIRMED),
         Batch.confirmed_at,

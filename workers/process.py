@@ -90,7 +90,7 @@ def celery_process(name: str, queue: Queue | None = None) -> Any:
 
 def _name_the_task() -> None:
     """Whatever is logged while a task runs carries its id, and the batch that it was rung for."""
-    of_a_batch = {stage.task.value for stage in PER_BATCH} | {Task.CHECK.value, Task.PREPARE.value}
+    of_a_batch = {stage.task.value for stage in PER_BATCH} | {Task.PREPARE.value}
 
     @task_prerun.connect(weak=False)
     def on_task(task_id: str = "", task: Any = None, args: Any = (), **_: Any) -> None:

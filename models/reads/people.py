@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from models.rules.acts import ActFacts, first_flaw
 from models.rules.errors import KeyRefused, PersonUnknown
 from models.rules.people import Actor, Channel, Role, Scope
+from models.tables.batches import Batch
 from models.tables.bulk import CHUNK
 from models.tables.people import Act, ApiKey, Person
 
@@ -48,6 +49,18 @@ def actor_of_key(session: Session, key: str, channel: Channel, now: datetime) ->
         raise KeyRefused
     scopes = frozenset(Scope(s) for s in kept.scopes)
     return Actor(person.name, channel, person.id, roles_of(person), scopes, kept.id)
+
+
+def actor_of_maker(session: Session, batch: Batch, key_id: int | None, now: datetime) -> Actor:
+    """Who brought this batch by a key, with the roles and scopes that they have now. Raises `KeyRefused`."""
+    key = session.get(ApiKey, key_id) if key_id is not None else None
+    person = session.get(Person, key.person_id) if key is not None else None
+    if key is None or person is None or person.id != batch.made_by_id:
+        raise KeyRefused
+    if key.revoked_at or person.disabled_at or (key.expires_at and key.expires_at <= now):
+        raise KeyRefused
+    scopes = frozenset(Scope(s) for s in key.scopes)
+    return Actor(person.name, Channel.API, person.id, roles_of(person), scopes, key.id)
 
 
 def actor_as_now(session: Session, actor: Actor) -> Actor:

@@ -252,6 +252,15 @@ class KeyRefused(BlankformsError):
     )
 
 
+class KeyUsedOtherwise(BlankformsError):
+    code = "idempotency_key_used"
+    kind = Kind.CONFLICT
+    text = Text(
+        "该 Idempotency-Key 已用于另一个请求: {key}；重发须与原请求一字不差，新请求请另取一个",
+        "this Idempotency-Key was used for another call: {key}; repeat that one unchanged, or take another key",
+    )
+
+
 class PersonNeeded(BlankformsError):
     """What needs two persons begins with one whose name is proved."""
 

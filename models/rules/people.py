@@ -228,8 +228,7 @@ def require(actor: Actor, deed: Deed) -> None:
 
 
 REASON_LIMIT: Final = 200
-NAME_LIMIT: Final = 64
-"""Characters; what is longer is no reason or name but a text that went astray."""
+"""Characters; what is longer is no reason but a text that went astray."""
 
 
 def kept_reason(text: str) -> str:
@@ -248,16 +247,16 @@ def kept_name(given: str | None, actor: Actor) -> str:
     if actor.proved:
         return actor.name
     name = _storable(given or actor.name)
-    if not name or len(name) > NAME_LIMIT:
-        raise NameUnusable(limit=NAME_LIMIT)
+    if not name or len(name) > NAME_LENGTH:
+        raise NameUnusable(limit=NAME_LENGTH)
     return name
 
 
 def account_name(account: str) -> str:
     """The name of an account of the operating system, as it is kept. Raises `NameUnusable`."""
-    name = _storable(account)[:NAME_LIMIT]
+    name = _storable(account)[:NAME_LENGTH]
     if not name:
-        raise NameUnusable(limit=NAME_LIMIT)
+        raise NameUnusable(limit=NAME_LENGTH)
     return name
 
 

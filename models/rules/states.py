@@ -155,6 +155,8 @@ class NotificationType(StrEnum):
     """What others may ask to be told."""
 
     BATCH_CHECKED = "batch.checked"
+    BATCH_STOPPED = "batch.stopped"
+    """Of an order that a program brought: it does not go on by itself."""
     BATCH_FINISHED = "batch.finished"
     FORM_REFUSED = "form.refused"
     RECONCILIATION_FINISHED = "reconciliation.finished"

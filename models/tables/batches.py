@@ -114,12 +114,25 @@ class Batch(Base):
     """Confirmed without the time in which it can be taken back."""
     grace_until: Mapped[datetime | None] = mapped_column(UTCDateTime())
     """No message of it is made before; until then all of it can be taken back."""
+    client_reference: Mapped[str | None] = mapped_column(String(100))
+    """How the program that brought it names it."""
+    asked_for: Mapped[JsonDict] = mapped_column(Json, default=dict, server_default="{}")
+    """What was asked with it (`models.rules.requests`), and why it did not come to that; {}: a person is at it."""
+    queued_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    """Since when a worker is to read, check and, where asked, confirm it; NULL: nobody is."""
     next_turn: Mapped[int | None] = mapped_column(BigInteger)
     """Above the turns of all its messages (`models.rules.turns`); NULL: it has none yet."""
 
     __table_args__ = (
         Index(None, "sha256"),
         Index(None, "reading_key"),
+        Index(None, "client_reference"),
+        Index(
+            "ix_batch_queued",
+            "queued_at",
+            sqlite_where=text("queued_at IS NOT NULL"),
+            postgresql_where=text("queued_at IS NOT NULL"),
+        ),
         Index(None, "confirmed_by_id", "confirmed_at"),
         Index(
             "ix_batch_sheet",

@@ -57,6 +57,18 @@ class Notification(Base):
     batch_id: Mapped[int | None] = mapped_column(BigId)
     data: Mapped[dict[str, Any]] = mapped_column(Json)
     created_at: Mapped[When]
+    place: Mapped[int | None] = mapped_column(BigId)
+    """Its place in the feed, given after it was committed (`models.writes.feed`): whoever pulls misses none."""
+
+    __table_args__ = (
+        Index("ux_notification_place", "place", unique=True),
+        Index(
+            "ix_notification_unplaced",
+            "id",
+            sqlite_where=text("place IS NULL"),
+            postgresql_where=text("place IS NULL"),
+        ),
+    )
 
 
 class Delivery(Base):

@@ -9,7 +9,7 @@ from sqlalchemy import ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.rules.people import Channel
-from models.tables.base import Base, Id, Json, JsonDict, UTCDateTime, When, state_column
+from models.tables.base import Base, BigId, Id, Json, JsonDict, UTCDateTime, When, state_column
 
 
 class Person(Base):
@@ -43,6 +43,25 @@ class ApiKey(Base):
     last_used_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
 
     __table_args__ = (Index(None, "person_id"),)
+
+
+class CallOnce(Base):
+    """A call that a program may repeat: what it made the first time. By the owner of the key, so that a program
+    that was given a new key does not order twice.
+    """
+
+    __tablename__ = "call_once"
+
+    person_id: Mapped[int] = mapped_column(
+        ForeignKey("person.id"), primary_key=True, autoincrement=False
+    )
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    """SHA-256 of what was called, so that another call under the same key is noticed."""
+    made: Mapped[str] = mapped_column(String(20))
+    made_id: Mapped[int] = mapped_column(BigId)
+    """What it made: `batch`, `endpoint`; and its number."""
+    at: Mapped[When]
 
 
 class Act(Base):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-HEAD: Final = "0010"
+HEAD: Final = "0011"
 """Newest migration; a test compares it with `migrations/versions/`. Versions are numbers of one length."""
 
 SCHEMA_LOCK: Final = 4270202201

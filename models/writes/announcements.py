@@ -26,6 +26,7 @@ from models.tables.base import UTCDateTime
 from models.tables.batches import Batch
 from models.tables.bulk import insert_rows, rows_table
 from models.tables.notifications import Delivery, Endpoint, Notification
+from models.tables.people import ApiKey
 
 
 def announce(
@@ -49,24 +50,38 @@ def announce_all(
     at: datetime,
 ) -> int:
     """The same for several at once: (data, batch)."""
-    return tell_endpoints(session, kind, told, at, subscribers(session, kind))
+    return tell(session, kind, told, at, listeners(session, kind))
 
 
-def subscribers(session: Session, kind: NotificationType) -> list[int]:
-    """Active endpoints that want this kind: none means that nothing need be gathered."""
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """Who is told: active endpoints, and whoever may pull the feed. Nobody: nothing need be gathered."""
+
+    endpoints: Sequence[int] = ()
+    feed: bool = False
+
+    def __bool__(self) -> bool:
+        return self.feed or bool(self.endpoints)
+
+
+def listeners(session: Session, kind: NotificationType) -> Listeners:
+    """Who wants this kind now. There is a feed once there is a key to pull it with, revoked or not: who comes
+    with the next key misses nothing.
+    """
     wanted = select(Endpoint.id, Endpoint.events).where(Endpoint.active).order_by(Endpoint.id)
-    return [i for i, events in session.execute(wanted) if kind.value in events]
+    endpoints = [i for i, events in session.execute(wanted) if kind.value in events]
+    return Listeners(endpoints, session.scalar(select(ApiKey.id).limit(1)) is not None)
 
 
-def tell_endpoints(
+def tell(
     session: Session,
     kind: NotificationType,
     told: Sequence[tuple[Mapping[str, Any], int | None]],
     at: datetime,
-    endpoints: Sequence[int],
+    to: Listeners,
 ) -> int:
-    """Write notifications and one delivery of each to each of these endpoints."""
-    if not endpoints or not told:
+    """Write notifications, and one delivery of each to each endpoint; gives the number of deliveries."""
+    if not to or not told:
         return 0
     keys = [f"evt_{uuid.uuid4().hex}" for _ in told]
     insert_rows(
@@ -83,6 +98,8 @@ def tell_endpoints(
             for key, (data, batch_id) in zip(keys, told, strict=True)
         ],
     )
+    if not to.endpoints:
+        return 0
     given = rows_table(session, {"key": String()}, [(key,) for key in keys])
     session.execute(
         insert(Delivery).from_select(
@@ -104,11 +121,11 @@ def tell_endpoints(
             )
             .select_from(Notification)
             .join(given, given.c.key == Notification.key)
-            .join(Endpoint, Endpoint.id.in_(endpoints))
+            .join(Endpoint, Endpoint.id.in_(to.endpoints))
             .order_by(Notification.id, Endpoint.id),
         )
     )
-    return len(keys) * len(endpoints)
+    return len(keys) * len(to.endpoints)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,51 +151,73 @@ class Refusal:
 def announce_checked(session: Session, batch: Batch, at: datetime) -> None:
     """A batch was checked, or checked again with another plan."""
     kind = NotificationType.BATCH_CHECKED
-    endpoints = subscribers(session, kind)
-    if endpoints:
+    to = listeners(session, kind)
+    if to:
         session.flush()
         told = {**_told(session, batch), "plan": batch.plan}
-        tell_endpoints(session, kind, [(told, batch.id)], at, endpoints)
+        tell(session, kind, [(told, batch.id)], at, to)
+
+
+def announce_stopped(
+    session: Session, batch: Batch, code: str, values: Mapping[str, str], at: datetime
+) -> None:
+    """An order that a program brought does not go on by itself: `code` says why."""
+    kind = NotificationType.BATCH_STOPPED
+    if to := listeners(session, kind):
+        why = {"code": code, "values": dict(values)}
+        told = _named(batch) | {"state": batch.state.value, "file": batch.file_name, "why": why}
+        tell(session, kind, [(told, batch.id)], at, to)
 
 
 def announce_ended(session: Session, batch_ids: Sequence[int], at: datetime) -> None:
     """Batches came to their end: finished, or cancelled."""
     kind = NotificationType.BATCH_FINISHED
-    endpoints = subscribers(session, kind) if batch_ids else []
-    if not endpoints:
+    to = listeners(session, kind) if batch_ids else Listeners()
+    if not to:
         return
     told = []
     for batch_id in batch_ids:
         batch = session.get_one(Batch, batch_id, populate_existing=True)
         told.append((_told(session, batch), batch_id))
-    tell_endpoints(session, kind, told, at, endpoints)
+    tell(session, kind, told, at, to)
 
 
 def announce_refused(session: Session, refusals: Iterable[Refusal], at: datetime) -> None:
     """Customs refused forms."""
     kind = NotificationType.FORM_REFUSED
-    endpoints = subscribers(session, kind)
-    if not endpoints:
+    to = listeners(session, kind)
+    if not to:
         return
+    given = list(refusals)
+    batches = {r.batch_id for r in given}
+    references = dict(
+        session.execute(
+            select(Batch.id, Batch.client_reference).where(Batch.id.in_(batches))
+        ).tuples()
+    )
     told = [
         (
             {
                 "batch": r.batch_id,
+                "client_reference": references.get(r.batch_id),
                 "certificate": r.certificate,
                 "action": r.action.value,
                 "forms": [asdict(form) for form in r.forms],
             },
             r.batch_id,
         )
-        for r in refusals
+        for r in given
     ]
-    tell_endpoints(session, kind, told, at, endpoints)
+    tell(session, kind, told, at, to)
+
+
+def _named(batch: Batch) -> dict[str, Any]:
+    return {"batch": batch.id, "client_reference": batch.client_reference}
 
 
 def _told(session: Session, batch: Batch) -> dict[str, Any]:
     counts = batch_counts(session, batch.id)
-    return {
-        "batch": batch.id,
+    return _named(batch) | {
         "state": batch.state.value,
         "file": batch.file_name,
         "sha256": batch.sha256,

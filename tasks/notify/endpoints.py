@@ -20,7 +20,7 @@ from models.rules.states import DeliveryState, NotificationType
 from models.tables.base import NO_KEY_UPDATE
 from models.tables.notifications import Delivery, Endpoint, Notification
 from models.writes.acts import record_act
-from models.writes.announcements import tell_endpoints
+from models.writes.announcements import Listeners, tell
 from net.secrets import endpoint_secret, key_mark
 from tasks.context import Context
 from tasks.notify.delivering import deliver
@@ -101,9 +101,8 @@ def send_test(context: Context, endpoint_id: int) -> Delivery:
     with context.database.write() as session:
         endpoint = _endpoint(session, endpoint_id)
         now = context.now()
-        tell_endpoints(
-            session, NotificationType.TEST, [({"endpoint": endpoint.id}, None)], now, [endpoint.id]
-        )
+        told = [({"endpoint": endpoint.id}, None)]
+        tell(session, NotificationType.TEST, told, now, Listeners([endpoint.id]))
         delivery_id = session.scalar(
             select(func.max(Delivery.id)).where(Delivery.endpoint_id == endpoint.id)
         )

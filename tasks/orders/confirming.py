@@ -27,6 +27,7 @@ from models.rules.errors import (
     ConfirmationUnknown,
     DatabaseUnreachable,
     FileSubmittedBefore,
+    NothingToSubmit,
     PersonNeeded,
     PlanMoved,
     RowsRefused,
@@ -184,6 +185,12 @@ def refuse_mostly_wrong(counts: BatchCounts, *, explicit: bool) -> None:
     rows = problems + counts.rows.get(RowStatus.OK, 0)
     if not explicit and problems > PROBLEM_RATE * rows:
         raise RowsRefused(problems=problems, rows=rows)
+
+
+def refuse_nothing_right(counts: BatchCounts) -> None:
+    """Raise `NothingToSubmit` where no row is right."""
+    if not counts.rows.get(RowStatus.OK):
+        raise NothingToSubmit
 
 
 def questions_open(context: Context, batch_id: int) -> SheetHasQuestions:

@@ -10,24 +10,30 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from config.crash import Point, crash_point
+from config.names import Task
 from models.rules.errors import FileError, NotFound
+from models.rules.requests import Request, load_request
 from models.rules.serials import StockRanges
 from models.rules.states import BatchState, ItemState, PagesMode, RowStatus
 from models.tables.base import NO_KEY_UPDATE
 from models.tables.batches import Batch, BatchRow, Item, RememberedLayout, Upload
 from models.tables.bulk import chunks, insert_new, insert_rows
 from models.tables.forms import Block
+from models.writes.calls import Once, begin_once, made_once
+from models.writes.steps import Steps
 from sheets.drafts import RowDraft
 from sheets.headers import ORDERS
 from sheets.layout import Evidence, Layout
 from sheets.orders import OrderReader
-from sheets.questions import NO_ANSWERS, Answers
+from sheets.questions import NO_ANSWERS, Answers, load_answers
 from sheets.reader import SheetReading, read_orders
 from sheets.reading import Asked
 from tasks.context import Context
@@ -42,6 +48,19 @@ _KEY_SHOWN: Final = 8
 
 ROWS_TOGETHER: Final = 2000
 """Rows written in one transaction: others get their turn on SQLite, and memory stays flat."""
+
+
+Write = Callable[[], AbstractContextManager[Session]]
+"""Begins a transaction of the work on a batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """How a program brings an order: under which key of its own, what it asks for, and how it names it."""
+
+    once: Once
+    request: Request
+    reference: str | None = None
 
 
 def receive_sheet(
@@ -66,23 +85,88 @@ def receive_sheet(
         if known is not None:
             _set(session, known, file_name=file_name[:255])
             return known
-        if session.get(Upload, sha256) is None:  # another may be keeping the same at this moment
-            kept = {"sha256": sha256, "content": content, "received_at": context.now()}
-            insert_new(session, Upload, [kept])
-            session.connection().detach()  # SQLite's driver keeps what it was given last: the file
+        _keep_upload(session, context, sha256, content)
         batch_id = _new_batch(session, context, file_name, sha256)
         _set(session, batch_id, reading_key=key, answers=answers.stored())
     crash_point(Point.UPLOAD_KEPT)
+    _read(context, batch_id, content, file_name, asked, context.database.write)
+    return batch_id
+
+
+def keep_sheet(
+    context: Context,
+    content: bytes,
+    file_name: str,
+    answers: Answers,
+    brought: Brought,
+) -> int:
+    """Keep an order sheet that a program brings, for a worker to read (`tasks.orders.queued`); gives its batch.
+
+    Raises `MadeBefore` where the call was made already, and `KeyUsedOtherwise`; then nothing is kept.
+    """
+    sha256 = hashlib.sha256(content).hexdigest()
+    with context.database.write() as session:
+        begin_once(session, brought.once, context.now())
+        _keep_upload(session, context, sha256, content)
+        batch_id = _new_batch(session, context, file_name, sha256, brought)
+        _set(session, batch_id, answers=answers.stored())
+    crash_point(Point.UPLOAD_KEPT)
+    context.ring(Task.READ, batch_id)
+    return batch_id
+
+
+def keep_orders(context: Context, orders: Sequence[dict[str, str]], brought: Brought) -> int:
+    """Keep orders that a program brings without a sheet, one row each; gives their batch, to be checked by a
+    worker. Raises as `keep_sheet`. The same orders confirmed once more are `FileSubmittedBefore`, as of a sheet.
+    """
+    header, columns, drafts = _drafts(orders, brought.request.pages_mode)
+    with context.database.write() as session:
+        begin_once(session, brought.once, context.now())
+        batch_id = _new_batch(session, context, brought.reference or "API", None, brought)
+        for chunk in chunks(drafts):
+            _insert_rows(session, batch_id, chunk)
+        _set(session, batch_id, row_count=len(drafts), header=header, columns=columns, header_row=1,
+             order_key=_digest(["orders", brought.request.pages_mode, list(orders)]))  # fmt: skip
+    context.ring(Task.READ, batch_id)
+    return batch_id
+
+
+def read_kept(context: Context, batch_id: int, steps: Steps) -> None:
+    """Read the sheet of a batch that was kept to be read; what a reader that died has written is written anew.
+
+    Raises `FileError`; the batch then stays as unreadable, with the upload.
+    """
+    with steps.write() as session:
+        batch = session.get_one(Batch, batch_id)
+        session.execute(delete(Item).where(Item.batch_id == batch_id))
+        session.execute(delete(BatchRow).where(BatchRow.batch_id == batch_id))
+        mode = load_request(batch.asked_for).pages_mode
+        asked = _asked(session, mode, load_answers(batch.answers))
+        content, name = session.get_one(Upload, batch.sha256).content, batch.file_name
+    _read(context, batch_id, content, name, asked, steps.write)
+
+
+def _keep_upload(session: Session, context: Context, sha256: str, content: bytes) -> None:
+    known = select(Upload.sha256).where(Upload.sha256 == sha256)
+    if session.scalar(known) is None:  # another may be keeping the same at this moment
+        kept = {"sha256": sha256, "content": content, "received_at": context.now()}
+        insert_new(session, Upload, [kept])
+        session.connection().detach()  # SQLite's driver keeps what it was given last: the file
+
+
+def _read(
+    context: Context, batch_id: int, content: bytes, file_name: str, asked: Asked, write: Write
+) -> None:
+    sha256 = hashlib.sha256(content).hexdigest()
     try:
         limit = context.settings.upload_max_mb << 20
         reading = read_orders(content, file_name, asked, limit)
-        _write_rows(context, batch_id, reading, _order_key(sha256, asked, reading))
-        remember_layout(context, reading, answers)
+        _write_rows(write, batch_id, reading, _order_key(sha256, asked, reading))
+        remember_layout(context, reading, asked.answers)
     except FileError:
-        with context.database.write() as session:
+        with write() as session:
             _set(session, batch_id, state=BatchState.UNREADABLE)
         raise
-    return batch_id
 
 
 def _asked(session: Session, mode: PagesMode, answers: Answers) -> Asked:
@@ -180,15 +264,7 @@ def receive_orders(
     Each order is what a sheet would have said, by field, the same fields in all: they are read by the
     same rules. `redo_of`: the batch that they follow.
     """
-    fields = list(orders[0])
-    header = [ORDERS.words[field][0] for field in fields]
-    columns = {field: index for index, field in enumerate(fields)}
-    layout = Layout(header, {f: [i] for f, i in columns.items()}, {}, Evidence(StockRanges(())))
-    reader = OrderReader(layout, pages_mode)
-    drafts = [
-        reader.read(number, [order[field] for field in fields])
-        for number, order in enumerate(orders, start=ORDER_ROW)
-    ]
+    header, columns, drafts = _drafts(orders, pages_mode)
     with context.database.write() as session:
         batch_id = _new_batch(session, context, name, None)
         if (
@@ -201,6 +277,22 @@ def receive_orders(
     return batch_id
 
 
+def _drafts(
+    orders: Sequence[dict[str, str]], pages_mode: PagesMode
+) -> tuple[list[str], dict[str, int], list[RowDraft]]:
+    """Header, columns and rows, as if the orders had stood in a sheet."""
+    fields = list(orders[0])
+    header = [ORDERS.words[field][0] for field in fields]
+    columns = {field: index for index, field in enumerate(fields)}
+    layout = Layout(header, {f: [i] for f, i in columns.items()}, {}, Evidence(StockRanges(())))
+    reader = OrderReader(layout, pages_mode)
+    drafts = [
+        reader.read(number, [order[field] for field in fields])
+        for number, order in enumerate(orders, start=ORDER_ROW)
+    ]
+    return header, columns, drafts
+
+
 def _reusable(session: Session, key: str) -> int | None:
     """A checked, unconfirmed batch of this reading."""
     return session.scalar(
@@ -211,7 +303,13 @@ def _reusable(session: Session, key: str) -> int | None:
     )
 
 
-def _new_batch(session: Session, context: Context, name: str, sha256: str | None) -> int:
+def _new_batch(
+    session: Session,
+    context: Context,
+    name: str,
+    sha256: str | None,
+    brought: Brought | None = None,
+) -> int:
     batch = Batch(
         state=BatchState.RECEIVED,
         file_name=name[:255],
@@ -221,24 +319,30 @@ def _new_batch(session: Session, context: Context, name: str, sha256: str | None
         made_via=context.actor.channel.value,
         made_by_id=context.actor.person_id,
     )
+    if brought is not None:
+        batch.client_reference = brought.reference
+        batch.asked_for = brought.request.stored()
+        batch.queued_at = context.now()
     session.add(batch)
     session.flush()
+    if brought is not None:
+        made_once(session, brought.once, "batch", batch.id)
     return batch.id
 
 
 def _write_rows(
-    context: Context,
+    write: Write,
     batch_id: int,
     reading: SheetReading[RowDraft],
     order_key: Callable[[], str],
 ) -> None:
     count = 0
     for drafts in chunks(reading.rows, ROWS_TOGETHER):
-        with context.database.write() as session:
+        with write() as session:
             _insert_rows(session, batch_id, drafts)
         count += len(drafts)
         crash_point(Point.ROWS_WRITTEN)
-    with context.database.write() as session:
+    with write() as session:
         _set(
             session,
             batch_id,

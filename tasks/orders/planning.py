@@ -18,8 +18,7 @@ from models.tables.batches import Batch
 from models.writes.announcements import announce_checked
 from models.writes.planner import make_plan
 from models.writes.steps import OneTransaction
-from tasks.app import app
-from tasks.context import Context, current
+from tasks.context import Context
 from tasks.orders.stepwise import TakenOver, is_large, step_by_step
 
 _CHECKABLE: Final = (BatchState.RECEIVED, BatchState.ASKED, BatchState.CHECKED)
@@ -83,9 +82,3 @@ def _checked(
     if plan != before and not batch.questions:
         announce_checked(session, batch, context.now())
     crash_point(Point.CHECK_BEFORE_COMMIT)
-
-
-@app.task(name=Task.CHECK.value)
-def check_task(batch_id: int) -> None:
-    """A batch was received."""
-    check(current(), batch_id)

@@ -207,11 +207,11 @@ def broker_of_a_stranger(around: Surroundings) -> None:
     pickled = pickle.dumps(_Opening(door))
     rings = [
         *(_ring(task.value, json.dumps([args, {}, {}]).encode())
-          for task in (Task.CHECK, Task.PREPARE, Task.APPLY)
+          for task in (Task.READ, Task.PREPARE, Task.APPLY)
           for args in ([10**12], ["1; DROP TABLE form"], [], [1, 2, 3], [None])),
         _ring("os.system", json.dumps([[f"mkdir {door}"], {}, {}]).encode()),
-        _ring(Task.CHECK.value, pickled, "application/x-python-serialize"),
-        _ring(Task.CHECK.value, b"[[[[[", "application/json"),
+        _ring(Task.READ.value, pickled, "application/x-python-serialize"),
+        _ring(Task.READ.value, b"[[[[[", "application/json"),
         "{}",
     ]  # fmt: skip
     around.random.shuffle(rings)

@@ -7,12 +7,12 @@ from tasks import upkeep
 from tasks.messages import asking, preparing, sending, signing
 from tasks.night import reconciliation
 from tasks.notify import delivering
-from tasks.orders import planning, releasing, reserving
+from tasks.orders import queued, releasing, reserving
 from tasks.people import endorsing
 from tasks.receipts import adopting, applying, inbox, reporting
 
 USE_CASES = {
-    Task.CHECK: planning.check,
+    Task.READ: queued.read,
     Task.RESERVE: reserving.reserve,
     Task.PREPARE: preparing.prepare,
     Task.SIGN: signing.sign,

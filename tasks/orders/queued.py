@@ -1,0 +1,124 @@
+"""An order that a program brought goes on by itself: read, checked and, where it was asked for, confirmed.
+
+Every step may happen twice: what is read or checked already is read or checked anew until the order leaves the
+queue, and of two confirmations one wins. What keeps it from going on is kept with the batch and told
+(`batch.stopped`); the batch then waits for a person or the program as any checked one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import structlog
+from sqlalchemy import update
+
+from config.names import Task
+from models.reads.batches import batch_counts
+from models.reads.people import actor_of_maker
+from models.rules.errors import BatchGoesOn, BlankformsError, FileError, Kind
+from models.rules.requests import ConfirmMode, Request, load_request
+from models.rules.states import BatchState
+from models.tables.base import NO_KEY_UPDATE
+from models.tables.batches import Batch
+from models.writes.announcements import announce_stopped
+from tasks.app import app
+from tasks.context import Context, current
+from tasks.orders import confirming, planning
+from tasks.orders.intake import read_kept
+from tasks.orders.stepwise import TakenOver, step_by_step
+
+log = structlog.get_logger(__name__)
+
+_WAITING = (BatchState.RECEIVED, BatchState.ASKED, BatchState.CHECKED)
+
+
+def read(context: Context, batch_id: int) -> None:
+    """Do all that is to be done for this batch before a person or customs is asked.
+
+    Another process may be at it, or have done it: then nothing is done here. What may work later stays queued.
+    """
+    try:
+        with step_by_step(context, batch_id, [BatchState.RECEIVED]) as steps:
+            with steps.read() as session:
+                batch = session.get_one(Batch, batch_id)
+                unread = batch.header_row == 0 and batch.queued_at is not None
+            if unread:
+                read_kept(context, batch_id, steps)
+    except TakenOver:
+        pass  # it is read already, or another process is reading it
+    except FileError as error:
+        _stop(context, batch_id, error)
+        return
+    with context.database.read() as session:
+        batch = session.get_one(Batch, batch_id)
+        if batch.queued_at is None or (batch.state is BatchState.RECEIVED and not batch.header_row):
+            return
+        waiting, request = batch.state in _WAITING, load_request(batch.asked_for)
+    if waiting and planning.check(
+        context, batch_id, planning.Lift(request.again, request.beyond_pages)
+    ):
+        try:
+            if not _confirm(context, batch_id, request):
+                return
+        except BatchGoesOn:
+            raise
+        except BlankformsError as error:
+            if error.kind is Kind.NOT_NOW:
+                raise
+            _stop(context, batch_id, error)
+            return
+    elif waiting:
+        return  # another process is checking it at this moment
+    _leave_queue(context, batch_id)
+
+
+def _confirm(context: Context, batch_id: int, request: Request) -> bool:
+    """Say the yes that was asked for; whether the order may leave the queue quietly."""
+    with context.database.read() as session:
+        batch = session.get_one(Batch, batch_id)
+        if batch.state is BatchState.ASKED:
+            raise confirming.questions_of(batch)
+        if request.confirm is ConfirmMode.NONE:
+            return True
+        counts = batch_counts(session, batch_id)
+        actor = actor_of_maker(session, batch, request.key_id, context.now())
+    confirming.refuse_nothing_right(counts)
+    said = confirming.Confirmation(
+        batch.plan,
+        all_or_nothing=request.confirm is ConfirmMode.ALL,
+        again=request.again is not None,
+        at_once=request.at_once,
+    )
+    if confirming.confirm(replace(context, actor=actor), batch_id, said):
+        return True
+    with context.database.write() as session:
+        batch = session.get_one(Batch, batch_id, with_for_update=NO_KEY_UPDATE)
+        batch.queued_at = None
+        announce_stopped(session, batch, "awaits_endorsement", {}, context.now())
+    context.ring(Task.DELIVER)
+    return False
+
+
+def _stop(context: Context, batch_id: int, error: BlankformsError) -> None:
+    """Keep and tell why it does not go on by itself. Not where it has gone on meanwhile."""
+    values = {name: str(value) for name, value in error.values.items()}
+    with context.database.write() as session:
+        batch = session.get_one(Batch, batch_id, with_for_update=NO_KEY_UPDATE)
+        if batch.queued_at is None or batch.state not in {*_WAITING, BatchState.UNREADABLE}:
+            return
+        batch.queued_at = None
+        batch.asked_for = batch.asked_for | {"stopped": {"code": error.code, "values": values}}
+        announce_stopped(session, batch, error.code, values, context.now())
+    log.info("order_stopped", batch_id=batch_id, code=error.code)
+    context.ring(Task.DELIVER)
+
+
+def _leave_queue(context: Context, batch_id: int) -> None:
+    with context.database.write() as session:
+        session.execute(update(Batch).where(Batch.id == batch_id).values(queued_at=None))
+
+
+@app.task(name=Task.READ.value)
+def read_task(batch_id: int) -> None:
+    """A program has brought an order."""
+    read(current(), batch_id)
