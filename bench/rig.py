@@ -185,7 +185,7 @@ class Bench:
                 for port, app in zip(
                     ports, ("webhook.wsgi:application", "bench.callbacks:bare()"), strict=True
                 ):
-                    ours = "" if app.startswith("bench") else "--config python:webhook.server "
+                    ours = "" if app.startswith("bench") else "--config python:tasks.serving "
                     line = callbacks.LINE.format(app=f"{ours}'{app}'", port=port)
                     system.spawn(app, ["sh", "-c", f"exec {line}"])
                     system.wait(lambda p=port: system.listens(p), app)  # type: ignore[misc]

@@ -33,6 +33,7 @@ from cli.runtime import (
 from config.exits import Exit
 from models.reads.batches import (
     BatchCounts,
+    BatchFilter,
     batch_counts,
     batch_head,
     batch_progress,
@@ -90,7 +91,7 @@ def list_(
 ) -> None:
     """Newest first."""
     with opened() as context, context.database.read() as session:
-        batches = list(list_batches(session, limit, context.actor if mine else None))
+        batches = list(list_batches(session, limit, BatchFilter(context.actor if mine else None)))
         zone = context.settings.zone
     if json:
         print_json({"batches": [old_keys.listed(b) for b in batches]})

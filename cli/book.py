@@ -13,28 +13,17 @@ from xlsxwriter.exceptions import XlsxFileError
 from cli.imports import DATE_FORMATS, day
 from cli.options import Json, code
 from cli.runtime import opened, out, print_json, print_table, tell
-from models.reads.stock_book import (
-    Balance,
-    StockBook,
-    balances,
-    list_stocks,
-    queued_forms,
-    stock_book,
-    weekly_use,
-)
-from models.rules.calendar import BEIJING, business_date
+from models.rules.calendar import BEIJING
 from models.rules.errors import BadArgument
-from models.rules.forecast import Forecast, forecast
 from models.rules.language import t
 from models.rules.standings import STANDING_WORDS, Standing
-from tasks.context import Context
 from tasks.stock.register import export_register
+from tasks.stock.showing import period, show_stock
 
 RANGES_SHOWN: Final = 12
 """Ranges of one standing on a terminal; `--json` gives all."""
 
 ALL: Final = 1_000_000
-_FIRST_YEAR, _LAST_YEAR = 2000, 2200
 
 Kind = Annotated[str | None, typer.Option("--type", help=t("证单类型", "form type"))]
 Owner = Annotated[str | None, typer.Option("--owner", help=t("持有企业", "owner (USCC)"))]
@@ -52,29 +41,8 @@ def show(
     """By owner and type: counts and ranges by standing, the balance of a period, the forecast."""
     with opened() as context:
         first, last = period(context, day(start), day(end))
-        with context.database.read() as session:
-            keys = list_stocks(session, code(owner), code(kind))
-            limit = ALL if json else RANGES_SHOWN
-            books = [stock_book(session, key, limit) for key in keys]
-            over = balances(session, keys, first, last + timedelta(days=1))
-            today = business_date(context.now())
-            used, queued = weekly_use(session, keys, today), queued_forms(session)
-        settings = context.settings
-        forecasts = {
-            b.key.id: forecast(
-                used.get(b.key.id, []),
-                b.counts[Standing.ON_HAND],
-                queued.get(b.key.id, 0),
-                today,
-                settings.restock_days,
-                settings.cover_days,
-            )
-            for b in books
-        }
-    rows = [
-        _shown(b, over.get(b.key.id, Balance()), forecasts[b.key.id], queued, settings.low_stock)
-        for b in books
-    ]
+        limit = ALL if json else RANGES_SHOWN
+        rows = show_stock(context, code(owner), code(kind), (first, last), limit)
     if json:
         print_json({"from": str(first), "to": str(last), "stocks": rows})
         return
@@ -82,56 +50,11 @@ def show(
         _print_stock(row, first, last)
 
 
-def period(context: Context, first: date | None, last: date | None) -> tuple[date, date]:
-    """The days asked for; by default this month so far. Raises `BadArgument` when reversed."""
-    today = business_date(context.now())
-    last = last or today
-    first = first or last.replace(day=1)
-    if first > last:
-        raise BadArgument(detail=t("起始日期晚于截止日期", "the first day is after the last"))
-    if first.year < _FIRST_YEAR or last.year > _LAST_YEAR:
-        years = f"{_FIRST_YEAR}-{_LAST_YEAR}"
-        raise BadArgument(detail=t(f"日期须在 {years} 年之间", f"the days must be in {years}"))
-    return first, last
-
-
 def _moments(first: date, last: date) -> tuple[datetime, datetime]:
     """Customs' days as moments: from the first's beginning to the last's end."""
     start = datetime.combine(first, time(), BEIJING)
     end = datetime.combine(last + timedelta(days=1), time(), BEIJING)
     return start.astimezone(UTC), end.astimezone(UTC)
-
-
-def _shown(
-    book: StockBook,
-    balance: Balance,
-    expected: Forecast,
-    queued: dict[int, int],
-    default_threshold: int,
-) -> dict[str, Any]:
-    low = default_threshold if book.key.threshold is None else book.key.threshold
-    return {
-        "owner": book.key.owner,
-        "type": book.key.form_type,
-        "issued": book.issued,
-        "counts": {s.value: book.counts[s] for s in Standing},
-        "ranges": {s.value: [list(r) for r in book.ranges[s]] for s in Standing},
-        "period": {
-            "opening": balance.opening,
-            "received": balance.received,
-            "verified": balance.verified,
-            "voided": balance.voided,
-            "closing": balance.closing,
-            "lost": balance.lost,
-        },
-        "threshold": low,
-        "low": book.counts[Standing.ON_HAND] < low,
-        "queued": queued.get(book.key.id, 0),
-        "per_day": round(expected.per_day, 2),
-        "days_left": expected.days_left,
-        "runs_out_on": str(expected.runs_out_on) if expected.runs_out_on else None,
-        "ask_for": expected.ask_for,
-    }
 
 
 def _print_stock(row: dict[str, Any], first: date, last: date) -> None:

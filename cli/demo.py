@@ -40,6 +40,7 @@ def run_demo() -> int:
         "BLANKFORMS_HOME": str(home),
         "BLANKFORMS_LANG": current_language().value,
         "PORT": str(free_port()),
+        "CONSOLE_PORT": str(free_port()),
         "SIMULATOR_PORT": str(free_port()),
         "SIMULATOR_FAULTS": str(shipped("samples") / "faults.json"),
         "SWEEP_SECONDS": "1",

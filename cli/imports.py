@@ -20,14 +20,13 @@ from cli.runtime import (
     write_table,
 )
 from cli.sheet_options import Hidden, SheetName
-from customs.simulator.ledger import ledger_in
 from models.reads.certificates import list_certificates
 from models.rules.errors import BadArgument
 from models.rules.language import t
 from models.rules.numbers import clean
-from models.rules.plan import CERTIFICATE_APPROVED
 from sheets.questions import Answers
 from tasks.stock import imports
+from workers.simulated import tell_certificates
 
 File = Annotated[Path, typer.Argument(help=t("表格文件", "spreadsheet"))]
 Holders = Annotated[
@@ -65,18 +64,7 @@ def certificates_import(
     with opened() as context:
         done, records = imports.import_certificates(context, read_file(file), file.name, answers)
         if context.settings.simulated:
-            ledger_in(context.settings.simulator_folder).approve(
-                (
-                    r.number,
-                    r.type,
-                    r.exporter,
-                    r.agent,
-                    r.approved_on.isoformat() if r.approved_on else None,
-                    r.pages,
-                    r.status or CERTIFICATE_APPROVED,
-                )
-                for r in records
-            )
+            tell_certificates(context.settings.simulator_folder, records)
     told_imported(
         done, json=json, simulated=context.settings.simulated, what=t("证书", "certificates")
     )

@@ -31,7 +31,6 @@ from cli.runtime import (
 )
 from cli.sheet_options import Hidden, SheetName
 from config.exits import Exit
-from customs.simulator.ledger import ledger_in
 from models.rules.calendar import business_date
 from models.rules.errors import BadArgument
 from models.rules.forecast import LOSS_REPORT_DAYS, loss_report_due
@@ -39,12 +38,13 @@ from models.rules.language import t
 from models.rules.numbers import clean
 from models.rules.people import kept_name, kept_reason
 from models.rules.problems import Problem
-from models.rules.serials import NotSerials, as_ranges, parse_serials, serials_between, show_serials
+from models.rules.serials import NotSerials, as_ranges, parse_serials, show_serials
 from models.rules.states import label
 from models.rules.stocktake import PILES
 from sheets.imports import ISSUED_TOGETHER
 from sheets.questions import Answers
 from tasks.stock import custody, imports
+from workers.simulated import tell_stock
 
 Serials = Annotated[
     str, typer.Argument(help=t("流水号、列表或号段", "serials: one, a list, a range"))
@@ -80,11 +80,7 @@ def stock_import(
     with opened() as context:
         done, ranges = imports.import_stock(context, read_file(file), file.name, answers)
         if context.settings.simulated:
-            ledger_in(context.settings.simulator_folder).issue(
-                (serial, r.form_type, r.owner, r.issued_on)
-                for r in ranges
-                for serial in serials_between(r.first_serial, r.last_serial, ISSUED_TOGETHER)
-            )
+            tell_stock(context.settings.simulator_folder, ranges)
     told_imported(
         done, json=json, simulated=context.settings.simulated, what=t("空白证单", "forms")
     )

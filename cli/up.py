@@ -54,9 +54,11 @@ def embedded_children(settings: Settings) -> list[Child]:
     if settings.broker_url is None:
         path = str(settings.broker_socket)
         children.append(_embedded("broker", broker_command(settings), socket.AF_UNIX, path))
-    for name, port in (("web", settings.port), ("simulator", settings.simulator_port)):
-        if (name == "web" or settings.simulated) and _answers(socket.AF_INET, ("127.0.0.1", port)):
-            setting = "PORT" if name == "web" else "SIMULATOR_PORT"
+    ports = [("PORT", settings.port), ("CONSOLE_PORT", settings.console_port)]
+    if settings.simulated:
+        ports.append(("SIMULATOR_PORT", settings.simulator_port))
+    for setting, port in ports:
+        if _answers(socket.AF_INET, ("127.0.0.1", port)):
             text = t(f"{setting}: 端口 {port} 已被占用", f"{setting}: {port} is in use")
             raise ConfigurationError(text)
     if settings.simulated:

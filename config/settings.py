@@ -149,6 +149,22 @@ class Settings(BaseModel):
 
     port: int = Field(default=8600, ge=1, le=65535, description="回调服务端口 / webhook port")
     bind: str = Field(default="127.0.0.1", description="回调服务监听地址 / webhook address")
+    console_port: int = Field(
+        default=8800, ge=1, le=65535, description="接口与页面端口 / port of API and pages"
+    )
+    console_bind: str = Field(
+        default="127.0.0.1", description="接口与页面监听地址 / address of API and pages"
+    )
+    console_hosts: str = Field(
+        default="",
+        description="浏览器和程序可用的主机名，以空格分隔；不设则不限 / host names, none: any",
+    )
+    trusted_proxies: int = Field(
+        default=0, ge=0, le=4, description="前面有几层代理 / how many proxies stand in front"
+    )
+    api_calls: int = Field(
+        default=1000, ge=0, description="每人每 10 秒至多调用接口次数，0 不限 / calls in 10 s"
+    )
     simulator_port: int = Field(default=8700, ge=1, le=65535, description="模拟海关端口")
     simulator_delay_seconds: float = Field(default=1, ge=0, description="模拟海关审核用时，秒")
     simulator_answer_seconds: float = Field(

@@ -1,4 +1,4 @@
-"""`gunicorn --config python:webhook.server webhook.wsgi:application`."""
+"""`gunicorn --config python:tasks.serving webhook.wsgi:application`."""
 
 from __future__ import annotations
 

@@ -5,23 +5,25 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
 from models.reads.row_results import ItemFacts
 from models.reads.tallies import amounts
+from models.rules.errors import text_of_code
 from models.rules.people import Actor
 from models.rules.states import (
     FINAL_FORM_STATES,
     Action,
+    BatchState,
     FormState,
     ItemState,
     RowStatus,
 )
 from models.rules.tallies import GivenBack
-from models.tables.batches import Batch, BatchRow, Item
+from models.tables.batches import OPEN_BATCH, UNCONFIRMED_BATCH, Batch, BatchRow, Item
 from models.tables.forms import Form
 
 
@@ -116,6 +118,7 @@ def batch_head(batch: Batch) -> dict[str, Any]:
     """What every answer about a batch begins with, for programs: lists, plans, and the batch itself."""
     return {
         "id": batch.id,
+        "client_reference": batch.client_reference,
         "state": batch.state.value,
         "file": batch.file_name,
         "sha256": batch.sha256,
@@ -132,22 +135,70 @@ def batch_head(batch: Batch) -> dict[str, Any]:
     }
 
 
+COUNTED: Final = 2000
+"""Rows of a batch under way that are counted whenever somebody asks; of a larger one its progress is told."""
+
+
+def batch_document(session: Session, batch: Batch) -> dict[str, Any]:
+    """A batch with its numbers, whatever its size: what is large and under way is not counted row by row."""
+    under_way = batch.state in _UNDER_WAY
+    counted = not (under_way and batch.row_count > COUNTED)
+    progress = batch_progress(session, batch.id).forms if under_way else {}
+    stopped = batch.asked_for.get("stopped")
+    return batch_head(batch) | {
+        "queued": batch.queued_at is not None,
+        "stopped": stopped
+        and {**stopped, "message": text_of_code(stopped["code"], stopped["values"])},
+        "counts": counts_document(batch, batch_counts(session, batch.id)) if counted else None,
+        "progress": {state.value: count for state, count in progress.items()},
+    }
+
+
+_UNDER_WAY: Final = (BatchState.RECEIVED, BatchState.CONFIRMED, BatchState.WORKING)
+_STATES_BY_INDEX: Final = (
+    (OPEN_BATCH, {BatchState.CONFIRMED, BatchState.WORKING}),
+    (
+        UNCONFIRMED_BATCH,
+        {BatchState.RECEIVED, BatchState.UNREADABLE, BatchState.ASKED, BatchState.CHECKED},
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchFilter:
+    """Which batches: of one maker, in one state, under one reference of a program; all below a number."""
+
+    made_by: Actor | None = None
+    state: BatchState | None = None
+    client_reference: str | None = None
+    below: int | None = None
+
+
 def list_batches(
-    session: Session, limit: int, made_by: Actor | None = None
+    session: Session, limit: int, wanted: BatchFilter = BatchFilter()
 ) -> Iterator[dict[str, Any]]:
-    """Batches, newest first, with how many serials are still under way; of one maker, or all."""
-    held = (
+    """Batches, newest first, with how many serials are still under way."""
+    under_way = (
         select(func.count())
         .where(Item.batch_id == Batch.id, Item.state == ItemState.UNDER_WAY)
         .correlate(Batch)
         .scalar_subquery()
     )
-    query = select(Batch, held.label("open_forms")).order_by(Batch.id.desc()).limit(limit)
-    if made_by is not None:
+    query = select(Batch, under_way.label("open_forms")).order_by(Batch.id.desc()).limit(limit)
+    if (maker := wanted.made_by) is not None:
         query = query.where(
-            Batch.made_by_id == made_by.person_id
-            if made_by.proved
-            else and_(Batch.made_by_id.is_(None), Batch.made_by == made_by.name)
+            Batch.made_by_id == maker.person_id
+            if maker.proved
+            else and_(Batch.made_by_id.is_(None), Batch.made_by == maker.name)
         )
+    if wanted.state is not None:
+        query = query.where(Batch.state == wanted.state)
+        for by_index, states in _STATES_BY_INDEX:
+            if wanted.state in states:
+                query = query.where(by_index)
+    if wanted.client_reference is not None:
+        query = query.where(Batch.client_reference == wanted.client_reference)
+    if wanted.below is not None:
+        query = query.where(Batch.id < wanted.below)
     for batch, open_forms in session.execute(query):
         yield {**batch_head(batch), "open_forms": open_forms}

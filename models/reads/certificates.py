@@ -20,8 +20,11 @@ def list_certificates(
     approved_from: date | None,
     approved_to: date | None,
     limit: int,
+    after: str = "",
 ) -> Iterator[dict[str, Any]]:
-    """Certificates of all types unless filtered (S-10, S-11), with the forms that they have."""
+    """Certificates of all types unless filtered (S-10, S-11), by number, those behind `after`, with the forms
+    that they have.
+    """
     forms = (
         select(func.count())
         .where(Form.certificate == Certificate.number)
@@ -29,6 +32,8 @@ def list_certificates(
         .scalar_subquery()
     )
     query = select(Certificate, forms.label("forms")).order_by(Certificate.number).limit(limit)
+    if after:
+        query = query.where(Certificate.number > after)
     if number is not None:
         query = query.where(Certificate.number == number)
     if kind is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 from typing import Any
 
 from sqlalchemy import select
@@ -17,6 +18,12 @@ def list_runs(session: Session, limit: int) -> Iterator[dict[str, Any]]:
     """Runs, newest first."""
     for run in session.scalars(select(Run).order_by(Run.business_date.desc()).limit(limit)):
         yield run_head(run)
+
+
+def run_of_day(session: Session, day: date) -> dict[str, Any] | None:
+    """The run of a business date, without its differences."""
+    run = session.scalar(select(Run).where(Run.business_date == day))
+    return run_head(run) if run else None
 
 
 def run_head(run: Run) -> dict[str, Any]:

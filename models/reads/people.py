@@ -104,11 +104,15 @@ def list_persons(session: Session) -> Iterator[dict[str, Any]]:
         }
 
 
-def list_keys(session: Session, person_id: int | None = None) -> Iterator[dict[str, Any]]:
-    """Keys, of one person or all, newest first; never a secret."""
+def list_keys(
+    session: Session, person_id: int | None = None, key_id: int | None = None
+) -> Iterator[dict[str, Any]]:
+    """Keys, of one person or all, newest first, or the one with this number; never a secret."""
     query = select(ApiKey, Person.login).join(Person, Person.id == ApiKey.person_id)
     if person_id is not None:
         query = query.where(ApiKey.person_id == person_id)
+    if key_id is not None:
+        query = query.where(ApiKey.id == key_id)
     for key, login in session.execute(query.order_by(ApiKey.id.desc())):
         yield {
             "key": key.public,

@@ -59,9 +59,9 @@ class ItemFacts:
         return FormState.ISSUED
 
 
-def row_results(session: Session, batch: Batch) -> Iterator[RowResult]:
-    """Every row of the batch in the order of the sheet. Memory: one chunk."""
-    last = 0
+def row_results(session: Session, batch: Batch, after: int = 0) -> Iterator[RowResult]:
+    """Every row of the batch behind the row `after`, in the order of the sheet. Memory: one chunk."""
+    last = after
     while True:
         rows = session.execute(
             select(

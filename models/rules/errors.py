@@ -5,6 +5,7 @@ Pure: standard library alone. An exception carries data; its text is made when i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -45,6 +46,17 @@ class BlankformsError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled by code and values, so that it crosses from a pool child as what it is."""
         return _again, (type(self), self.code, self.values)
+
+
+def text_of_code(code: str, values: Mapping[str, str]) -> str:
+    """The text of an error that was kept by its code, in the current language; the code where it is unknown."""
+    waiting: list[type[BlankformsError]] = [BlankformsError]
+    while waiting:
+        kind = waiting.pop()
+        if kind.code == code:
+            return kind.text.fill(**values)
+        waiting += kind.__subclasses__()
+    return code
 
 
 def _again(kind: type[BlankformsError], code: str, values: dict[str, object]) -> BlankformsError:

@@ -27,6 +27,17 @@ class Forecast:
     ask_for: int
 
 
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """What a deployment says of its supply: days until forms arrive, days that they are to last, and from how
+    few on a stock is low, where it has no threshold of its own.
+    """
+
+    restock_days: int
+    cover_days: int
+    low: int
+
+
 def forecast(
     weekly_use: Sequence[int],
     on_hand: int,

@@ -227,6 +227,31 @@ def require(actor: Actor, deed: Deed) -> None:
         )
 
 
+SCOPE_ROLES: Final[Mapping[Scope, frozenset[Role]]] = {
+    Scope.READ: _ANYONE,
+    Scope.CHECK: _MAKER,
+    **{
+        scope: frozenset().union(*(r.roles for r in RIGHTS.values() if r.scope is scope))
+        for scope in Scope
+        if any(r.scope is scope for r in RIGHTS.values())
+    },
+}
+"""Which roles a scope is of use to: a key does not make its owner more than they are."""
+
+
+def require_scope(actor: Actor, scope: Scope | None) -> None:
+    """Raise `NotAllowed` where the actor's key, or the actor, may not come through this door (None: all may)."""
+    if scope is None or actor.scopes is None:
+        return
+    if scope not in actor.scopes or not actor.roles & SCOPE_ROLES[scope]:
+        raise NotAllowed(
+            name=actor.name,
+            deed=scope.value,
+            roles=", ".join(str(ROLE_WORDS[role]) for role in sorted(SCOPE_ROLES[scope])),
+            scope=scope.value,
+        )
+
+
 REASON_LIMIT: Final = 200
 """Characters; what is longer is no reason but a text that went astray."""
 

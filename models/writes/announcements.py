@@ -185,16 +185,13 @@ def announce_ended(session: Session, batch_ids: Sequence[int], at: datetime) -> 
 def announce_refused(session: Session, refusals: Iterable[Refusal], at: datetime) -> None:
     """Customs refused forms."""
     kind = NotificationType.FORM_REFUSED
-    to = listeners(session, kind)
+    given = list(refusals)
+    to = listeners(session, kind) if given else Listeners()
     if not to:
         return
-    given = list(refusals)
     batches = {r.batch_id for r in given}
-    references = dict(
-        session.execute(
-            select(Batch.id, Batch.client_reference).where(Batch.id.in_(batches))
-        ).tuples()
-    )
+    named = select(Batch.id, Batch.client_reference).where(Batch.id.in_(batches))
+    references = {row.id: row.client_reference for row in session.execute(named)}
     told = [
         (
             {

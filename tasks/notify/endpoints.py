@@ -21,6 +21,7 @@ from models.tables.base import NO_KEY_UPDATE
 from models.tables.notifications import Delivery, Endpoint, Notification
 from models.writes.acts import record_act
 from models.writes.announcements import Listeners, tell
+from models.writes.calls import Once, begin_once, made_once
 from net.secrets import endpoint_secret, key_mark
 from tasks.context import Context
 from tasks.notify.delivering import deliver
@@ -42,11 +43,17 @@ class Added:
         return f"Added({self.endpoint_id})"
 
 
-def add(context: Context, url: str, events: Sequence[NotificationType]) -> Added:
-    """An endpoint that is told of these events from now on. Raises `BadArgument`."""
+def add(
+    context: Context, url: str, events: Sequence[NotificationType], once: Once | None = None
+) -> Added:
+    """An endpoint that is told of these events from now on. Raises `BadArgument`; of a call that was made
+    before (`once`) `MadeBefore`.
+    """
     _check_url(url, context.settings.notify_networks)
     root = _root(context)
     with context.database.write() as session:
+        if once is not None:
+            begin_once(session, once, context.now())
         endpoint = Endpoint(
             url=url,
             events=sorted({event.value for event in events}),
@@ -56,6 +63,8 @@ def add(context: Context, url: str, events: Sequence[NotificationType]) -> Added
         )
         session.add(endpoint)
         session.flush()
+        if once is not None:
+            made_once(session, once, "endpoint", endpoint.id)
         _record(session, context, endpoint.id, "added", url=url)
         return Added(endpoint.id, endpoint_secret(root, endpoint.salt, 1))
 

@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from config.crash import Point, crash_point
+from config.names import Task
 from models.reads.batches import BatchCounts
 from models.reads.endorsements import facts_of, known_rules
 from models.reads.people import actor_as_now
@@ -63,8 +64,11 @@ class Confirmation:
     """Without the time in which it can be taken back."""
 
 
-def confirm(context: Context, batch_id: int, said: Confirmation) -> bool:
-    """Record the yes and reserve at once. Of two confirmations at once, one wins.
+def confirm(
+    context: Context, batch_id: int, said: Confirmation, *, reserve_now: bool = True
+) -> bool:
+    """Record the yes and reserve at once, or (`reserve_now` False) have a worker do so. Of two confirmations at
+    once, one wins.
 
     False: the rules ask for a second person (`tasks.people.endorsing`), nothing is reserved before.
     Raises `NotAllowed`, and `PersonNeeded` where they do and nobody knows who this one is.
@@ -81,6 +85,9 @@ def confirm(context: Context, batch_id: int, said: Confirmation) -> bool:
     if not goes_on:
         return False
     crash_point(Point.CONFIRMED)
+    if not reserve_now:
+        context.ring(Task.RESERVE, batch_id)
+        return True
     try:
         reserve(context, batch_id)
     except DatabaseUnreachable as lost:

@@ -110,9 +110,13 @@ def script(values: dict[str, str], web: int, simulator: int) -> str:
     parts = ["set -euo pipefail", f"trap {shlex.quote(stop)} EXIT",  # else they would serve the next test
              f"cd {shlex.quote(str(ROOT))}", with_values(first, values)]  # fmt: skip
     for block in rest:
-        made = block.replace("8650", str(free_port())).replace("8750", str(free_port()))
+        made = (
+            block.replace("8650", str(free_port()))
+            .replace("8750", str(free_port()))
+            .replace("8850", str(free_port()))
+        )
         if "ENTERPRISE_CODE=$SENDER" in made:
-            quick = f"PORT={web}\nSWEEP_SECONDS=1\nPOLL_SECONDS=1\nSETTLE_SECONDS=3\n"
+            quick = f"PORT={web}\nCONSOLE_PORT={free_port()}\nSWEEP_SECONDS=1\nPOLL_SECONDS=1\nSETTLE_SECONDS=3\n"
             made = made.replace("\nENV\n", f"\n{quick}ENV\n")
         if "bf db upgrade" in made and "bf customs show" in made:
             parts.append(SIMULATOR.format(simulator=simulator, web=web, token=shlex.quote(TOKEN)))

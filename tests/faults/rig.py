@@ -213,6 +213,7 @@ class Trial:
         self.environ = {
             **QUICK, "BLANKFORMS_HOME": str(home), "DATABASE_URL": database_url,
             "SIMULATOR_PORT": str(self.server.server_port), "PORT": str(self.port),
+            "CONSOLE_PORT": str(free_port()),
         }  # fmt: skip
         self.database = Database(load_settings(self.environ).sqlalchemy_url)
         share_compiled(self.database)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from models.reads.people import list_persons
 from models.rules.people import Actor, Channel, Role, Scope
-from tasks.people import keys, persons
+from models.rules.two_persons import Rules
+from tasks.people import keys, persons, rules
 
 
 def person(world, login: str = "wang", *roles: Role) -> str:
@@ -21,3 +22,10 @@ def by_key(world, login: str, *scopes: Scope, roles: tuple[Role, ...] = ()) -> A
         person(world, login, *roles)
     made = keys.make_key(world.context, login, scopes or (Scope.SUBMIT,))
     return keys.owner_of(world.context, made.key, Channel.COMMAND)
+
+
+def turn_on(world, *checkers: str) -> None:
+    """The rules of a new deployment, on: these persons may endorse."""
+    for login in checkers:
+        person(world, login, Role.CHECKER)
+    rules.set_rules(world.context, Rules(on=True))

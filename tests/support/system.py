@@ -56,7 +56,12 @@ class System:
     def __init__(self, home: Path, **settings: str) -> None:
         self.home = home
         self.port, self.simulator_port = free_port(), free_port()
-        ports = {"PORT": str(self.port), "SIMULATOR_PORT": str(self.simulator_port)}
+        self.console_port = free_port()
+        ports = {
+            "PORT": str(self.port),
+            "SIMULATOR_PORT": str(self.simulator_port),
+            "CONSOLE_PORT": str(self.console_port),
+        }
         folder = str(Path(sys.executable).parent)
         self.environment = environment(home, **{**QUICK, **ports, **settings})
         self.environment["PATH"] = f"{folder}{os.pathsep}{self.environment['PATH']}"

@@ -13,5 +13,7 @@ def test_every_task_is_known_to_a_worker_that_imports_what_the_app_names():
         "app.loader.import_default_modules();"
         "print(sorted(t.name for t in Task if t.value not in app.tasks))"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
     assert done.stdout.strip() == "[]", done

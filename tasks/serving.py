@@ -1,4 +1,4 @@
-"""What gunicorn does before it serves: `gunicorn --config python:webhook.server webhook.wsgi:application`.
+"""What gunicorn does before it serves: `gunicorn --config python:tasks.serving webhook.wsgi:application`.
 
 It waits for the database like every other process, or ends with 78; workers that are forked later only
 answer 503 while it is away.

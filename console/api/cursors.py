@@ -1,0 +1,36 @@
+"""Cursors: where the next page begins, opaque to who holds one."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from console.api.problems import CursorUnknown
+
+_NUMBER_LENGTH = 18
+
+
+def pack(place: object) -> str | None:
+    """The cursor of a place; None for none: this was the last page."""
+    if place in {None, ""}:
+        return None
+    return base64.urlsafe_b64encode(str(place).encode()).decode().rstrip("=")
+
+
+def unpack(cursor: str) -> str:
+    """The place of a cursor; "" for none. Raises `CursorUnknown`."""
+    padded = cursor + "=" * (-len(cursor) % 4)
+    try:
+        return base64.b64decode(padded.encode("ascii"), b"-_", validate=True).decode()
+    except (binascii.Error, UnicodeError):
+        raise CursorUnknown(cursor=cursor) from None
+
+
+def unpack_number(cursor: str) -> int | None:
+    """The same where places are numbers; None for none."""
+    place = unpack(cursor)
+    if not place:
+        return None
+    if not (place.isascii() and place.isdecimal() and len(place) <= _NUMBER_LENGTH):
+        raise CursorUnknown(cursor=cursor)
+    return int(place)

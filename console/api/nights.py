@@ -1,0 +1,70 @@
+"""Whether orders can be carried out, customs asked now, and the nightly reconciliations."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Final
+
+from config.names import Task
+from console.api import shapes
+from console.api.door import Answer, Call, Operation
+from models.reads.nights import differences, list_runs, run_of_day
+from models.rules.errors import BadArgument, NotFound
+from models.rules.language import Text
+from models.rules.numbers import NotACertificateNumber, parse_certificate_number
+from models.rules.people import Scope
+from models.rules.problems import Problem
+from tasks.ability import hindrances
+from tasks.app import require_broker
+
+RUNS_TOLD: Final = 100
+DIFFERENCES_TOLD: Final = 10_000
+
+
+def runs(call: Call) -> Answer:
+    """Runs, newest first."""
+    with call.context.database.read() as session:
+        return Answer({"runs": list(list_runs(session, RUNS_TOLD))})
+
+
+def run(call: Call, day: str) -> Answer:
+    """The run of a business date with what it found."""
+    try:
+        on = date.fromisoformat(day)
+    except ValueError:
+        raise NotFound(what=day) from None
+    with call.context.database.read() as session:
+        head = run_of_day(session, on)
+        if head is None:
+            raise NotFound(what=day)
+        found = list(differences(session, head["run"], limit=DIFFERENCES_TOLD))
+    return Answer(head | {"rows": found})
+
+
+def refresh(call: Call) -> Answer:
+    """Have customs asked now rather than in a while: receipts, then what is in doubt."""
+    number = call.body.certificate
+    if number is not None:
+        try:
+            parse_certificate_number(number)
+        except NotACertificateNumber as error:
+            problem = Problem(error.code, values={"value": number})
+            raise BadArgument(detail=problem.message) from None
+    require_broker()
+    for task in (Task.POLL, Task.APPLY, Task.ASK, Task.ADOPT):
+        call.context.ring(task)
+    return Answer({"accepted": True})
+
+
+def able(call: Call) -> Answer:
+    """Whether an order can be carried out to its end right now."""
+    found = hindrances(call.context.settings, call.context.database)
+    return Answer({"able": not found, "hindrances": [h.shown() for h in found]})
+
+
+OPERATIONS: Final = (
+    Operation("GET", "/able", None, Text("现在能否办理到底", "can an order be carried out"), able, shapes.Able),
+    Operation("POST", "/refresh", Scope.READ, Text("立即向海关查询", "ask customs now"), refresh, shapes.Accepted, 202, body=shapes.Refresh, body_optional=True),
+    Operation("GET", "/runs", Scope.READ, Text("对账列表", "reconciliations"), runs, shapes.Runs),
+    Operation("GET", "/runs/{day}", Scope.READ, Text("一天的对账", "the reconciliation of a day"), run, shapes.WholeRun),
+)  # fmt: skip

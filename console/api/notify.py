@@ -1,0 +1,127 @@
+"""Events, pulled; and the addresses that are told them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from console.api import shapes
+from console.api.door import Answer, Call, Operation
+from models.reads.events import events_after
+from models.rules.errors import NotFound
+from models.rules.language import Text, t
+from models.rules.people import Scope
+from models.rules.states import DeliveryState
+from models.writes.calls import MadeBefore
+from models.writes.feed import give_places, unplaced
+from tasks.context import Context
+from tasks.notify import endpoints
+
+POLL_AFTER_SECONDS: Final = 2
+"""How often it is worth asking while nothing comes: a pull costs two reads by an index."""
+
+
+def events(call: Call) -> Answer:
+    """The next events. Without a gap and in one order: who goes on from `next` misses none and sees none twice."""
+    asked: shapes.EventQuery = call.query
+    database = call.context.database
+    with database.read() as session:
+        waiting = unplaced(session)
+    while waiting:
+        with database.write() as session:
+            waiting = give_places(session) > 0
+    with database.read() as session:
+        found, last = events_after(session, asked.after, asked.limit)
+    wait = 0 if last - asked.after >= asked.limit else POLL_AFTER_SECONDS
+    return Answer({"events": found, "next": last, "poll_after_seconds": wait})
+
+
+def listed(call: Call) -> Answer:
+    """Endpoints, never with a secret."""
+    with call.context.database.read() as session:
+        return Answer({"endpoints": endpoints.list_endpoints(session)})
+
+
+def added(call: Call) -> Answer:
+    """An address that is told of these events from now on."""
+    said: shapes.NewEndpoint = call.body
+    made = endpoints.add(call.context, said.url, said.events, call.must_once)
+    return Answer({"endpoint": made.endpoint_id, "secret": made.secret}, 201)
+
+
+def added_before(_context: Context, before: MadeBefore) -> Answer:
+    """The endpoint that was made; a secret is shown once."""
+    return Answer({"endpoint": before.made_id, "secret": None}, 201)
+
+
+def changed(call: Call, id: int) -> Answer:  # noqa: A002 - the name of the path's parameter
+    """Disable an endpoint, or let it be told again."""
+    said: shapes.Change = call.body
+    endpoints.set_active(call.context, id, active=said.active, reason=said.reason)
+    return _one(call, id)
+
+
+def removed(call: Call, id: int) -> Answer:  # noqa: A002
+    """Nobody is told there any more; what was told stays in the list of deliveries."""
+    endpoints.set_active(call.context, id, active=False, reason=t("已删除", "removed"))
+    return Answer()
+
+
+def rotated(call: Call, id: int) -> Answer:  # noqa: A002
+    """A new secret; the old one signs beside it for a while."""
+    overlap = timedelta(hours=call.body.overlap_hours)
+    made = endpoints.rotate(call.context, id, overlap)
+    return Answer({"endpoint": id, "secret": made.secret})
+
+
+def tested(call: Call, id: int) -> Answer:  # noqa: A002
+    """Send a test now."""
+    try:
+        delivery = endpoints.send_test(call.context, id)
+    finally:
+        call.context.notifier.close()  # of this call alone
+    return Answer(
+        {
+            "delivered": delivery.state is DeliveryState.DELIVERED,
+            "status": delivery.last_status,
+            "detail": delivery.last_detail,
+        }
+    )
+
+
+def _one(call: Call, endpoint_id: int) -> Answer:
+    with call.context.database.read() as session:
+        for endpoint in endpoints.list_endpoints(session):
+            if endpoint["endpoint"] == endpoint_id:
+                return Answer(endpoint)
+    raise NotFound(what=str(endpoint_id))
+
+
+def deliveries(call: Call) -> Answer:
+    """What was told, newest first."""
+    asked: shapes.DeliveryQuery = call.query
+    state = DeliveryState(asked.state) if asked.state else None
+    with call.context.database.read() as session:
+        found = endpoints.list_deliveries(session, asked.endpoint, state, asked.limit)
+    return Answer({"deliveries": found})
+
+
+def redelivered(call: Call, id: int) -> Answer:  # noqa: A002
+    """Tell it again: the same body under the same id."""
+    again = endpoints.redeliver(call.context, [id], None)
+    if not again:
+        raise NotFound(what=str(id))
+    return Answer({"redelivered": again})
+
+
+OPERATIONS: Final = (
+    Operation("GET", "/events", Scope.READ, Text("取事件", "pull events"), events, shapes.Events, query=shapes.EventQuery),
+    Operation("GET", "/endpoints", Scope.NOTIFY, Text("通知地址", "endpoints"), listed, shapes.EndpointsTold),
+    Operation("POST", "/endpoints", Scope.NOTIFY, Text("新增通知地址", "add an endpoint"), added, shapes.EndpointWithSecret, 201, body=shapes.NewEndpoint, once=True, again=added_before),
+    Operation("PATCH", "/endpoints/{id}", Scope.NOTIFY, Text("停用或启用", "disable or enable it"), changed, shapes.Endpoint, body=shapes.Change),
+    Operation("DELETE", "/endpoints/{id}", Scope.NOTIFY, Text("删除", "remove it"), removed, status=204),
+    Operation("POST", "/endpoints/{id}/rotate", Scope.NOTIFY, Text("换密钥", "a new secret"), rotated, shapes.EndpointWithSecret, body=shapes.Rotation, body_optional=True),
+    Operation("POST", "/endpoints/{id}/test", Scope.NOTIFY, Text("试发", "send a test"), tested, shapes.Tested),
+    Operation("GET", "/deliveries", Scope.NOTIFY, Text("通知记录", "what was told"), deliveries, shapes.Deliveries, query=shapes.DeliveryQuery),
+    Operation("POST", "/deliveries/{id}/redeliver", Scope.NOTIFY, Text("重发", "tell it again"), redelivered, shapes.Redelivered),
+)  # fmt: skip

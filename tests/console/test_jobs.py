@@ -1,0 +1,269 @@
+"""Programs bring jobs: kept once, read by a worker, confirmed as asked, and told what became of them."""
+
+from __future__ import annotations
+
+import io
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import select
+
+from config.names import Task
+from models.rules.people import Role, Scope
+from models.rules.states import FormState
+from models.tables.batches import BatchRow
+from models.tables.forms import Form
+from tasks.orders import queued
+from tasks.people import grace, keys
+from tests.support.factories import AGENT_HANDLED, bring_in, sheet
+from tests.support.persons import turn_on
+from tests.support.programs import program
+
+ORDER = {"certificate": AGENT_HANDLED, "action": "verify", "serials": ["211014001-211014002"]}
+VALID = {"confirm": "valid", "orders": [ORDER]}
+
+
+@pytest.fixture
+def office(world):
+    bring_in(world)
+    return world
+
+
+def work(world):
+    """What a worker does with what was brought."""
+    for ids in [r[1] for r in world.rings if r[0] is Task.READ]:
+        queued.read(world.context, *ids)
+    world.rings.clear()
+
+
+def test_an_order_goes_from_the_call_to_its_end(office):
+    erp = program(office)
+    brought = erp.post("/jobs", json={**VALID, "client_reference": "PO-1"})
+    assert brought.status_code == 202, brought.json
+    job = brought.json
+    assert brought.headers["Location"] == f"/api/v1/jobs/{job['id']}"
+    assert (job["state"], job["queued"], job["client_reference"]) == ("received", True, "PO-1")
+    work(office)
+    assert erp.get(f"/jobs/{job['id']}").json["state"] == "working"
+    assert erp.get(f"/jobs/{job['id']}/result.csv").status_code == 409
+    office.drain()
+    done = erp.get(f"/jobs/{job['id']}").json
+    assert (done["state"], done["counts"]["by_state"]["verified"]) == ("finished", 2)
+    rows = erp.get(f"/jobs/{job['id']}/rows").json["rows"]
+    assert [f["state"] for f in rows[0]["forms"]] == ["verified", "verified"]
+    result = erp.get(f"/jobs/{job['id']}/result.xlsx")
+    assert result.data[:2] == b"PK"
+    result.close()
+    assert erp.get("/jobs?client_reference=PO-1").json["jobs"][0]["id"] == job["id"]
+    office.assert_sound()
+
+
+def test_a_sheet_goes_the_same_way_and_its_questions_are_answered_in_the_call(office):
+    erp = program(office)
+    title = ["作废清单", "", "", "", "", "", ""]
+    content = sheet([["证书号", "空白证单流水号"], [AGENT_HANDLED, "211014001"]], title[:2])
+
+    def bring(job):
+        form = {"file": (io.BytesIO(content), "月末.xlsx"), "job": job}
+        return erp.post("/jobs", data=form, content_type="multipart/form-data").json["id"]
+
+    asked = bring('{"confirm": "all"}')
+    work(office)
+    job = erp.get(f"/jobs/{asked}").json
+    assert (job["state"], job["stopped"]["code"]) == ("asked", "sheet_has_questions")
+    assert job["questions"][0]["code"] == "action_unclear"
+    answered = bring('{"confirm": "all", "answers": {"action": "verify"}}')
+    work(office)
+    assert erp.get(f"/jobs/{answered}").json["state"] == "working"
+
+
+def test_a_sheet_that_cannot_be_read_is_told(office):
+    erp = program(office)
+    form = {"file": (io.BytesIO(b"\0\1\2"), "x.xlsx"), "job": "{}"}
+    job = erp.post("/jobs", data=form, content_type="multipart/form-data").json["id"]
+    work(office)
+    job = erp.get(f"/jobs/{job}").json
+    assert (job["state"], job["stopped"]["code"]) == ("unreadable", "file_unreadable")
+    assert "x.xlsx" in job["stopped"]["message"]
+    told = erp.get("/events").json["events"]
+    assert [(e["type"], e["data"]["why"]["code"]) for e in told] == [
+        ("batch.stopped", "file_unreadable")
+    ]
+
+
+class TestOnce:
+    """A call that is repeated takes effect once."""
+
+    def test_a_replay_is_answered_with_the_job_as_it_is_now(self, office):
+        erp = program(office)
+        first = erp.post("/jobs", json=VALID, once="k1")
+        work(office)
+        again = erp.post("/jobs", json=VALID, once="k1")
+        assert (again.status_code, again.json["id"]) == (202, first.json["id"])
+        assert again.headers["Idempotency-Replayed"] == "true"
+        assert (first.json["state"], again.json["state"]) == ("received", "working")
+
+    def test_another_call_under_the_same_key_is_refused(self, office):
+        erp = program(office)
+        erp.post("/jobs", json=VALID, once="k1")
+        other = erp.post("/jobs", json={**VALID, "confirm": "all"}, once="k1")
+        assert (other.status_code, other.json["code"]) == (422, "idempotency_key_used")
+
+    def test_a_program_that_was_given_a_new_key_does_not_order_twice(self, office):
+        first = program(office).post("/jobs", json=VALID, once="k1").json["id"]
+        assert program(office).post("/jobs", json=VALID, once="k1").json["id"] == first
+
+    def test_somebody_elses_key_is_another(self, office):
+        first = program(office).post("/jobs", json=VALID, once="k1").json["id"]
+        assert program(office, "other").post("/jobs", json=VALID, once="k1").json["id"] != first
+
+    def test_without_a_key_nothing_is_kept(self, office):
+        erp = program(office)
+        refused = erp.call("POST", "/jobs", json=VALID)
+        assert (refused.status_code, refused.json["code"]) == (400, "idempotency_key_missing")
+        assert erp.get("/jobs").json["jobs"] == []
+
+    def test_sixteen_at_once_make_one_job(self, office):
+        erp = program(office)
+        application = erp.client.application
+
+        def bring(_):
+            erp_here = type(erp)(application.test_client(), erp.key)
+            return erp_here.post("/jobs", json=VALID, once="k1")
+
+        with ThreadPoolExecutor(16) as pool:
+            answers = list(pool.map(bring, range(16)))
+        assert {a.status_code for a in answers} == {202}
+        assert len({a.json["id"] for a in answers}) == 1
+        work(office)
+        office.drain()
+        assert sorted(office.customs.effects()) == ["211014001", "211014002"]
+
+    def test_a_multipart_call_is_the_same_whatever_its_boundary(self, office):
+        erp = program(office)
+        content = sheet([[AGENT_HANDLED, "核销", "211014001"]])
+
+        def bring():
+            form = {"file": (io.BytesIO(content), "a.xlsx"), "job": "{}"}
+            return erp.post("/jobs", data=form, content_type="multipart/form-data", once="k").json
+
+        assert bring()["id"] == bring()["id"]
+
+
+class TestConfirm:
+    """A yes is about a plan."""
+
+    @pytest.fixture
+    def checked(self, office):
+        erp = program(office)
+        job = erp.post("/jobs", json={"orders": [ORDER]}).json["id"]
+        work(office)
+        return office, erp, erp.get(f"/jobs/{job}").json
+
+    def test_the_same_yes_twice_has_the_same_answer(self, checked):
+        office, erp, job = checked
+        assert (job["state"], job["queued"]) == ("checked", False)
+        yes = {"plan": job["plan"]}
+        for _ in range(2):
+            answer = erp.post(f"/jobs/{job['id']}/confirm", json=yes)
+            assert (answer.status_code, answer.json["state"]) == (202, "working")
+        office.drain()
+        assert sorted(office.customs.effects()) == ["211014001", "211014002"]
+
+    def test_another_plan_is_refused(self, checked):
+        _, erp, job = checked
+        answer = erp.post(f"/jobs/{job['id']}/confirm", json={"plan": "0" * 16})
+        assert (answer.status_code, answer.json["code"]) == (409, "plan_moved")
+        assert answer.content_type == "application/problem+json"
+        assert erp.get(f"/jobs/{job['id']}").json["state"] == "checked"
+
+    def test_the_same_content_needs_a_reason(self, checked):
+        office, erp, job = checked
+        erp.post(f"/jobs/{job['id']}/confirm", json={"plan": job["plan"]})
+        office.drain()
+        again = erp.post("/jobs", json={"orders": [ORDER], "confirm": "all"}).json["id"]
+        work(office)
+        stopped = erp.get(f"/jobs/{again}").json
+        assert stopped["state"] == "checked"
+        assert stopped["stopped"]["code"] in {"nothing_to_submit", "file_submitted_before"}
+
+    def test_what_is_taken_back_is_named(self, checked):
+        office, erp, job = checked
+        erp.post(f"/jobs/{job['id']}/confirm", json={"plan": job["plan"]})
+        done = erp.post(f"/jobs/{job['id']}/cancel").json
+        assert (done["released"], done["at_customs"]) == (2, 0)
+        with office.context.database.read() as session:
+            states = set(session.scalars(select(Form.state)))
+        assert states == {FormState.ISSUED}
+
+
+def test_a_void_that_needs_a_second_person_waits_and_is_endorsed_by_another_key(office):
+    turn_on(office, "li", "zhao")
+    erp = program(office)
+    void = {"certificate": AGENT_HANDLED, "action": "void", "serials": ["211014001"],
+            "reason": "09", "reason_text": "试印"}  # fmt: skip
+    job = erp.post("/jobs", json={"orders": [void], "confirm": "all"}).json["id"]
+    work(office)
+    waiting = erp.get(f"/jobs/{job}").json
+    assert (waiting["state"], waiting["endorsement"]["state"]) == ("awaiting", "waiting")
+    number = waiting["endorsement"]["id"]
+    own = program(office, "erp", roles=(Role.MAKER, Role.CHECKER))
+    assert own.post(f"/endorsements/{number}/endorse").status_code == 403
+    checker = program(office, "li", roles=(Role.CHECKER,))
+    assert checker.post(f"/endorsements/{number}/endorse").status_code == 200
+    office.drain()
+    assert office.customs.effects() == {"211014001": "Z"}
+    told = [e["type"] for e in erp.get("/events").json["events"] if "batch" in e["data"]]
+    assert told == ["batch.checked", "batch.stopped", "batch.finished"]
+
+
+def test_a_key_that_was_revoked_meanwhile_confirms_nothing(office):
+    erp = program(office)
+    job = erp.post("/jobs", json=VALID).json["id"]
+    keys.revoke_key(office.context, erp.key.split("_")[1])
+    work(office)
+    look = program(office)
+    assert look.get(f"/jobs/{job}").json["stopped"]["code"] == "key_refused"
+
+
+def test_an_order_that_died_half_read_is_read_anew(office):
+    erp = program(office)
+    content = sheet([[AGENT_HANDLED, "核销", "211014001"]])
+    form = {"file": (io.BytesIO(content), "a.xlsx"), "job": '{"confirm": "all"}'}
+    job = erp.post("/jobs", data=form, content_type="multipart/form-data").json["id"]
+    with office.context.database.write() as session:
+        session.add(BatchRow(batch_id=job, number=2, status="ok", certificate="left over"))
+    office.rings.clear()  # the ring was lost too
+    office.drain()
+    assert erp.get(f"/jobs/{job}").json["state"] == "finished"
+    assert erp.get(f"/jobs/{job}/rows").json["rows"][0]["certificate"] == AGENT_HANDLED
+
+
+def test_pages_of_jobs_and_rows_neither_skip_nor_repeat(office):
+    erp = program(office)
+    orders = [{**ORDER, "serials": [f"21101400{n}"]} for n in range(1, 6)]
+    made = [erp.post("/jobs", json={"orders": orders}).json["id"] for _ in range(5)]
+    work(office)
+    assert pages(erp, "/jobs?limit=2", "jobs", "id") == made[::-1]
+    assert pages(erp, f"/jobs/{made[0]}/rows?limit=2", "rows", "row") == [2, 3, 4, 5, 6]
+
+
+def pages(erp, path, name, key):
+    found, cursor = [], ""
+    while cursor is not None:
+        page = erp.get(f"{path}&cursor={cursor}").json
+        found += [one[key] for one in page[name]]
+        cursor = page["next"]
+    return found
+
+
+def test_the_time_to_think_is_told_and_skipped_by_scope(office):
+    grace.set_grace(office.context, 10, 30)
+    erp = program(office)
+    job = erp.post("/jobs", json=VALID).json["id"]
+    work(office)
+    assert erp.get(f"/jobs/{job}").json["grace_until"] is not None
+    submitter = program(office, "sub", Scope.CHECK, Scope.SUBMIT)
+    refused = submitter.post("/jobs", json={**VALID, "immediate": True}, once=uuid.uuid4().hex)
+    assert (refused.status_code, refused.json["code"]) == (403, "not_allowed")
