@@ -25,7 +25,7 @@ from console.api.problems import (
     BodyUnreadable,
     IdempotencyKeyMissing,
     MediaTypeUnknown,
-    NotAsDescribed,
+    not_as_described,
 )
 from console.api.uploads import Upload, upload_of
 from models.rules.errors import KeyRefused, NotFound
@@ -181,7 +181,7 @@ def _query(model: type[BaseModel]) -> BaseModel:
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        raise NotAsDescribed(error, place="query") from None
+        raise not_as_described(error, place="query") from None
 
 
 def _body(operation: Operation) -> tuple[BaseModel | None, Upload | None, bytes]:
@@ -213,7 +213,7 @@ def _read(model: type[BaseModel], raw: bytes) -> BaseModel:
     except ValidationError as error:
         if any(e["type"] == "json_invalid" for e in error.errors(include_url=False)):
             raise BodyUnreadable from None
-        raise NotAsDescribed(error, place="body") from None
+        raise not_as_described(error, place="body") from None
 
 
 def _idempotency_key() -> str:

@@ -129,12 +129,14 @@ class NotAsDescribed(BlankformsError):
         "请求不符合接口说明: {detail}", "not as the description of the API has it: {detail}"
     )
 
-    def __init__(self, error: ValidationError, place: str) -> None:
-        self.errors = [
-            {"pointer": _pointer(place, e["loc"]), "detail": e["msg"]}
-            for e in error.errors(include_url=False, include_input=False, include_context=False)
-        ]
-        super().__init__(detail=self.errors[0]["pointer"])
+
+def not_as_described(error: ValidationError, place: str) -> NotAsDescribed:
+    """What was said in the body or the query, and does not fit, with a pointer to each place."""
+    errors = [
+        {"pointer": _pointer(place, e["loc"]), "detail": e["msg"]}
+        for e in error.errors(include_url=False, include_input=False, include_context=False)
+    ]
+    return NotAsDescribed(detail=errors[0]["pointer"], errors=errors)
 
 
 _SAY_AGAIN: Final = Text(
@@ -182,8 +184,8 @@ def problem(error: BlankformsError) -> Response:
     }
     if error.code in REMEDIES:
         document["remedy"] = str(REMEDIES[error.code])
-    if isinstance(error, NotAsDescribed):
-        document["errors"] = error.errors
+    if errors := error.values.get("errors"):
+        document["errors"] = errors
     response = Response(json.dumps(document, ensure_ascii=False), status, content_type=PROBLEM)
     response.headers["Content-Language"] = current_language().value
     if status == 401:  # noqa: PLR2004 - as RFC 9110 wants it

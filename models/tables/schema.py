@@ -13,6 +13,7 @@ from sqlalchemy import Connection, inspect, text
 
 from models.rules.errors import DatabaseUnreachable, SchemaMissing, SchemaNewer, SchemaOlder
 from models.tables.database import Database
+from models.tables.locks import Lock
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -21,9 +22,6 @@ log = structlog.get_logger(__name__)
 
 HEAD: Final = "0011"
 """Newest migration; a test compares it with `migrations/versions/`. Versions are numbers of one length."""
-
-SCHEMA_LOCK: Final = 4270202201
-"""Of PostgreSQL's advisory locks: who holds it changes the schema. Any number that is no other's."""
 
 MIGRATIONS: Final = Path(__file__).parent.parent / "migrations"
 
@@ -52,7 +50,7 @@ def upgrade(database: Database) -> Path | None:
     with database.write() as session:
         connection = session.connection()
         if connection.dialect.name == "postgresql":
-            connection.execute(text(f"SELECT pg_advisory_xact_lock({SCHEMA_LOCK})"))
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({Lock.SCHEMA.value})"))
         found = _version(connection)
         if found == HEAD:
             return None

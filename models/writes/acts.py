@@ -5,15 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models.rules.acts import ActFacts, act_hash
 from models.rules.people import Actor, Deed, require
+from models.tables.locks import Lock, hold
 from models.tables.people import Act
-
-ACT_LOCK: Final = 4270202203
-"""Of PostgreSQL's advisory locks: who holds it writes the next act. Any number that is no other's."""
 
 _ABOUT_LENGTH: Final = 200
 
@@ -26,8 +24,7 @@ def record_act(
     Call it last in the transaction: until that ends no other act is written. `detail` is JSON.
     """
     require(actor, deed)
-    if session.get_bind().dialect.name == "postgresql":
-        session.execute(select(func.pg_advisory_xact_lock(ACT_LOCK)))
+    hold(session, Lock.ACTS)
     last = session.execute(
         select(Act.number, Act.hash).order_by(Act.number.desc()).limit(1)
     ).first()

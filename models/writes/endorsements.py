@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from models.rules.states import BatchState
 from models.rules.two_persons import EndorsementState, Rule, Rules
 from models.tables.batches import Batch
 from models.tables.endorsements import Endorsement
-
-RULES_LOCK: Final = 4270202204
-"""Of PostgreSQL's advisory locks: who holds it looks at an order by the rules, or changes them."""
+from models.tables.locks import Lock, hold
 
 
 def one_at_a_time(session: Session) -> None:
     """Until the transaction ends nobody else looks at an order by the rules, or changes them."""
-    if session.get_bind().dialect.name == "postgresql":
-        session.execute(select(func.pg_advisory_xact_lock(RULES_LOCK)))
+    hold(session, Lock.RULES)
 
 
 def ask_for_endorsement(

@@ -12,10 +12,8 @@ from typing import Final
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from models.tables.locks import Lock, hold
 from models.tables.notifications import Notification
-
-FEED_LOCK: Final = 4270202204
-"""Of PostgreSQL's advisory locks: who holds it gives places. Any number that is no other's."""
 
 PLACED_TOGETHER: Final = 1000
 """Events that get their places in one transaction: a few milliseconds."""
@@ -29,8 +27,7 @@ def unplaced(session: Session) -> bool:
 
 def give_places(session: Session) -> int:
     """Give the next places to events that are committed, in the order of their numbers; gives how many."""
-    if session.get_bind().dialect.name == "postgresql":
-        session.execute(select(func.pg_advisory_xact_lock(FEED_LOCK)))
+    hold(session, Lock.FEED)
     waiting = session.scalars(
         select(Notification.id)
         .where(Notification.place.is_(None))

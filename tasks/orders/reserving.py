@@ -34,6 +34,7 @@ from models.tables.batches import Batch, BatchRow, Item
 from models.tables.bulk import CHUNK, ids_table, rows_table
 from models.tables.certificates import Certificate
 from models.tables.forms import Form, Stock
+from models.writes.announcements import announce_stopped
 from models.writes.blocks import advance_blocks
 from models.writes.endorsements import void_endorsement
 from models.writes.low_stock import count_soon
@@ -176,6 +177,8 @@ def _back_to_checked(session: Session, context: Context, batch: Batch, plan: str
     batch.confirmed_content = None
     batch.checked_at = context.now()
     void_endorsement(session, batch.id, context.now())
+    if batch.queued_at is None:  # else it is told why it did not go on by itself
+        announce_stopped(session, batch, PlanMoved.code, {}, context.now())
 
 
 def _begin_work(session: Session, context: Context, batch: Batch) -> None:

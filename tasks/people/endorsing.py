@@ -29,6 +29,7 @@ from models.tables.base import NO_KEY_UPDATE
 from models.tables.batches import Batch
 from models.tables.endorsements import Endorsement, RulesVersion
 from models.writes.acts import record_act
+from models.writes.announcements import announce_stopped
 from models.writes.endorsements import back_to_checked, decide, one_at_a_time
 from tasks.app import app
 from tasks.context import Context, current
@@ -84,7 +85,10 @@ def reject(context: Context, endorsement_id: int, reason: str) -> None:
         _decide(session, context, one, batch, EndorsementState.REJECTED, reason)
         if batch is not None:
             back_to_checked(batch)
+            told = {"reason": reason}
+            announce_stopped(session, batch, "endorsement_rejected", told, context.now())
         _record(session, context, Deed.REJECTED, one, reason=reason)
+    context.ring(Task.DELIVER)
     log.info("rejected", endorsement=endorsement_id, batch_id=one.batch_id)
 
 
@@ -106,7 +110,9 @@ def expire(context: Context) -> int:
                 expired += 1
                 if batch is not None and batch.state is BatchState.AWAITING:
                     back_to_checked(batch)
+                    announce_stopped(session, batch, "endorsement_expired", {}, now)
     if expired:
+        context.ring(Task.DELIVER)
         log.warning("endorsements_expired", count=expired)
     return expired
 

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
-from sqlalchemy import String, func, select, update
+from sqlalchemy import String, select, update
 from sqlalchemy.orm import Session, aliased
 
 from config.crash import Point, crash_point
@@ -29,6 +29,7 @@ from models.tables.bulk import insert_new_keys, insert_rows, rows_table
 from models.tables.customs_link import CustomsLink
 from models.tables.discrepancies import Discrepancy
 from models.tables.inbox import InboxMessage
+from models.tables.locks import Lock, hold
 from models.tables.submissions import IS_TAKEN, Submission
 from models.writes.line import customs_link
 from tasks.app import app
@@ -39,9 +40,6 @@ log = structlog.get_logger(__name__)
 
 RECEIPTS_TOGETHER: Final = 500
 """Receipts in one page: the contract's most."""
-
-INBOX_LOCK: Final = 4270202202
-"""Of PostgreSQL's advisory locks: who holds it puts into the inbox. Any number that is no other's."""
 
 PAGES_A_RING: Final = 20
 _TEXT_LIMIT: Final = 150
@@ -95,8 +93,7 @@ def store(session: Session, arrivals: Sequence[Arrival], now: datetime) -> list[
     different orders would wait for each other in a circle. Sorting them instead would lose customs'
     order, oldest first.
     """
-    if session.get_bind().dialect.name == "postgresql":
-        session.execute(select(func.pg_advisory_xact_lock(INBOX_LOCK)))
+    hold(session, Lock.INBOX)
     rows = [
         {
             "key": a.key,

@@ -27,7 +27,10 @@ from tasks.opening import connect
 from tests.conftest import ROOT
 from tests.support.factories import SENDER
 
-PACKAGES = ("config", "models", "net", "customs", "sheets", "tasks", "workers", "webhook", "cli")
+PACKAGES = (
+    *("config", "models", "net", "customs", "sheets", "tasks", "workers", "webhook", "console"),
+    "cli",
+)
 PYTHON = [p for package in PACKAGES for p in (ROOT / package).rglob("*.py")]
 
 
