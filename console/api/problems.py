@@ -167,7 +167,7 @@ REMEDIES: Final[Mapping[str, Text]] = {
 """What a program, or who runs it, does about it; where the text itself does not say so already."""
 
 
-def status_of(error: BlankformsError) -> int:
+def status_of(error: BlankformsError | type[BlankformsError]) -> int:
     """The HTTP status of an error."""
     return _OTHERWISE.get(error.code, STATUSES[error.kind])
 
