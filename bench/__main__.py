@@ -25,6 +25,7 @@ from bench.compare import cards, side_by_side, variants
 from bench.flat import flat
 from bench.night import nights
 from bench.parts import checking
+from bench.programs import programs
 from bench.rig import Bench
 from bench.urgent import urgent
 
@@ -130,6 +131,7 @@ PARTS: dict[str, Part] = {
     "growth": lambda b: grown(b, (1_000, 10_000, 100_000, 1_000_000)),
     "claims": lambda b: (claiming(b, 20, 1, 1), claiming(b, 2, 100, 3))[0],
     "callbacks": lambda b: called_back(b, 3_000, 5),
+    "programs": lambda b: programs(b, 100, 2_000),
     "urgent": lambda b: urgent(b, 100_000, 20),
     "flat": lambda b: flat(b, 5_000_000, 500_000),
     "night": lambda b: nights(b.folder, (10_000, 100_000, 1_000_000)),
@@ -141,6 +143,7 @@ QUICK: dict[str, Part] = {
     "growth": lambda b: grown(b, (100, 1_000)),
     "claims": lambda b: claiming(b, 1, 2, 1, claimants=4),
     "callbacks": lambda b: called_back(b, 200, 1),
+    "programs": lambda b: programs(b, 10, 200),
     "urgent": lambda b: urgent(b, 100, 1, quick=True),
     "flat": lambda b: flat(b, 5_000, 200),
     "night": lambda b: nights(b.folder, (1_000, 5_000)),

@@ -194,6 +194,15 @@ class Bench:
                 system.stop()
 
     @contextmanager
+    def served(self, **settings: str) -> Iterator[System]:
+        """Web, console and a worker on SQLite, with their broker; no orders leave."""
+        with self._system(1, stub=True, CALLBACK_SECRETS=callbacks.SECRET, **settings) as system:
+            system.start("web", "console", "worker")
+            for port in (system.port, system.console_port):
+                system.wait(lambda p=port: system.listens(p), f"port {port}")  # type: ignore[misc]
+            yield system
+
+    @contextmanager
     def _system(
         self, rows: int, *, callbacks: bool = False, stub: bool = False, **settings: str
     ) -> Iterator[System]:
