@@ -16,7 +16,7 @@ demo: $(VENV)/installed
 	$(BIN)/blankforms demo
 
 test: $(VENV)/installed-dev system-packages lint
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 4 --dist loadfile
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
@@ -29,8 +29,10 @@ bench: $(VENV)/installed-dev system-packages
 	$(BIN)/python -m bench $(if $(QUICK),--quick)
 
 # FULL=1: many trials of every fault; else one of each on both databases. Then the seeded bugs.
+# QUICK=1: each fault on one of the two, by turns of the seed. FULL=1 also asks every test on every database, makes
+# up many more calls of the API, and changes the code in 150 places: the tests must notice.
 faults: $(VENV)/installed-dev system-packages
-	$(BIN)/python -m tests.faults $(if $(FULL),--trials 15 --jobs 6,--jobs 4)
+	$(BIN)/python -m tests.faults $(if $(FULL),--trials 15 --jobs 6,--jobs 4 $(if $(QUICK),--sample))
 
 # What no wheel has, for the tests alone: a software token, an independent judge of signatures, systemd's judge of
 # units; and two programs that are taken out of their packages, so that no service of theirs is installed.

@@ -83,8 +83,7 @@ def _confirm(context: Context, batch_id: int, request: Request) -> bool:
         counts = batch_counts(session, batch_id)
         actor = actor_of_maker(session, batch, request.key_id, context.now())
     confirming.refuse_nothing_right(counts)
-    said = confirming.Confirmation(
-        batch.plan,
+    said = confirming.Confirmation(  # whatever is lowest then: nobody has looked at a plan
         all_or_nothing=request.confirm is ConfirmMode.ALL,
         again=request.again is not None,
         at_once=request.at_once,
