@@ -21,16 +21,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tests.mutants.mutations import Mutant, mutants
-from tests.mutants.suites import LEAST, class_of, suite_of
+from tests.mutants.suites import BROAD, LEAST, class_of, suite_of
 
 ROOT = Path(__file__).parent.parent.parent
 KNOWN = Path(__file__).parent / "survivors.toml"
 NOT_COPIED = shutil.ignore_patterns(
     ".git", ".venv*", ".*_cache", ".hypothesis", "var", "__pycache__"
 )
-
-PHASES = ("not postgresql", "postgresql")
-"""Tests by their names: what SQLite notices needs no server."""
 
 TEST_SECONDS, SUITE_SECONDS = 120, 1200
 """What takes longer has been noticed: no test takes a third of it."""
@@ -54,9 +51,9 @@ class Lane:
         return subprocess.run([sys.executable, *arguments], cwd=self.root, env=self.environ,
                               capture_output=True, text=True, timeout=SUITE_SECONDS, check=False)  # fmt: skip
 
-    def tests(self, suite: Sequence[str]) -> str:
-        """The first test that fails; "" when all pass."""
-        for phase in PHASES:
+    def tests(self, near: Sequence[str], broad: Sequence[str] = ()) -> str:
+        """The first test that fails; "" when all pass. What SQLite notices needs no server."""
+        for phase, suite in (("not postgresql", [*near, *broad]), ("postgresql", near)):
             try:
                 ended = self._python("-m", "pytest", "-x", "-q", "--tb=no", "-p", "no:cacheprovider", "-n0",
                                      "--hypothesis-seed=0", f"--timeout={TEST_SECONDS}", "-k", phase, *suite)  # fmt: skip
@@ -79,7 +76,7 @@ class Lane:
         try:
             file.write_bytes(mutant.apply(source))
             compiled.unlink(missing_ok=True)  # it is as old and as long, to the second
-            return self.tests(suite_of(mutant.module))
+            return self.tests(suite_of(mutant.module), BROAD)
         finally:
             file.write_bytes(source)
             compiled.unlink(missing_ok=True)

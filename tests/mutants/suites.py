@@ -37,7 +37,9 @@ LINE = (
     "webhook/test_ability.py",
     "tasks/orders/test_told_at_once.py",
 )
-BROAD = ("tasks/test_main_job.py", "tasks/test_life.py")
+AT_ONCE = ("models/writes/test_locks.py",)
+BROAD = ("tests/tasks/test_main_job.py", "tests/tasks/test_life.py")
+"""Last, for every module, and on SQLite alone."""
 
 SUITES = {
     "models/rules/": ("models/rules", *ORDERS),
@@ -82,7 +84,7 @@ SUITES = {
     "models/writes/tallies": ("models/writes/test_numbers.py", *STOCK),
     "tasks/journal": ("tasks/night/test_restored.py", "webhook/test_ability.py", *LINE),
     "tasks/pipeline": (*ORDERS, *MESSAGES, "tasks/people", "webhook/test_metrics.py"),
-    "tasks/messages/": (*MESSAGES, "tasks/orders/test_told_at_once.py", "models/writes"),
+    "tasks/messages/": (*MESSAGES, "tasks/orders/test_told_at_once.py", "webhook/test_ability.py", *AT_ONCE),
     "tasks/receipts/": (*RECEIPTS, "models/writes/test_locks.py"),
     "tasks/night/": (*NIGHT, "models/writes/test_locks.py", "tasks/receipts"),
     "tasks/night/audit": ("tasks/night/test_audit.py",),
@@ -106,6 +108,6 @@ def class_of(root: Path) -> dict[str, str]:
 
 
 def suite_of(module: str) -> list[str]:
-    """The tests that speak for a module, near and broad."""
+    """The tests that speak for a module."""
     longest = max((start for start in SUITES if module.startswith(start)), key=len)
-    return [f"tests/{path}" for path in dict.fromkeys((*SUITES[longest], *BROAD))]
+    return [f"tests/{path}" for path in SUITES[longest]]
