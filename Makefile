@@ -28,9 +28,11 @@ lint: $(VENV)/installed-dev
 bench: $(VENV)/installed-dev system-packages
 	$(BIN)/python -m bench $(if $(QUICK),--quick)
 
-# FULL=1: many trials of every fault; else one of each on both databases. Then the seeded bugs.
+# FULL=1: many trials of every fault; else one of each on both databases. Then the seeded bugs; with FULL=1 also
+# a sample of small changes to the critical code, each of which a test must notice.
 faults: $(VENV)/installed-dev system-packages
 	$(BIN)/python -m tests.faults $(if $(FULL),--trials 15 --jobs 6,--jobs 4)
+	$(if $(FULL),$(BIN)/python -m tests.mutants)
 
 # What no wheel has, for the tests alone: a software token, an independent judge of signatures, systemd's judge of
 # units; and two programs that are taken out of their packages, so that no service of theirs is installed.

@@ -16,6 +16,7 @@ from models.rules.errors import (
     AnotherPersonNeeded,
     BatchBusy,
     BlankformsError,
+    DatabaseRestored,
     EndorsementDecided,
     KeyRefused,
     NoSecondPersons,
@@ -150,6 +151,16 @@ def test_what_was_endorsed_is_carried_out(office):
     assert forms(office) == {FormState.VOIDED}
     assert endorsement(office, number) is EndorsementState.ENDORSED
     office.assert_sound()
+
+
+def test_nothing_is_endorsed_in_a_database_that_was_restored(office):
+    batch_id, number = waiting(office)
+    office.context.journal.mark_restored(office.clock())
+    office.context.actor = office.checker
+    with pytest.raises(DatabaseRestored):
+        endorsing.endorse(office.context, number)
+    assert state(office, batch_id) is BatchState.AWAITING
+    assert endorsement(office, number) is EndorsementState.WAITING
 
 
 def test_an_order_that_no_rule_touches_goes_on_at_once_though_nobody_is_known(office):
