@@ -21,6 +21,8 @@ OTHER = {
 }  # fmt: skip
 """Comparisons: the boundary moved, and the opposite."""
 
+NO_LOCK = "no lock"
+
 UNHEARD = {"log", "crash_point"}
 """What is called for people and for the fault campaign: nothing rests on it."""
 
@@ -136,7 +138,7 @@ def _changes(node: ast.AST, known: dict[str, list[str]]) -> Iterator[tuple[ast.A
 def _dropped(node: ast.AST) -> Iterator[tuple[ast.AST, str, str, str]]:
     match node:
         case ast.Call(func=ast.Attribute(value=asked, attr="with_for_update")):
-            yield node, ast.unparse(asked), ast.unparse(node), "no lock"
+            yield node, ast.unparse(asked), ast.unparse(node), NO_LOCK
         case ast.Call(func=ast.Attribute(attr="where") | ast.Name("and_")) if len(node.args) > 1:
             for n, term in enumerate(node.args):
                 new = _with(node, args=[*node.args[:n], *node.args[n + 1 :]])[1]
