@@ -34,6 +34,8 @@ class Mutant:
     module: str
     line: int
     function: str
+    in_function: bool
+    """Not read when the module is imported."""
     before: str
     after: str
     start: int
@@ -60,13 +62,15 @@ def mutants(root: Path, module: str, seed: int) -> list[Mutant]:
     for line in source.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
     found, seen = [], Counter[tuple[str, ...]]()
-    for function, node, new, before, after in _walk(ast.parse(source), "", enums(root)):
+    for (function, runs), node, new, before, after in _walk(
+        ast.parse(source), ("", False), enums(root)
+    ):
         said = (module, function, _short(before), _short(after))
         seen[said] += 1
         place = hashlib.sha256(repr((seed, *said, seen[said])).encode()).hexdigest()
         start = starts[node.lineno - 1] + node.col_offset
         end = starts[node.end_lineno - 1] + node.end_col_offset
-        found.append(Mutant(said[0], node.lineno, *said[1:], start, end, new, place))
+        found.append(Mutant(module, node.lineno, function, runs, *said[2:], start, end, new, place))
     return found
 
 
@@ -85,8 +89,8 @@ def enums(root: Path) -> dict[str, list[str]]:
     }
 
 
-def _walk(node: ast.AST, function: str, known: dict[str, list[str]]) -> Iterator[tuple]:
-    """Function, node, what takes its place, and both as people read them."""
+def _walk(node: ast.AST, where: tuple[str, bool], known: dict[str, list[str]]) -> Iterator[tuple]:
+    """In which class or function (and whether it is one), node, what takes its place, and both as people read them."""
     pairs = zip(node.keys, node.values, strict=True) if isinstance(node, ast.Dict) else ()
     named_only = {key for key, value in pairs if _words(value)}
     for name, value in ast.iter_fields(node):
@@ -97,10 +101,13 @@ def _walk(node: ast.AST, function: str, known: dict[str, list[str]]) -> Iterator
                 continue  # (places inside f-strings are not known exactly)
             if child in named_only or _words(child):
                 continue
-            within = function
+            within = where
             if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                within = f"{function}.{child.name}".lstrip(".")
-            yield from ((within or "module", *change) for change in _changes(child, known))
+                runs = where[1] or not isinstance(child, ast.ClassDef)
+                within = f"{where[0]}.{child.name}".lstrip("."), runs
+            elif not where[0]:
+                within = "module", False
+            yield from ((within, *change) for change in _changes(child, known))
             yield from _walk(child, within, known)
 
 
