@@ -399,6 +399,18 @@ def test_another_body_under_the_id_of_a_callback_is_noticed_though_a_poll_was_fi
     assert [closed for _, closed in raised(world, "callback")] == [False]
 
 
+def test_another_body_under_the_id_of_the_first_callback_is_noticed_though_a_second_was_the_same(
+    world,
+):
+    receipt = {"receiptId": "R1", "xml": "<a/>"}
+    one = json.dumps({"type": "receipt.created", "data": receipt}).encode()
+    other = b'{"type": "something", "data": {}}'
+    with world.context.database.write() as session:
+        for name, body in (("msg_1", one), ("msg_2", one), ("msg_1", other)):
+            inbox.store(session, [inbox.callback_arrival(Bcm1(), name, body)], world.clock())
+    assert [detail for detail, _ in raised(world, "callback")] == ["webhook-id msg_1"]
+
+
 @pytest.mark.parametrize("key", [("ZZZZZZZZ", "C"), ("000000", "A")])
 def test_a_bad_record_at_the_end_of_a_page_is_not_even_believed_where_it_stands(world, key):
     """Far behind its page it made all that follows "unknown at customs", which a repair then holds."""
