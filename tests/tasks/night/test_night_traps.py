@@ -102,6 +102,24 @@ def test_what_a_certificate_used_before_us_or_outside_is_not_used_again(world):
         assert [i.certificate for i in session.scalars(select(Item))] == [short]
 
 
+def test_a_certificate_of_a_type_that_nobody_concerned_has_forms_of_is_printed_on_plain_paper(
+    world,
+):
+    bring_in(world)
+    approved_on = business_date(world.clock()) - timedelta(days=5)
+    records = [
+        CertificateRecord(certificate_number(kind, 801), kind, EXPORTER, SENDER, approved_on, 2, "approved")
+        for kind in ("A", "E")
+    ]  # fmt: skip
+    store_certificates(world.context, records)
+    world.customs.simulated.ledger.approve(
+        (c.number, c.type, c.exporter, c.agent, str(c.approved_on), c.pages, c.status)
+        for c in records
+    )
+    found = [d for d in differences(world, night(world)) if d.kind is C.PRINTED_NOT_VERIFIED]
+    assert [d.certificate for d in found] == [certificate_number("A", 801)]
+
+
 def test_a_later_night_supersedes_an_earlier_one(world):
     bring_in(world)
     remove_at_customs(world, "211014039")

@@ -11,7 +11,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
 from models.reads.endorsements import known_rules, list_endorsements
-from models.reads.people import list_keys
+from models.reads.people import list_acts, list_keys
 from models.rules.errors import (
     AnotherPersonNeeded,
     BatchBusy,
@@ -24,7 +24,7 @@ from models.rules.errors import (
     PersonNeeded,
     PlanMoved,
 )  # fmt: skip
-from models.rules.people import Actor, Channel, Role, Scope
+from models.rules.people import Actor, Channel, Deed, Role, Scope
 from models.rules.states import BatchState, FormState, PagesMode
 from models.rules.two_persons import EndorsementState, OrderFacts, Rule, Rules, touched
 from models.tables.batches import Batch
@@ -336,6 +336,8 @@ class TestTheRules:
         endorsing.endorse(office.context, number)
         with office.context.database.read() as session:
             assert not known_rules(session)[1].on
+            deeds = [a["deed"] for a in list_acts(session, 100) if a["about"] == "rules"]
+        assert deeds == [Deed.ENDORSED, Deed.RULES_ASKED, Deed.RULES_SET]
 
     def test_stay_on_though_nobody_is_left_who_may_endorse(self, office):
         office.context.actor = ROOT
