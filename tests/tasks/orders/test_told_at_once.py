@@ -261,6 +261,12 @@ def test_a_person_stops_what_has_not_left_and_lets_it_go_on(world, scope):
     world.assert_sound()
 
 
+def test_of_a_long_reason_to_pause_as_much_is_kept_as_there_is_room_for(world):
+    assert line.pause(world.context, PauseScope.ALL, "", "w" * 80, "x" * 250)
+    (said,) = line.paused(world.context)
+    assert (said["by"], said["reason"]) == ("w" * 64, "x" * 200)
+
+
 def _with_another_exporter():
     return [replace(agent_certificate(2), exporter=SENDER, agent=SENDER)]
 
