@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from models.rules.turns import by_turns
 from tests.mutants.mutations import NO_LOCK, Mutant
 
 PROTOCOL, REST = "A", "B"
@@ -44,7 +43,7 @@ LOCKS = "tests/models/writes/test_locks.py"
 """Runs on PostgreSQL alone."""
 
 LONGEST_SUITE = 240.0
-"""Seconds of watched tests for one change: of every file in turn, the nearest files and the quickest tests first."""
+"""Seconds of tests, as watched, that are asked about one change: the nearest first, then the quickest."""
 
 
 def class_of(root: Path) -> dict[str, str]:
@@ -72,12 +71,11 @@ class Touched:
     def suite_of(self, mutant: Mutant) -> list[str]:
         """The tests that speak for a change, in the order in which they are asked."""
         nearby = f"tests/{mutant.module.rpartition('/')[0]}/"
-        by_file: dict[str, list[str]] = defaultdict(list)
-        for test in sorted(self._through_it(mutant), key=self._seconds.__getitem__):
-            by_file[test.partition("::")[0]].append(test)
-        files = sorted(by_file, key=lambda file: not file.startswith(nearby))
+        tests = sorted(
+            self._through_it(mutant), key=lambda t: (not t.startswith(nearby), self._seconds[t])
+        )
         suite, seconds = [], 0.0
-        for test in by_turns(by_file[file] for file in files):
+        for test in tests:
             seconds += self._seconds[test]
             if suite and seconds > LONGEST_SUITE:
                 break
