@@ -140,6 +140,7 @@ def test_an_expired_batch_of_which_nothing_left_was_never_submitted(world):
         session.execute(update(Batch).values(expires_at=world.clock()))
     world.clock.forward(seconds=1)
     releasing.expire(world.context, batch_id)
+    assert batch_state(world, batch_id) is BatchState.FINISHED
     again = upload(world, rows)
     confirm(world, again)
     world.drain()
