@@ -153,6 +153,17 @@ def test_what_was_endorsed_is_carried_out(office):
     office.assert_sound()
 
 
+def test_a_yes_that_another_is_to_endorse_is_about_the_plan_that_was_shown(office):
+    batch_id = upload(office, VOIDS)
+    with pytest.raises(PlanMoved):
+        confirm(office, batch_id, plan="0" * 16)
+    assert state(office, batch_id) is BatchState.CHECKED
+    with office.context.database.read() as session:
+        shown = session.get_one(Batch, batch_id).plan
+    assert confirm(office, batch_id, plan=shown) is False
+    assert state(office, batch_id) is BatchState.AWAITING
+
+
 def test_nothing_is_endorsed_in_a_database_that_was_restored(office):
     batch_id, number = waiting(office)
     office.context.journal.mark_restored(office.clock())
