@@ -42,9 +42,6 @@ NOT_THESE = ("tests/models/reads/test_flat.py", "tests/models/migrations")
 LOCKS = "tests/models/writes/test_locks.py"
 """Runs on PostgreSQL alone."""
 
-LONGEST_SUITE = 240.0
-"""Seconds of tests, as watched, that are asked about one change: the nearest first, then the quickest."""
-
 
 def class_of(root: Path) -> dict[str, str]:
     """Every module that is changed, and its class."""
@@ -69,17 +66,11 @@ class Touched:
                 self._through[function].add(said["test"])
 
     def suite_of(self, mutant: Mutant) -> list[str]:
-        """The tests that speak for a change, in the order in which they are asked."""
+        """The tests that go through a change, the nearest first, then the quickest."""
         nearby = f"tests/{mutant.module.rpartition('/')[0]}/"
-        tests = sorted(
+        suite = sorted(
             self._through_it(mutant), key=lambda t: (not t.startswith(nearby), self._seconds[t])
         )
-        suite, seconds = [], 0.0
-        for test in tests:
-            seconds += self._seconds[test]
-            if suite and seconds > LONGEST_SUITE:
-                break
-            suite.append(test)
         if mutant.after == NO_LOCK:
             return [LOCKS, *(t.replace("[sqlite", "[postgresql") for t in suite)]
         return suite
