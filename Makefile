@@ -28,11 +28,13 @@ lint: $(VENV)/installed-dev
 bench: $(VENV)/installed-dev system-packages
 	$(BIN)/python -m bench $(if $(QUICK),--quick)
 
-# FULL=1: many trials of every fault; else one of each on both databases. Then the seeded bugs.
-# QUICK=1: each fault on one of the two, by turns of the seed. FULL=1 also asks every test on every database, makes
-# up many more calls of the API, and changes the code in 150 places: the tests must notice.
+# QUICK=1: each fault on one of the two databases, by turns of the seed; else on both. FULL=1: many trials of every
+# fault, every test on every database, many more calls of the API made up, and small changes to the critical code, each
+# of which a test must notice. Always the seeded bugs.
 faults: $(VENV)/installed-dev system-packages
 	$(BIN)/python -m tests.faults $(if $(FULL),--trials 15 --jobs 6,--jobs 4 $(if $(QUICK),--sample))
+	$(if $(FULL),SCHEMATHESIS_EXAMPLES=200 $(BIN)/pytest -n 4 --dist loadfile --all-databases --timeout 3000)
+	$(if $(FULL),$(BIN)/python -m tests.mutants)
 
 # What no wheel has, for the tests alone: a software token, an independent judge of signatures, systemd's judge of
 # units; and two programs that are taken out of their packages, so that no service of theirs is installed.

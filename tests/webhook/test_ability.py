@@ -23,10 +23,11 @@ from models.rules.states import LineReason, PauseScope
 from models.tables.pulses import Pulse
 from models.writes.cards import note_card
 from models.writes.line import close_for_card, close_link
+from tasks import context as world_of_a_process
 from tasks import line, pulse
 from tasks.ability import CODES, hindrances
 from tasks.app import configure
-from tasks.messages import preparing, sending, signing
+from tasks.messages import asking, preparing, sending, signing
 from tests.acceptance.test_book import PAGE
 from tests.support.factories import AGENT_HANDLED, bring_in, confirm, upload
 from tests.support.system import broker
@@ -269,4 +270,15 @@ def test_a_sender_in_long_work_is_seen_and_a_command_that_asks_is_no_sender(arou
     monkeypatch.setattr(pulse, "_kept", [0.0])
     pulse.in_the_sender()
     pulse.keep_pulse(context)
+    assert says(around)["doctor"] == []
+
+
+@pytest.mark.parametrize("task", [sending.send_task, asking.ask_task])
+def test_whatever_is_rung_for_on_the_senders_queue_shows_that_it_runs(around, monkeypatch, task):
+    around.last_seen("sender", timedelta(minutes=2))
+    monkeypatch.setattr(world_of_a_process, "_current", [around.world.context])
+    monkeypatch.setattr(pulse, "_is_sender", [])
+    monkeypatch.setattr(pulse, "_kept", [0.0])
+    task()
+    pulse.keep_pulse(around.world.context)
     assert says(around)["doctor"] == []

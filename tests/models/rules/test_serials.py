@@ -39,6 +39,8 @@ EIGHT = [f"21101320{n}" for n in range(1, 9)]
         ("211013201，211013203\n211013205", ["211013201", "211013203", "211013205"]),
         ("211013201 211013203/211013205", ["211013201", "211013203", "211013205"]),
         ("ab0012345", ["AB0012345"]),
+        ('="091234567"', ["091234567"]),
+        ("'091234567", ["091234567"]),
         ("091234567", ["091234567"]),
     ],
 )
@@ -94,7 +96,14 @@ def test_neighbours_keep_the_shape_of_a_serial():
 
 
 @pytest.mark.parametrize(
-    "text", ["b201026902331597", "Ｂ２０１０２６９０２３３１５９７", "B20 102690233 1597"]
+    "text",
+    [
+        "b201026902331597",
+        "Ｂ２０１０２６９０２３３１５９７",
+        "B20 102690233 1597",
+        '="B201026902331597"',
+        "'B201026902331597",
+    ],
 )
 def test_a_certificate_number_is_read_as_it_was_meant(text):
     assert str(parse_certificate_number(text)) == "B201026902331597"
@@ -126,6 +135,13 @@ def test_the_check_character_of_an_organisation_may_be_x_or_nought(organisation,
     for other in others - {character}:
         with pytest.raises(NotACertificateNumber):
             parse_certificate_number(f"B20{organisation}{other}1597")
+
+
+@pytest.mark.parametrize("character", "0123456789ABCDEFGHJKLMNPQRTUWXY")
+def test_an_enterprise_code_may_end_in_any_character_of_its_set(character):
+    """One of 31 beginnings that differ in the last place alone has this check character (GB 32100)."""
+    own = [f"9161000010269023{c}" for c in "0123456789ABCDEFGHJKLMNPQRTUWXY"]
+    assert [is_enterprise_code(begun + character) for begun in own].count(True) == 1
 
 
 def test_enterprise_codes_are_checked():

@@ -7,6 +7,7 @@ import pytest
 from customs.profile.bcm1_codes import MEANINGS
 from models.rules.plan import AvailableForm, PageDemand, plan_hash, take_pages
 from models.rules.problems import PROBLEM_TEXTS
+from models.rules.standings import Standing, standing_of, state_of
 from models.rules.states import (
     FINAL_FORM_STATES,
     FORM_MOVES,
@@ -69,6 +70,24 @@ def test_every_state_has_the_portals_word():
     for states in (FormState, BatchState, SubmissionState, Action):
         assert set(states) == LABELS[states].keys()
     assert text_of(FormState.VERIFY_SUBMITTED).zh == "核销提交"
+
+
+@pytest.mark.parametrize(
+    ("hold", "lost", "standing"),
+    [
+        (False, False, Standing.ON_HAND),
+        (True, False, Standing.HELD),
+        (False, True, Standing.LOST),
+        (True, True, Standing.LOST),
+    ],
+)
+def test_an_issued_form_stands_where_its_paper_is_and_any_other_where_its_state_says(
+    hold, lost, standing
+):
+    for state in FormState:
+        found = standing_of(state, hold=hold, lost=lost)
+        assert found == (standing if state is FormState.ISSUED else state)
+        assert state_of(found) is state
 
 
 def test_states_of_two_kinds_with_the_same_value_have_their_own_words():

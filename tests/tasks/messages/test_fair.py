@@ -128,6 +128,16 @@ def test_a_batch_that_is_prepared_piece_by_piece_keeps_its_place(world, large, m
     assert turns == list(range(turns[0], turns[0] + 8))
 
 
+def test_rows_that_are_not_right_take_the_place_of_none_that_is(world, monkeypatch):
+    monkeypatch.setattr(preparing, "CERTIFICATES_TOGETHER", 1)
+    certificates = [agent_certificate(n) for n in (1, 2)]
+    bring_in(world, [issued(SENDER, "B", "211014001", 9)], certificates)
+    wrong = (certificates[0].number, "作废", "211014001")  # without its reason
+    batch = upload(world, [wrong, (certificates[1].number, "核销", "211014002")])
+    confirm(world, batch)
+    assert preparing.prepare(world.context, batch) == 1
+
+
 class CountingSigner:
     """A card that notes whom it signed for, and waits for the other one at its first signature."""
 

@@ -271,13 +271,24 @@ class TestAfterTheCardWasExchanged:
         assert line(world).state is LineState.OPEN
         world.assert_sound()
 
-    def test_nothing_is_signed_ahead_with_a_card_that_customs_refuses(self, world, signed):
-        sending.send(world.context)
+    def next_order(self, world):
+        """One more message that waits for the card."""
         one = agent_certificate(99)
         bring_in(world, [issued(OWNER, "B", "211015001", 3)], [one])
         batch = upload(world, [(one.number, "核销", "", 1)], name="next.csv")
         confirm(world, batch)
         preparing.prepare(world.context, batch)
+
+    def test_what_waited_for_the_card_is_the_probe_of_the_new_one(self, world, exchanged):
+        self.next_order(world)
+        world.clock.forward(seconds=3)
+        line_tasks.open_again(world.context)
+        signing.sign(world.context)
+        assert count(world, SubmissionState.SIGNED) == 1
+
+    def test_nothing_is_signed_ahead_with_a_card_that_customs_refuses(self, world, signed):
+        sending.send(world.context)
+        self.next_order(world)
         assert signing.sign(world.context) == 0
         assert count(world, SubmissionState.PREPARED) == 1
 

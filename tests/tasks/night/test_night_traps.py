@@ -10,8 +10,9 @@ from sqlalchemy import select, update
 from models.rules.calendar import business_date
 from models.rules.differences import DifferenceClass
 from models.rules.errors import BadArgument, GatewayUnreachable, RunBusy, RunSuperseded
-from models.rules.states import FormState, RepairState, RunState
+from models.rules.states import FormState, InboxState, RepairState, RunState
 from models.tables.batches import Batch, Item
+from models.tables.inbox import InboxMessage
 from models.tables.reconciliation import Run
 from sheets.imports import CertificateRecord, IssuedRange
 from tasks.night import reconciliation, repairing
@@ -100,6 +101,34 @@ def test_what_a_certificate_used_before_us_or_outside_is_not_used_again(world):
     repair(world, run_id, C.PRINTED_NOT_VERIFIED)
     with world.context.database.read() as session:
         assert [i.certificate for i in session.scalars(select(Item))] == [short]
+
+
+def test_a_certificate_of_a_type_that_nobody_concerned_has_forms_of_is_printed_on_plain_paper(
+    world,
+):
+    bring_in(world)
+    approved_on = business_date(world.clock()) - timedelta(days=5)
+    records = [
+        CertificateRecord(certificate_number(kind, 801), kind, EXPORTER, SENDER, approved_on, 2, "approved")
+        for kind in ("A", "E")
+    ]  # fmt: skip
+    store_certificates(world.context, records)
+    world.customs.simulated.ledger.approve(
+        (c.number, c.type, c.exporter, c.agent, str(c.approved_on), c.pages, c.status)
+        for c in records
+    )
+    found = [d for d in differences(world, night(world)) if d.kind is C.PRINTED_NOT_VERIFIED]
+    assert [d.certificate for d in found] == [certificate_number("A", 801)]
+
+
+def test_a_receipt_of_the_longest_name_in_the_longest_trouble_stops_no_night(world):
+    bring_in(world)
+    with world.context.database.write() as session:
+        odd = {"key": "R", "source": "poll", "body": b"", "state": InboxState.QUARANTINED}
+        long = {"receipt_id": "R" * 255, "reason": "x" * 255, "received_at": world.clock()}
+        session.add(InboxMessage(**odd, **long))
+    (found,) = differences(world, night(world))
+    assert (found.kind, len(found.detail)) == (C.UNMATCHED_RECEIPT, 400)
 
 
 def test_a_later_night_supersedes_an_earlier_one(world):

@@ -16,8 +16,10 @@ from models.tables.batches import Batch
 from models.tables.discrepancies import Discrepancy
 from models.tables.forms import FormEvent
 from models.tables.reconciliation import Repair, Run
+from tasks.messages import preparing, sending, signing
 from tasks.night import reconciliation, repairing
 from tasks.night.repair_actions import Order
+from tests.support.factories import AGENT_HANDLED, bring_in, confirm, upload
 from tests.support.nights import FIRST, SECOND, differences, form, night
 from tests.support.planted_night import BY_HAND, EXPECTED, PRINTED, plant
 
@@ -42,6 +44,41 @@ def test_a_night_with_every_class_finds_exactly_what_was_planted(world):
     days = (business_date(world.clock()) - planted_on).days  # two in the hour before midnight
     assert by_class[DifferenceClass.LAGGING].age_days == days
     assert len([d for d in found if d.kind is DifferenceClass.UNMATCHED_RECEIPT]) == 1
+
+
+def test_a_report_counts_the_differences_of_its_own_night(world):
+    plant(world)
+    for days in (0, 1):
+        world.clock.forward(days=days)
+        run_id = night(world)
+        expected = defaultdict(lambda: {"differences": 0, "forms": 0, "oldest_days": None})
+        for d in differences(world, run_id):
+            of_kind = expected[d.kind.value]
+            of_kind["differences"] += 1
+            of_kind["forms"] += d.form_count
+            if d.age_days is not None:
+                of_kind["oldest_days"] = max(d.age_days, of_kind["oldest_days"] or 0)
+        with world.context.database.read() as session:
+            assert session.get_one(Run, run_id).counts == expected
+
+
+def test_what_lags_is_ended_by_its_receipt_when_there_is_one(world):
+    """What customs' list alone says would be final outside us."""
+    bring_in(world)
+    batch_id = upload(world, [[AGENT_HANDLED, "核销", "211014001"]])
+    confirm(world, batch_id)
+    preparing.prepare(world.context, batch_id)
+    signing.sign(world.context)
+    sending.send(world.context)
+    world.customs.simulated.decide_due()
+    world.clock.forward(hours=2)
+    run_id = night(world)
+    kinds = [DifferenceClass.LAGGING]
+    done = repairing.repair(world.context, run_id, kinds, FIRST)
+    assert done == {DifferenceClass.LAGGING: {RepairState.SETTLED: 1}}
+    decided = form(world, "211014001")
+    assert (decided.state, decided.outside) == (FormState.VERIFIED, False)
+    world.assert_sound()
 
 
 def test_the_repair_does_the_default_actions_and_the_invariants_hold(world):

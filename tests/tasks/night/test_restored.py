@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
@@ -364,6 +367,24 @@ def test_the_journal_survives_a_line_that_a_crash_cut_short(database, tmp_path):
     with database.read() as session:
         assert [e.number for e in journal.unknown(session)] == ["A1", "A3"]
         assert journal.behind(session)
+
+
+def test_what_is_noted_is_on_the_disk_before_anything_goes_on(tmp_path, monkeypatch):
+    """The file's bytes, and of a new one its name in the folder; and nothing is left open."""
+    waited = []
+
+    def fsync(descriptor):
+        there = os.fstat(descriptor)
+        waited.append("folder" if stat.S_ISDIR(there.st_mode) else there.st_size)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    journal = Journal(tmp_path / "j" / "sent")
+    opened, sizes = len([*Path("/proc/self/fd").iterdir()]), []
+    for n in range(3):
+        journal.note([Entry("2026-01-01T00:00:00+00:00", f"A{n}", 1, "verify", "B1", n)])
+        sizes.append(journal.path.stat().st_size)
+    assert waited == [sizes[0], "folder", *sizes[1:]]
+    assert len([*Path("/proc/self/fd").iterdir()]) == opened
 
 
 SENT = "sent"

@@ -100,6 +100,15 @@ def test_a_second_check_with_the_same_plan_is_not_told_again(told):
         assert len(made.got) == 1
 
 
+def test_where_nobody_listens_nothing_is_kept(told):
+    bring_in(told)
+    confirm(told, upload(told, [[factories.AGENT_HANDLED, "核销", "211014001"]]))
+    told.drain()
+    announce_now(told)
+    with told.context.database.read() as session:
+        assert session.scalars(select(Notification)).all() == []
+
+
 def test_what_is_rolled_back_is_never_told(told):
     with receiver() as made:
         subscribe(told, made)

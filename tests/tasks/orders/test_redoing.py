@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import openpyxl
 import pytest
 
 from models.rules.errors import BatchNotEnded, BatchNotFound, FileSubmittedBefore, NothingToSubmit
-from models.rules.states import Action, FormState, RowOutcome
+from models.rules.states import Action, FormState, PagesMode, RowOutcome
 from models.tables.batches import Batch
-from tasks.orders import planning, redoing, releasing
+from tasks.orders import intake, planning, redoing, releasing
+from tasks.receipts import reporting
 from tests.support.factories import AGENT_HANDLED, agent_certificate, bring_in, confirm, upload
 from tests.support.looking import results
 
@@ -40,6 +42,28 @@ def test_rows_that_customs_refused_are_ordered_again_and_no_others(world):
     with pytest.raises(NothingToSubmit):
         redoing.redo(world.context, again)
     world.assert_sound()
+
+
+def test_the_result_of_an_order_without_a_sheet_has_its_titles_above_its_rows(world):
+    bring_in(world)
+    batch_id = intake.receive_orders(
+        world.context,
+        "order",
+        [{"certificate": AGENT_HANDLED, "action": "核销", "page_count": "2"}],
+        PagesMode.ADDITIONAL,
+    )
+    planning.check(world.context, batch_id)
+    confirm(world, batch_id)
+    world.drain()
+    sheet = openpyxl.load_workbook(reporting.result_path(world.context, batch_id)).worksheets[0]
+    titles, order = (
+        [cell for cell in row if cell is not None]
+        for row in sheet.iter_rows(max_row=2, values_only=True)
+    )
+    assert AGENT_HANDLED in order
+    assert "核销" in order
+    assert len(titles) > 3
+    assert AGENT_HANDLED not in titles
 
 
 def test_a_row_by_page_count_asks_for_what_came_back(world):

@@ -140,6 +140,7 @@ def test_an_expired_batch_of_which_nothing_left_was_never_submitted(world):
         session.execute(update(Batch).values(expires_at=world.clock()))
     world.clock.forward(seconds=1)
     releasing.expire(world.context, batch_id)
+    assert batch_state(world, batch_id) is BatchState.FINISHED
     again = upload(world, rows)
     confirm(world, again)
     world.drain()
@@ -259,6 +260,12 @@ def test_a_person_stops_what_has_not_left_and_lets_it_go_on(world, scope):
     with world.context.database.read() as session:
         assert line_of(session, world.clock()).state is LineState.OPEN
     world.assert_sound()
+
+
+def test_of_a_long_reason_to_pause_as_much_is_kept_as_there_is_room_for(world):
+    assert line.pause(world.context, PauseScope.ALL, "", "w" * 80, "x" * 250)
+    (said,) = line.paused(world.context)
+    assert (said["by"], said["reason"]) == ("w" * 64, "x" * 200)
 
 
 def _with_another_exporter():

@@ -11,11 +11,12 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
 from models.reads.endorsements import known_rules, list_endorsements
-from models.reads.people import list_keys
+from models.reads.people import list_acts, list_keys
 from models.rules.errors import (
     AnotherPersonNeeded,
     BatchBusy,
     BlankformsError,
+    DatabaseRestored,
     EndorsementDecided,
     KeyRefused,
     NoSecondPersons,
@@ -23,7 +24,7 @@ from models.rules.errors import (
     PersonNeeded,
     PlanMoved,
 )  # fmt: skip
-from models.rules.people import Actor, Channel, Role, Scope
+from models.rules.people import Actor, Channel, Deed, Role, Scope
 from models.rules.states import BatchState, FormState, PagesMode
 from models.rules.two_persons import EndorsementState, OrderFacts, Rule, Rules, touched
 from models.tables.batches import Batch
@@ -150,6 +151,27 @@ def test_what_was_endorsed_is_carried_out(office):
     assert forms(office) == {FormState.VOIDED}
     assert endorsement(office, number) is EndorsementState.ENDORSED
     office.assert_sound()
+
+
+def test_a_yes_that_another_is_to_endorse_is_about_the_plan_that_was_shown(office):
+    batch_id = upload(office, VOIDS)
+    with pytest.raises(PlanMoved):
+        confirm(office, batch_id, plan="0" * 16)
+    assert state(office, batch_id) is BatchState.CHECKED
+    with office.context.database.read() as session:
+        shown = session.get_one(Batch, batch_id).plan
+    assert confirm(office, batch_id, plan=shown) is False
+    assert state(office, batch_id) is BatchState.AWAITING
+
+
+def test_nothing_is_endorsed_in_a_database_that_was_restored(office):
+    batch_id, number = waiting(office)
+    office.context.journal.mark_restored(office.clock())
+    office.context.actor = office.checker
+    with pytest.raises(DatabaseRestored):
+        endorsing.endorse(office.context, number)
+    assert state(office, batch_id) is BatchState.AWAITING
+    assert endorsement(office, number) is EndorsementState.WAITING
 
 
 def test_an_order_that_no_rule_touches_goes_on_at_once_though_nobody_is_known(office):
@@ -325,6 +347,8 @@ class TestTheRules:
         endorsing.endorse(office.context, number)
         with office.context.database.read() as session:
             assert not known_rules(session)[1].on
+            deeds = [a["deed"] for a in list_acts(session, 100) if a["about"] == "rules"]
+        assert deeds == [Deed.ENDORSED, Deed.RULES_ASKED, Deed.RULES_SET]
 
     def test_stay_on_though_nobody_is_left_who_may_endorse(self, office):
         office.context.actor = ROOT

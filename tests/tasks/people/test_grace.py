@@ -115,6 +115,15 @@ def test_voids_have_their_own_longer_time(thinking):
     assert kept.grace_until - kept.confirmed_at > timedelta(minutes=29)
 
 
+def test_only_a_void_that_is_carried_out_makes_the_time_of_its_own_order_longer(thinking):
+    confirm(thinking, upload(thinking, [[AGENT_HANDLED, "作废", "211014009", "", "", "01"]]))
+    wrong_void = [AGENT_HANDLED, "作废", "211014003", "", "", ""]  # without its reason
+    batch_id = upload(thinking, [*VERIFY, wrong_void])
+    confirm(thinking, batch_id)
+    kept = batch(thinking, batch_id)
+    assert kept.grace_until - kept.confirmed_at < timedelta(minutes=11)
+
+
 def test_an_order_that_says_now_has_none(thinking):
     batch_id = upload(thinking, VERIFY)
     confirming.confirm(thinking.context, batch_id, confirming.Confirmation(at_once=True))

@@ -14,7 +14,7 @@ from models.rules.differences import DifferenceClass
 from models.rules.errors import GatewayUnreachable
 from models.rules.serials import serials_between
 from models.rules.states import FormState, ItemState, RunState, SubmissionState
-from models.rules.verdicts import CustomsState
+from models.rules.verdicts import CustomsState, Verdict
 from models.tables.batches import Item
 from models.tables.certificates import Certificate
 from models.tables.discrepancies import Discrepancy
@@ -399,6 +399,18 @@ def test_another_body_under_the_id_of_a_callback_is_noticed_though_a_poll_was_fi
     assert [closed for _, closed in raised(world, "callback")] == [False]
 
 
+def test_another_body_under_the_id_of_the_first_callback_is_noticed_though_a_second_was_the_same(
+    world,
+):
+    receipt = {"receiptId": "R1", "xml": "<a/>"}
+    one = json.dumps({"type": "receipt.created", "data": receipt}).encode()
+    other = b'{"type": "something", "data": {}}'
+    with world.context.database.write() as session:
+        for name, body in (("msg_1", one), ("msg_2", one), ("msg_1", other)):
+            inbox.store(session, [inbox.callback_arrival(Bcm1(), name, body)], world.clock())
+    assert [detail for detail, _ in raised(world, "callback")] == ["webhook-id msg_1"]
+
+
 @pytest.mark.parametrize("key", [("ZZZZZZZZ", "C"), ("000000", "A")])
 def test_a_bad_record_at_the_end_of_a_page_is_not_even_believed_where_it_stands(world, key):
     """Far behind its page it made all that follows "unknown at customs", which a repair then holds."""
@@ -554,7 +566,9 @@ def test_customs_own_words_are_kept_with_the_form_that_they_are_about(world, lin
 # -- adopting -----------------------------------------------------------------------------------
 
 
-def test_one_holder_that_customs_does_not_show_stops_no_other(world):
+@pytest.fixture
+def both_asked(world):
+    """Forms of two holders, of which customs says that they are used already: its lists have to settle both."""
     bring_in(world)
     of_exporter = sent(world, "211013201", (AGENT_HANDLED, VERIFY, "211013201", "", "出口商"))
     of_agent = sent(world, ONE)
@@ -566,6 +580,8 @@ def test_one_holder_that_customs_does_not_show_stops_no_other(world):
             inbox.store(session, [inbox.receipt_arrival(f"R{n}", xml, "poll")], world.clock())
     applying.apply(world.context)
 
+
+def test_one_holder_that_customs_does_not_show_stops_no_other(world, both_asked):
     def forms(holder, after, limit):
         if holder == EXPORTER:
             raise GatewayUnreachable(detail="/forms: HTTP 403")
@@ -580,6 +596,32 @@ def test_one_holder_that_customs_does_not_show_stops_no_other(world):
     with world.context.database.read() as session:
         waits = session.scalars(select(ReceiptLine.ask_at).where(ReceiptLine.ask_at.is_not(None)))
         assert all(at > world.clock() for at in waits)
+    sound(world)
+
+
+def test_only_the_form_that_customs_does_not_list_is_left_to_a_person(world, both_asked):
+    shown = {EXPORTER: None, SENDER: []}
+
+    def forms(holder, after, limit):
+        if shown[holder] is None:
+            raise GatewayUnreachable(detail="/forms: HTTP 403")
+        return shown[holder], None
+
+    replace_answers(world, forms=forms)
+    assert adopting.adopt(world.context) == 1
+    with world.context.database.read() as session:
+        query = select(Form.serial, ReceiptLine.verdict).join(
+            ReceiptLine, ReceiptLine.form_id == Form.id
+        )
+        assert dict(session.execute(query).all()) == {
+            "211013201": Verdict.ASK,
+            ONE: Verdict.UNKNOWN,
+        }
+    shown.update({EXPORTER: [listed("211013201", "2")], SENDER: [listed(ONE, "2")]})
+    world.clock.forward(hours=1)
+    assert adopting.adopt(world.context) == 1
+    assert form(world, "211013201").state is FormState.VERIFIED
+    assert form(world, ONE).state is FormState.VERIFY_SUBMITTED
     sound(world)
 
 
