@@ -15,8 +15,10 @@ from models.rules.errors import BadArgument, EndorsementDecided, NotFound
 from models.rules.language import t
 from models.rules.people import kept_reason
 from models.rules.two_persons import (
+    CHANGE_WORDS,
     ENDORSEMENT_WORDS,
     RULE_WORDS,
+    ChangeKind,
     EndorsementState,
     Rule,
     Rules,
@@ -70,6 +72,12 @@ def _print_request(context: Context, request: dict[str, Any], rules: Rules) -> N
     why = "; ".join(str(RULE_WORDS[Rule(rule)]) for rule in request["rules"])
     asked_by = request["asked_by"]
     tell(t(f"制单人 {asked_by}；须复核: {why}", f"asked by {asked_by}; because of: {why}"))
+    if request["proposal"] is not None and _kind(request["proposal"]) is not ChangeKind.RULES:
+        tell(_change_words(request["proposal"]))
+        for name, value in request["proposal"].items():
+            if name not in {"kind", "about", "forms"}:
+                tell(f"  {name}: {value}")
+        return
     if request["proposal"] is not None:
         tell(t("现行规则:", "the rules that hold:"))
         _print(rules)
@@ -81,6 +89,14 @@ def _print_request(context: Context, request: dict[str, Any], rules: Rules) -> N
         tell(t(f"制单人说明: {reason}", f"the maker says: {reason}"))
     if request["at_once"]:
         tell(t("不留撤回期，复核后立即提交", "no time to take it back: it leaves at once"))
+
+
+def _kind(change: dict[str, Any]) -> ChangeKind:
+    return ChangeKind(change.get("kind", ChangeKind.RULES))
+
+
+def _change_words(change: dict[str, Any]) -> str:
+    return CHANGE_WORDS[_kind(change)].fill(about=change.get("about", ""))
 
 
 def reject(
@@ -116,7 +132,7 @@ def endorsements(
          t("说明", "reason")),
         (
             (e["id"], str(ENDORSEMENT_WORDS[EndorsementState(e["state"])]),
-             e["batch"] or t("规则", "rules"),
+             e["batch"] or _change_words(e["proposal"]),
              "; ".join(str(RULE_WORDS[Rule(r)]) for r in e["rules"]), e["asked_by"],
              shown_time(e["asked_at"], zone), shown_time(e["expires_at"], zone),
              e["decided_by"] or "-", e["reason"] or "-")
@@ -148,6 +164,8 @@ def rules_set(
     ] = None,
     again: Switch = None,
     beyond_pages: Switch = None,
+    people: Switch = None,
+    lost: Switch = None,
     hours: Annotated[int | None, typer.Option(min=1, max=720)] = None,
     json: Json = False,
 ) -> None:
@@ -159,6 +177,8 @@ def rules_set(
         "reasons": tuple(r.strip() for r in reasons.split(",")) if reasons is not None else None,
         "again": again,
         "beyond_pages": beyond_pages,
+        "people": people,
+        "lost": lost,
         "hours": hours,
     }
     changed = {name: value for name, value in given.items() if value is not None}
@@ -190,6 +210,8 @@ def _print(rules: Rules) -> None:
         (Rule.REASONS, ", ".join(rules.reasons) or "-"),
         (Rule.AGAIN, switch(rules.again)),
         (Rule.BEYOND_PAGES, switch(rules.beyond_pages)),
+        (Rule.PEOPLE, switch(rules.people)),
+        (Rule.LOST, switch(rules.lost)),
     ):
         out().print(f"  {RULE_WORDS[name]}: {value}", markup=False)
     out().print(t(f"  等候 {rules.hours} 小时", f"  a request waits {rules.hours} hours"))

@@ -68,9 +68,11 @@ def person_add(
     if not roles:
         raise BadArgument(detail=t("至少给出一个 --role", "give at least one --role"))
     with opened() as context:
-        persons.add_person(context, login, name, roles)
+        request = persons.add_person(context, login, name, roles)
     if json:
-        print_json({"person": login.strip(), "roles": sorted(roles)})
+        print_json({"person": login.strip(), "roles": sorted(roles), "endorsement": request})
+        return
+    if _waits(request):
         return
     tell(t(f"已登记 {name}({login})", f"added {name} ({login})"))
 
@@ -99,22 +101,32 @@ def person_list(json: Json = False) -> None:
 def person_roles(login: Login, role: Roles = None) -> None:
     """These and no others; none at all lets a person only look."""
     with opened() as context:
-        persons.set_roles(context, login, role or [])
-    tell(t(f"已改: {login}", f"changed: {login}"))
+        request = persons.set_roles(context, login, role or [])
+    if not _waits(request):
+        tell(t(f"已改: {login}", f"changed: {login}"))
 
 
 def person_disable(login: Login) -> None:
     """Their keys end at once; what they ordered goes on."""
     with opened() as context:
-        persons.set_disabled(context, login, disabled=True)
-    tell(t(f"已停用: {login}", f"disabled: {login}"))
+        request = persons.set_disabled(context, login, disabled=True)
+    if not _waits(request):
+        tell(t(f"已停用: {login}", f"disabled: {login}"))
 
 
 def person_enable(login: Login) -> None:
     """Keys that were not revoked work again."""
     with opened() as context:
-        persons.set_disabled(context, login, disabled=False)
-    tell(t(f"已恢复: {login}", f"active again: {login}"))
+        request = persons.set_disabled(context, login, disabled=False)
+    if not _waits(request):
+        tell(t(f"已恢复: {login}", f"active again: {login}"))
+
+
+def _waits(request: int | None) -> bool:
+    """Say that a second person is asked; whether one is."""
+    if request is not None:
+        tell(t(f"已送复核: {request}", f"waits for a second person: {request}"))
+    return request is not None
 
 
 # -- keys ---------------------------------------------------------------------------------------

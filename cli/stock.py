@@ -193,9 +193,12 @@ def _tell_done(done: custody.Done, word: str, *, json: bool, **more: object) -> 
                     {"serial": f.serial, "state": f.state.value, "batch": f.batch_id}
                     for f in done.refused
                 ],
+                "endorsement": done.request,
                 **more,
             }
         )
+    elif done.request is not None:
+        tell(t(f"已送复核: {done.request}", f"waits for a second person: {done.request}"))
     else:
         before = len(done.unchanged)
         tell(

@@ -92,6 +92,11 @@ def person_of(session: Session, login: str) -> Person:
     return found
 
 
+def has_login(session: Session, login: str) -> bool:
+    """Whether somebody has this login, or had it."""
+    return session.scalar(select(Person.id).where(Person.login == login)) is not None
+
+
 def list_persons(session: Session) -> Iterator[dict[str, Any]]:
     """All persons by their logins, as JSON says it."""
     for person in session.scalars(select(Person).order_by(Person.login)):

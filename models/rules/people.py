@@ -61,6 +61,8 @@ class Deed(StrEnum):
     REJECTED = "rejected"
     RULES_SET = "rules.set"
     RULES_ASKED = "rules.asked"
+    CHANGE_ASKED = "change.asked"
+    """A change of persons, or the release of a lost form, waits for a second person."""
     ORDER_CANCELLED = "order.cancelled"
     FORMS_HELD = "forms.held"
     FORMS_RELEASED = "forms.released"
@@ -84,7 +86,9 @@ class Deed(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Right:
-    """Who may: a person with one of these roles, by a key only with this scope (None: by no key)."""
+    """Who may: a person with one of these roles, by a key only with this scope (None: by no key of the API; whoever
+    gives a command beside a key has the system already).
+    """
 
     roles: frozenset[Role]
     scope: Scope | None
@@ -104,6 +108,7 @@ RIGHTS: Final[Mapping[Deed, Right]] = {
     Deed.REJECTED: Right(_CHECKER, Scope.ENDORSE),
     Deed.RULES_SET: Right(_ADMINISTRATOR, None),
     Deed.RULES_ASKED: Right(_ADMINISTRATOR, None),
+    Deed.CHANGE_ASKED: Right(_ANYONE, None),
     Deed.ORDER_CANCELLED: Right(_MAKER_OR_CHECKER, Scope.CANCEL),
     Deed.FORMS_HELD: Right(_MAKER_OR_CHECKER, Scope.STOCK),
     Deed.FORMS_RELEASED: Right(_MAKER_OR_CHECKER, Scope.STOCK),
@@ -150,6 +155,7 @@ DEED_WORDS: Final[Mapping[Deed, Text]] = {
     Deed.REJECTED: Text("驳回", "rejected"),
     Deed.RULES_SET: Text("改复核规则", "rules set"),
     Deed.RULES_ASKED: Text("复核规则送复核", "other rules sent to a second person"),
+    Deed.CHANGE_ASKED: Text("更改送复核", "a change sent to a second person"),
     Deed.ORDER_CANCELLED: Text("撤回", "order taken back"),
     Deed.FORMS_HELD: Text("停用证单", "forms held"),
     Deed.FORMS_RELEASED: Text("解除停用", "forms released"),
@@ -207,12 +213,9 @@ def may(actor: Actor, deed: Deed) -> bool:
     right = RIGHTS[deed]
     if not actor.roles & right.roles:
         return False
-    return actor.scopes is None or right.scope in actor.scopes or _of_a_key_itself(deed)
-
-
-def _of_a_key_itself(deed: Deed) -> bool:
-    """Keys are made and revoked by their owners, whatever the key that they come with may do."""
-    return deed is Deed.KEY_REVOKED
+    if actor.scopes is None or right.scope in actor.scopes:
+        return True
+    return right.scope is None and actor.channel is Channel.COMMAND
 
 
 def require(actor: Actor, deed: Deed) -> None:

@@ -25,6 +25,8 @@ class Rule(StrEnum):
     REASONS = "reasons"
     AGAIN = "again"
     BEYOND_PAGES = "beyond_pages"
+    PEOPLE = "people"
+    LOST = "lost"
     RULES = "rules"
 
 
@@ -34,7 +36,28 @@ RULE_WORDS: Final[Mapping[Rule, Text]] = {
     Rule.REASONS: Text("作废原因", "the reason of a void"),
     Rule.AGAIN: Text("再次提交同样内容", "the same content again"),
     Rule.BEYOND_PAGES: Text("超出证书页数", "past the certificate's pages"),
+    Rule.PEOPLE: Text("人员及其角色", "persons and their roles"),
+    Rule.LOST: Text("解除遗失", "release of a lost form"),
     Rule.RULES: Text("更改复核规则", "a change of these rules"),
+}
+
+
+class ChangeKind(StrEnum):
+    """What else than an order may wait for a second person; values are kept."""
+
+    RULES = "rules"
+    PERSON = "person"
+    ROLES = "roles"
+    DISABLED = "disabled"
+    RELEASE = "release"
+
+
+CHANGE_WORDS: Final[Mapping[ChangeKind, Text]] = {
+    ChangeKind.RULES: Text("更改复核规则", "other rules"),
+    ChangeKind.PERSON: Text("登记人员 {about}", "a new person: {about}"),
+    ChangeKind.ROLES: Text("更改角色 {about}", "other roles: {about}"),
+    ChangeKind.DISABLED: Text("停用或恢复 {about}", "disable or enable: {about}"),
+    ChangeKind.RELEASE: Text("解除遗失 {about}", "release lost forms: {about}"),
 }
 
 ABLE_PERSONS: Final = 2
@@ -73,6 +96,8 @@ class Rules:
     reasons: tuple[str, ...] = ("04", "09")
     again: bool = True
     beyond_pages: bool = True
+    people: bool = True
+    lost: bool = True
     hours: int = 24
 
     def shown(self) -> dict[str, Any]:

@@ -6,8 +6,7 @@ expiry and a cancel at once one wins.
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from sqlalchemy import select
@@ -15,7 +14,6 @@ from sqlalchemy.orm import Session
 
 from config.crash import Point, crash_point
 from config.names import Task
-from models.reads.endorsements import known_rules
 from models.reads.people import actor_as_now
 from models.rules.errors import BatchGoesOn, DatabaseUnreachable, EndorsementDecided, NotFound
 from models.rules.people import Deed, require
@@ -27,13 +25,14 @@ from models.rules.two_persons import (
 )
 from models.tables.base import NO_KEY_UPDATE
 from models.tables.batches import Batch
-from models.tables.endorsements import Endorsement, RulesVersion
+from models.tables.endorsements import Endorsement
 from models.writes.acts import record_act
 from models.writes.announcements import announce_stopped
-from models.writes.endorsements import back_to_checked, decide, one_at_a_time
+from models.writes.endorsements import back_to_checked, decide
 from tasks.app import app
 from tasks.context import Context, current
 from tasks.orders.reserving import reserve
+from tasks.people.changes import make_change
 
 log = structlog.get_logger(__name__)
 
@@ -53,7 +52,7 @@ def endorse(context: Context, endorsement_id: int) -> None:
         _decide(session, context, one, batch, EndorsementState.ENDORSED)
         if batch is not None:
             batch.state, batch.confirmed_at = BatchState.CONFIRMED, context.now()
-        holds = one.proposal is None or _set_rules(session, one.proposal, context.now())
+        holds = one.proposal is None or make_change(session, context, one.proposal)
         if not holds:
             one.state = EndorsementState.MOVED
         _record(session, context, Deed.ENDORSED, one, state=one.state.value)
@@ -66,16 +65,6 @@ def endorse(context: Context, endorsement_id: int) -> None:
             reserve(context, batch.id)
         except DatabaseUnreachable as lost:
             raise BatchGoesOn(batch=batch.id, detail=lost.values.get("detail")) from lost
-
-
-def _set_rules(session: Session, proposal: dict[str, Any], now: datetime) -> bool:
-    """Let the endorsed rules hold; False when others hold by now than those that they were to follow."""
-    one_at_a_time(session)
-    version, _ = known_rules(session)
-    if proposal["version"] != version:
-        return False
-    session.add(RulesVersion(version=version + 1, rules=proposal["rules"], set_at=now))
-    return True
 
 
 def reject(context: Context, endorsement_id: int, reason: str) -> None:
@@ -155,8 +144,9 @@ def _record(
     session: Session, context: Context, deed: Deed, one: Endorsement, **detail: object
 ) -> None:
     session.flush()
-    about = f"batch {one.batch_id}" if one.batch_id is not None else "rules"
-    said = {"endorsement": one.id, "plan": one.plan, **detail}
+    change = one.proposal or {}
+    about = f"batch {one.batch_id}" if one.batch_id is not None else change.get("about", "rules")
+    said = {"endorsement": one.id, "plan": one.plan, "change": change.get("kind"), **detail}
     record_act(session, context.actor, deed, about, context.now(), **said)
 
 

@@ -7,20 +7,24 @@ from collections.abc import Collection
 import structlog
 from sqlalchemy.orm import Session
 
-from models.reads.people import person_of
+from models.reads.people import has_login, person_of, roles_of
 from models.rules.errors import BadArgument
 from models.rules.language import t
 from models.rules.people import LOGIN, NAME_LENGTH, Deed, Role
-from models.tables.bulk import insert_new
-from models.tables.people import Person
+from models.rules.two_persons import ChangeKind, Rule
 from models.writes.acts import record_act
+from models.writes.people import disable_person, give_roles, new_person
 from tasks.context import Context
+from tasks.people.changes import ask_where_ruled
 
 log = structlog.get_logger(__name__)
 
 
-def add_person(context: Context, login: str, name: str, roles: Collection[Role]) -> None:
-    """A new person. Raises `BadArgument` for a login that is none, or that somebody has already."""
+def add_person(context: Context, login: str, name: str, roles: Collection[Role]) -> int | None:
+    """A new person. Raises `BadArgument` for a login that is none, or that somebody has already.
+
+    Gives the number of the request where the rules want a second person, else None: so do all here.
+    """
     login, name = login.strip(), name.strip()
     if not LOGIN.fullmatch(login):
         raise BadArgument(
@@ -35,30 +39,48 @@ def add_person(context: Context, login: str, name: str, roles: Collection[Role])
         )
     kept = sorted(set(roles))
     with context.database.write() as session:
-        made = insert_new(
-            session,
-            Person,
-            [{"login": login, "name": name, "roles": kept, "created_at": context.now()}],
-        )
-        if not made:
+        if has_login(session, login):
             raise BadArgument(detail=t(f"登录名已有: {login}", f"the login is taken: {login}"))
-        _record(session, context, Deed.PERSON_ADDED, login, name=name, roles=kept)
+        asked = ask_where_ruled(
+            session, context, Rule.PEOPLE, Deed.PERSON_ADDED, ChangeKind.PERSON, login,
+            name=name, roles=kept,
+        )  # fmt: skip
+        if asked is None:
+            new_person(session, login, name, kept, context.now())
+            _record(session, context, Deed.PERSON_ADDED, login, name=name, roles=kept)
+    return asked
 
 
-def set_roles(context: Context, login: str, roles: Collection[Role]) -> None:
+def set_roles(context: Context, login: str, roles: Collection[Role]) -> int | None:
     """Another set of roles. Raises `PersonUnknown`."""
+    kept = sorted(set(roles))
     with context.database.write() as session:
-        person = person_of(session, login)
-        person.roles = sorted(set(roles))
-        _record(session, context, Deed.PERSON_CHANGED, login, roles=person.roles)
+        person_of(session, login)
+        asked = ask_where_ruled(
+            session, context, Rule.PEOPLE, Deed.PERSON_CHANGED, ChangeKind.ROLES, login, roles=kept
+        )
+        if asked is None:
+            give_roles(session, login, kept)
+            _record(session, context, Deed.PERSON_CHANGED, login, roles=kept)
+    return asked
 
 
-def set_disabled(context: Context, login: str, *, disabled: bool) -> None:
-    """Let nobody act as this person any more, or let them again; their keys end with them. Raises `PersonUnknown`."""
+def set_disabled(context: Context, login: str, *, disabled: bool) -> int | None:
+    """Let nobody act as this person any more, or let them again; their keys end with them. Raises `PersonUnknown`.
+
+    Of somebody who may not endorse it needs no second person: who does harm is stopped at once.
+    """
     with context.database.write() as session:
-        person = person_of(session, login)
-        person.disabled_at = context.now() if disabled else None
-        _record(session, context, Deed.PERSON_CHANGED, login, disabled=disabled)
+        person, asked = person_of(session, login), None
+        if Role.CHECKER in roles_of(person) or not disabled:
+            asked = ask_where_ruled(
+                session, context, Rule.PEOPLE, Deed.PERSON_CHANGED, ChangeKind.DISABLED, login,
+                disabled=disabled,
+            )  # fmt: skip
+        if asked is None:
+            disable_person(session, login, context.now() if disabled else None)
+            _record(session, context, Deed.PERSON_CHANGED, login, disabled=disabled)
+    return asked
 
 
 def _record(session: Session, context: Context, deed: Deed, login: str, **detail: object) -> None:

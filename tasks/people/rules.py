@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from models.reads.endorsements import able_persons, known_rules
-from models.rules.errors import NoSecondPersons, PersonNeeded
+from models.rules.errors import NoSecondPersons
 from models.rules.people import Deed, require
-from models.rules.two_persons import ABLE_PERSONS, Rule, Rules
+from models.rules.two_persons import ABLE_PERSONS, ChangeKind, Rule, Rules
 from models.tables.endorsements import RulesVersion
 from models.writes.acts import record_act
-from models.writes.endorsements import ask_for_endorsement, one_at_a_time
+from models.writes.endorsements import one_at_a_time
 from tasks.context import Context
+from tasks.people.changes import ask_where_ruled
 
 
 def set_rules(context: Context, wanted: Rules) -> int | None:
@@ -33,12 +34,7 @@ def set_rules(context: Context, wanted: Rules) -> int | None:
             session.flush()
             record_act(session, actor, Deed.RULES_SET, "rules", now, rules=wanted.shown())
             return None
-        if actor.person_id is None:
-            raise PersonNeeded(rules=Rule.RULES.value)
-        proposal = {"version": version, "rules": wanted.shown()}
-        asked = ask_for_endorsement(
-            session, actor.person_id, [Rule.RULES], rules, now, proposal=proposal
-        )
-        number = asked.id
-        record_act(session, actor, Deed.RULES_ASKED, "rules", now, rules=wanted.shown())
-    return number
+        return ask_where_ruled(
+            session, context, Rule.RULES, Deed.RULES_SET, ChangeKind.RULES, "rules",
+            version=version, rules=wanted.shown(),
+        )  # fmt: skip

@@ -19,6 +19,7 @@ from models.rules.people import Deed
 from models.rules.serials import show_serials
 from models.rules.states import FormState, ItemState
 from models.rules.stocktake import BookedForm, Stocktake, sort_out
+from models.rules.two_persons import ChangeKind, Rule
 from models.tables.base import Serial
 from models.tables.batches import Item
 from models.tables.bulk import CHUNK, chunks, rows_table
@@ -28,6 +29,7 @@ from models.writes.holds import hold_forms, lock_stocks_of, lose_forms, release_
 from sheets.imports import read_counted
 from sheets.questions import NO_ANSWERS, Answers
 from tasks.context import Context
+from tasks.people.changes import ask_where_ruled
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ class Done:
     changed: list[Concerned]
     unchanged: list[Concerned]
     refused: list[Concerned]
+    request: int | None = None
+    """Of a second person, who is asked first."""
 
 
 Change = Callable[[Session, Sequence[int], datetime, str], list[int]]
@@ -68,7 +72,20 @@ def hold(context: Context, serials: Sequence[str], form_type: str | None, reason
 
 
 def release(context: Context, serials: Sequence[str], form_type: str | None, reason: str) -> Done:
-    """Let held or lost forms be taken again. Raises as `hold`."""
+    """Let held or lost forms be taken again. Raises as `hold`.
+
+    Where the rules want a second person for a lost one, all of it waits for them (`Done.request`).
+    """
+    with context.database.write() as session:
+        concerned = _concerned(session, serials, form_type)
+        lost = [f for f in concerned if f.lost_at is not None]
+        about = show_serials([f.serial for f in concerned])
+        request = lost and ask_where_ruled(
+            session, context, Rule.LOST, Deed.FORMS_RELEASED, ChangeKind.RELEASE, about,
+            forms=[f.id for f in concerned], reason=reason,
+        )  # fmt: skip
+    if request:
+        return Done([], concerned, [], request)
     return _change(context, serials, form_type, reason, release_forms, Deed.FORMS_RELEASED)
 
 

@@ -199,8 +199,8 @@ class TestConfirm:
 
 
 def test_a_void_that_needs_a_second_person_waits_and_is_endorsed_by_another_key(office):
-    turn_on(office, "li", "zhao")
     erp = program(office)
+    turn_on(office, "li", "zhao")
     void = {"certificate": AGENT_HANDLED, "action": "void", "serials": ["211014001"],
             "reason": "09", "reason_text": "试印"}  # fmt: skip
     job = erp.post("/jobs", json={"orders": [void], "confirm": "all"}).json["id"]

@@ -11,7 +11,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
 from models.reads.endorsements import known_rules, list_endorsements
-from models.reads.people import list_acts, list_keys
+from models.reads.people import list_acts, list_keys, list_persons
 from models.rules.errors import (
     AnotherPersonNeeded,
     BatchBusy,
@@ -30,8 +30,10 @@ from models.rules.two_persons import EndorsementState, OrderFacts, Rule, Rules, 
 from models.tables.batches import Batch
 from models.tables.endorsements import Endorsement
 from models.tables.forms import Form
+from models.writes.people import disable_person, give_roles
 from tasks.orders import confirming, intake, planning, releasing, stepwise
 from tasks.people import endorsing, grace, keys, persons, rules
+from tasks.stock import custody
 from tasks.stock.imports import store_certificates
 from tests.support.factories import (
     AGENT_HANDLED,
@@ -82,6 +84,7 @@ def office(world):
     scopes = (Scope.SUBMIT, Scope.ENDORSE)
     world.checker = by_key(world, "li", *scopes, roles=both)
     world.other = by_key(world, "zhao", *scopes, roles=both)
+    world.chief = by_key(world, "chief", Scope.READ, roles=(Role.ADMINISTRATOR,))
     rules.set_rules(world.context, ON)
     world.context.actor = world.maker
     return world
@@ -335,11 +338,10 @@ class TestTheRules:
         assert rules.set_rules(world.context, ON) is None
 
     def test_once_on_change_only_with_a_second_person(self, office):
-        chief = by_key_of_administrator(office)
         office.context.actor = ROOT
         with pytest.raises(PersonNeeded):
             rules.set_rules(office.context, Rules(on=False))
-        office.context.actor = chief
+        office.context.actor = office.chief
         number = rules.set_rules(office.context, Rules(on=False))
         with office.context.database.read() as session:
             assert known_rules(session)[1].on
@@ -352,8 +354,9 @@ class TestTheRules:
 
     def test_stay_on_though_nobody_is_left_who_may_endorse(self, office):
         office.context.actor = ROOT
-        for login in ("li", "zhao"):
-            persons.set_disabled(office.context, login, disabled=True)
+        with office.context.database.write() as session:
+            for login in ("li", "zhao"):
+                disable_person(session, login, office.clock())
         office.context.actor = office.maker
         batch_id, _ = waiting(office)
         office.drain()
@@ -473,9 +476,11 @@ class TestNobodyGetsAround:
         _, number = waiting(office)
         office.context.actor = ROOT
         if how == "disabled":
-            persons.set_disabled(office.context, "li", disabled=True)
+            with office.context.database.write() as session:
+                disable_person(session, "li", office.clock())
         elif how == "another role":
-            persons.set_roles(office.context, "li", [Role.MAKER])
+            with office.context.database.write() as session:
+                give_roles(session, "li", [Role.MAKER])
         else:
             with office.context.database.read() as session:
                 of_li = [k["key"] for k in list_keys(session) if k["owner"] == "li"]
@@ -496,3 +501,82 @@ class TestNobodyGetsAround:
         assert endorsement(office, first) is EndorsementState.MOVED
         with office.context.database.read() as session:
             assert known_rules(session)[1] == replace(ON, voids_per_batch=0)
+
+
+class TestChanges:
+    """What else than an order takes two persons, once the rules are on."""
+
+    def persons(self, office):
+        with office.context.database.read() as session:
+            return {p["login"]: p for p in list_persons(session)}
+
+    CHANGES = {  # noqa: RUF012 - a table
+        "a new person": (
+            lambda c: persons.add_person(c, "new", "新人", [Role.CHECKER]),
+            lambda p: p.get("new", {}).get("roles") == ["checker"],
+        ),
+        "other roles": (
+            lambda c: persons.set_roles(c, "zhang", [Role.CHECKER]),
+            lambda p: p["zhang"]["roles"] == ["checker"],
+        ),
+        "a checker disabled": (
+            lambda c: persons.set_disabled(c, "zhao", disabled=True),
+            lambda p: p["zhao"]["disabled"],
+        ),
+    }
+
+    @pytest.mark.parametrize("change", CHANGES)
+    def test_of_persons_waits_and_is_made_as_it_was_said(self, office, change):
+        do, done = self.CHANGES[change]
+        office.context.actor = ROOT
+        with pytest.raises(PersonNeeded):
+            do(office.context)
+        office.context.actor = office.chief
+        number = do(office.context)
+        assert number is not None
+        assert not done(self.persons(office))
+        with pytest.raises((NotAllowed, AnotherPersonNeeded)):
+            endorsing.endorse(office.context, number)
+        office.context.actor = office.checker
+        endorsing.endorse(office.context, number)
+        assert done(self.persons(office))
+        with pytest.raises(EndorsementDecided):
+            endorsing.endorse(office.context, number)
+
+    def test_who_may_not_endorse_is_stopped_at_once(self, office):
+        office.context.actor = office.chief
+        assert persons.set_disabled(office.context, "zhang", disabled=True) is None
+        assert self.persons(office)["zhang"]["disabled"]
+
+    def test_a_login_that_was_taken_meanwhile_makes_nothing(self, office):
+        office.context.actor = office.chief
+        first = persons.add_person(office.context, "new", "甲", [Role.MAKER])
+        second = persons.add_person(office.context, "new", "乙", [Role.CHECKER])
+        office.context.actor = office.checker
+        endorsing.endorse(office.context, first)
+        with pytest.raises(EndorsementDecided):
+            endorsing.endorse(office.context, second)
+        assert self.persons(office)["new"]["name"] == "甲"
+
+    def test_a_lost_form_that_was_found_waits_and_a_held_one_does_not(self, office):
+        office.context.actor = ROOT
+        custody.lose(office.context, ["211014001"], None, "遗失")
+        custody.hold(office.context, ["211014002"], None, "破损")
+        maker = by_key(office, "zhang", Scope.STOCK)
+        office.context.actor = maker
+        assert custody.release(office.context, ["211014002"], None, "可用").changed
+        waits = custody.release(office.context, ["211014001"], None, "找到")
+        assert (waits.changed, waits.request is not None) == ([], True)
+        with office.context.database.read() as session:
+            assert session.scalar(select(Form.lost_at).where(Form.serial == "211014001"))
+        office.context.actor = office.checker
+        endorsing.endorse(office.context, waits.request)
+        with office.context.database.read() as session:
+            form = session.scalars(select(Form).where(Form.serial == "211014001")).one()
+            assert (form.lost_at, form.hold) == (None, None)
+        office.assert_sound()
+
+    def test_while_the_rules_are_off_nothing_waits(self, world):
+        bring_in(world)
+        assert persons.add_person(world.context, "new", "新人", [Role.CHECKER]) is None
+        assert persons.set_disabled(world.context, "new", disabled=True) is None

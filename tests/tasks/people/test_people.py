@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -97,8 +98,10 @@ def test_a_person_may_what_the_table_says_and_by_a_key_only_with_its_scope(deed,
     assert may(person, deed) == (role in right.roles)
     for scope in Scope:
         key = Actor("a", Channel.API, 1, frozenset({role}), frozenset({scope}))
-        of_keys = deed is Deed.KEY_REVOKED
-        assert may(key, deed) == (role in right.roles and (of_keys or scope is right.scope))
+        assert may(key, deed) == (role in right.roles and scope is right.scope)
+        at_the_command = replace(key, channel=Channel.COMMAND)
+        opens = right.scope in {None, scope}
+        assert may(at_the_command, deed) == (role in right.roles and opens)
     assert may(Actor("root", Channel.COMMAND), deed)
     assert not may(Actor("a", Channel.PAGE, 1), deed)
 
