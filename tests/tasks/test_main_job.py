@@ -33,7 +33,7 @@ from models.tables.inbox import InboxMessage
 from models.tables.submissions import Attempt, Submission
 from tasks.messages import asking, preparing, sending, signing
 from tasks.orders import intake, planning, releasing, reserving
-from tasks.receipts import applying, inbox
+from tasks.receipts import adopting, applying, inbox
 from tests.conftest import DATA
 from tests.support.factories import (
     AGENT_HANDLED,
@@ -155,6 +155,12 @@ class TestPageCounts:
         rows = [(AGENT_HANDLED, VERIFY, "", 2), (AGENT_HANDLED, VERIFY, "", 3)]
         batch_id = upload(world, rows, mode=PagesMode.TOP_UP)
         assert [len(r.serial_list) for r in results(world, batch_id)] == [2, 1]
+
+    def test_top_up_counts_the_serials_that_the_sheet_names(self, world):
+        bring_in(world)
+        rows = [(AGENT_HANDLED, VERIFY, "211014001-211014004"), (AGENT_HANDLED, VERIFY, "", 6)]
+        batch_id = upload(world, rows, mode=PagesMode.TOP_UP)
+        assert [len(r.serial_list) for r in results(world, batch_id)] == [4, 2]
 
     def test_leave_serials_that_the_sheet_names_to_those_rows(self, world):
         bring_in(world)
@@ -577,6 +583,15 @@ class TestSending:
         assert asking.ask(world.context, AGENT_HANDLED) == 1
         taken = submissions(world)[0]
         assert (taken.state, taken.seq_no) == (SubmissionState.TAKEN, "2" * 18)
+
+    def test_what_is_parked_is_decided_when_customs_lists_its_form_as_wanted(self, world, order):
+        self.has_other_bytes(world)
+        sending.send(world.context)
+        number = submissions(world)[0].number
+        said = adopting.ListedFinal(number, "211014001", "2", AGENT_HANDLED)
+        assert adopting.adopt_listed(world.context, [said]) == {said}
+        assert submissions(world)[0].state is SubmissionState.DECIDED
+        assert form(world, "211014001").state is FormState.VERIFIED
 
 
 class TestReceipts:

@@ -60,6 +60,14 @@ def test_how_an_attempt_ended_is_written_once_and_of_that_attempt_alone(world, c
     assert attempts(world) == [("send", 1, "in_doubt"), ("ask", 1, "not_found")]
 
 
+def test_what_was_asked_about_a_moment_ago_waits_until_it_is_due(world, claimed):
+    world.clock.forward(seconds=61)
+    assert asking.ask(world.context) == 1
+    assert asking.ask(world.context) == 0
+    world.clock.forward(seconds=4)
+    assert asking.ask(world.context) == 1
+
+
 def test_what_a_sender_that_died_had_begun_may_arrive_until_its_lease_is_over(world, claimed):
     """60 s of lease and 300 s until customs shows it: only then is "not found" believed."""
     states = []

@@ -230,6 +230,13 @@ class TestTheCardWithoutAnOrder:
         world.clock.forward(seconds=3)
         assert self.due(world)
 
+    def test_nobody_is_rung_for_a_card_that_was_not_seen_for_a_day(self, world):
+        signing.sign(world.context)
+        world.clock.forward(hours=23)
+        assert self.due(world)
+        world.clock.forward(hours=2)
+        assert not self.due(world)
+
     def test_what_waits_is_signed_when_the_card_is_fit_again(self, world):
         bring_in(world, [issued(OWNER, "B", "211014001", 10)], [agent_certificate(1)])
         batch = upload(world, [(agent_certificate(1).number, "核销", "", 1)])

@@ -292,6 +292,14 @@ def test_what_a_card_signed_while_the_database_was_restored_is_not_stored(world,
         assert session.scalars(select(Submission.state)).all() == [SubmissionState.PREPARED]
 
 
+def test_in_an_older_database_no_message_is_claimed_to_be_signed(world):
+    prepared(world, CERTIFICATES[:1])
+    world.context.journal.mark_restored(world.clock())
+    with pytest.raises(DatabaseRestored):
+        signing.sign(world.context)
+    assert count(world, select(Submission.id).where(Submission.lease_until.is_not(None))) == 0
+
+
 @pytest.mark.parametrize("at_customs", [True, False], ids=["it has it", "it never came"])
 def test_what_the_backup_had_prepared_is_asked_about_before_it_is_signed(world, at_customs):
     prepared(world, CERTIFICATES[:3])

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from models.reads.endorsements import known_rules, list_endorsements
@@ -165,6 +165,19 @@ def test_a_yes_that_another_is_to_endorse_is_about_the_plan_that_was_shown(offic
         shown = session.get_one(Batch, batch_id).plan
     assert confirm(office, batch_id, plan=shown) is False
     assert state(office, batch_id) is BatchState.AWAITING
+
+
+@pytest.mark.parametrize(
+    "changed", [{"expected_plan": "0" * 16}, {"state": BatchState.CHECKED}], ids=str
+)
+def test_a_plan_that_its_batch_does_not_wait_with_is_not_carried_out(office, changed):
+    batch_id, number = waiting(office)
+    with office.context.database.write() as session:
+        session.execute(update(Batch).where(Batch.id == batch_id).values(changed))
+    office.context.actor = office.checker
+    with pytest.raises(EndorsementDecided):
+        endorsing.endorse(office.context, number)
+    assert forms(office) == {FormState.ISSUED}
 
 
 def test_nothing_is_endorsed_in_a_database_that_was_restored(office):
