@@ -142,7 +142,7 @@ def _keep_yes(
         one_at_a_time(session)  # what two confirm at once adds up
     facts = facts_of(session, batch, actor, now, again=said.again)
     asked = touched(rules, facts)
-    batch.confirmed_at = now
+    batch.confirmed_at, batch.queued_at = now, None  # whoever said it: nobody says it again
     batch.all_or_nothing = said.all_or_nothing
     batch.confirmed_content = None if said.again else batch.order_key or batch.sha256
     batch.at_once = said.at_once

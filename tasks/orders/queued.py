@@ -92,7 +92,6 @@ def _confirm(context: Context, batch_id: int, request: Request) -> bool:
         return True
     with context.database.write() as session:
         batch = session.get_one(Batch, batch_id, with_for_update=NO_KEY_UPDATE)
-        batch.queued_at = None
         announce_stopped(session, batch, "awaits_endorsement", {}, context.now())
     context.ring(Task.DELIVER)
     return False
