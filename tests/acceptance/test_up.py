@@ -64,7 +64,7 @@ def test_a_batch_ends_right_while_processes_are_killed_five_times_in_a_minute(sh
         began = time.monotonic()
         running.up.send_signal(signal.SIGTERM)
         assert running.up.wait(30) == 0
-        assert time.monotonic() - began < 4.5
+        assert time.monotonic() - began < 12  # three seconds, on a machine four times slower
         assert family(running) == []
 
 
