@@ -166,6 +166,7 @@ def rules_set(
     beyond_pages: Switch = None,
     people: Switch = None,
     lost: Switch = None,
+    contradictions: Switch = None,
     hours: Annotated[int | None, typer.Option(min=1, max=720)] = None,
     json: Json = False,
 ) -> None:
@@ -179,6 +180,7 @@ def rules_set(
         "beyond_pages": beyond_pages,
         "people": people,
         "lost": lost,
+        "contradictions": contradictions,
         "hours": hours,
     }
     changed = {name: value for name, value in given.items() if value is not None}
@@ -212,6 +214,7 @@ def _print(rules: Rules) -> None:
         (Rule.BEYOND_PAGES, switch(rules.beyond_pages)),
         (Rule.PEOPLE, switch(rules.people)),
         (Rule.LOST, switch(rules.lost)),
+        (Rule.CONTRADICTIONS, switch(rules.contradictions)),
     ):
         out().print(f"  {RULE_WORDS[name]}: {value}", markup=False)
     out().print(t(f"  等候 {rules.hours} 小时", f"  a request waits {rules.hours} hours"))

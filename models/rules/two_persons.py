@@ -27,6 +27,7 @@ class Rule(StrEnum):
     BEYOND_PAGES = "beyond_pages"
     PEOPLE = "people"
     LOST = "lost"
+    CONTRADICTIONS = "contradictions"
     RULES = "rules"
 
 
@@ -38,6 +39,7 @@ RULE_WORDS: Final[Mapping[Rule, Text]] = {
     Rule.BEYOND_PAGES: Text("超出证书页数", "past the certificate's pages"),
     Rule.PEOPLE: Text("人员及其角色", "persons and their roles"),
     Rule.LOST: Text("解除遗失", "release of a lost form"),
+    Rule.CONTRADICTIONS: Text("处理与海关的矛盾", "repair of a contradiction"),
     Rule.RULES: Text("更改复核规则", "a change of these rules"),
 }
 
@@ -98,6 +100,8 @@ class Rules:
     beyond_pages: bool = True
     people: bool = True
     lost: bool = True
+    contradictions: bool = True
+    """Their repair takes two names anyway (`tasks.night.repairing`); by this rule two proved ones."""
     hours: int = 24
 
     def shown(self) -> dict[str, Any]:

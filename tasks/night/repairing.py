@@ -15,9 +15,11 @@ import structlog
 from sqlalchemy import and_, func, select
 
 from config.crash import Point, crash_point
+from models.reads.endorsements import known_rules
 from models.rules.differences import TREATMENTS, DifferenceClass
 from models.rules.errors import (
     GatewayUnreachable,
+    PersonNeeded,
     ReasonNeeded,
     RunBusy,
     RunNotFinished,
@@ -27,6 +29,7 @@ from models.rules.errors import (
 )
 from models.rules.people import Deed
 from models.rules.states import RepairState, RunState
+from models.rules.two_persons import RULE_WORDS, Rule
 from models.tables.base import NO_KEY_UPDATE
 from models.tables.bulk import chunks, upserting
 from models.tables.reconciliation import Difference, Repair, Run
@@ -155,6 +158,10 @@ def _repair(
 
 
 def _check_persons(context: Context, run_id: int, kind: DifferenceClass, order: Order) -> None:
+    with context.database.read() as session:
+        _, rules = known_rules(session)
+    if rules.on and rules.contradictions and not context.actor.proved:
+        raise PersonNeeded(rules=str(RULE_WORDS[Rule.CONTRADICTIONS]))
     if not order.approve:
         if not order.reason:
             raise ReasonNeeded

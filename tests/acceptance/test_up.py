@@ -130,7 +130,7 @@ def test_a_reader_that_does_not_read_stops_nothing(short_tmp):
         began = time.monotonic()
         made.up.terminate()
         assert made.up.wait(30) == 0
-        assert time.monotonic() - began < 6
+        assert time.monotonic() - began < 15  # a few seconds, on a machine four times slower
         made.wait(lambda: family(made) == [], "all have gone", 30)
     finally:
         os.close(ours)

@@ -9,7 +9,8 @@ from sqlalchemy import select
 
 from models.rules.calendar import business_date
 from models.rules.differences import DifferenceClass
-from models.rules.errors import ReasonNeeded, SecondPersonNeeded
+from models.rules.errors import PersonNeeded, ReasonNeeded, SecondPersonNeeded
+from models.rules.people import Role, Scope
 from models.rules.serials import serials_between
 from models.rules.states import BatchState, FormState, RepairState
 from models.tables.batches import Batch
@@ -21,6 +22,7 @@ from tasks.night import reconciliation, repairing
 from tasks.night.repair_actions import Order
 from tests.support.factories import AGENT_HANDLED, bring_in, confirm, upload
 from tests.support.nights import FIRST, SECOND, differences, form, night
+from tests.support.persons import by_key, turn_on
 from tests.support.planted_night import BY_HAND, EXPECTED, PRINTED, plant
 
 
@@ -152,6 +154,31 @@ def test_nobody_approves_a_contradiction_that_nobody_has_proposed(world):
         DifferenceClass.CONTRADICTION: {RepairState.DONE: 1}
     }
     assert form(world, "211014002").hold
+
+
+def test_once_the_rules_are_on_both_who_repair_a_contradiction_are_known(world):
+    plant(world)
+    run_id = night(world)
+    kinds = [DifferenceClass.CONTRADICTION]
+    both = (Role.MAKER, Role.CHECKER)
+    scopes = (Scope.SUBMIT, Scope.ENDORSE)
+    first, second = (by_key(world, login, *scopes, roles=both) for login in ("zhang", "li"))
+    nobody = world.context.actor
+    turn_on(world)
+    with pytest.raises(PersonNeeded):
+        repairing.repair(world.context, run_id, kinds, FIRST)
+    world.context.actor = first
+    repairing.repair(world.context, run_id, kinds, Order(first.name, "看过"))
+    world.context.actor = nobody
+    with pytest.raises(PersonNeeded):
+        repairing.repair(world.context, run_id, kinds, SECOND)
+    world.context.actor = first
+    with pytest.raises(SecondPersonNeeded):
+        repairing.repair(world.context, run_id, kinds, Order(first.name, approve=True))
+    world.context.actor = second
+    done = repairing.repair(world.context, run_id, kinds, Order(second.name, approve=True))
+    assert done == {DifferenceClass.CONTRADICTION: {RepairState.DONE: 1}}
+    world.assert_sound()
 
 
 def test_a_second_run_of_the_same_date_changes_nothing(world):
