@@ -125,7 +125,7 @@ def _http_error(error: HTTPException) -> Response:
             methods = getattr(error, "valid_methods", None) or ()
             said.headers["Allow"] = ", ".join(methods)
         case _:
-            said = problem(BodyUnreadable())
+            said = problem(BodyUnreadable(), error.code)
     return said
 
 

@@ -77,8 +77,13 @@ class OrderReader:
         pages_mode: PagesMode,
         answers: Answers = NO_ANSWERS,
         void_speech: Sequence[str] = (),
+        *,
+        of_a_sheet: bool = True,
     ) -> None:
-        """`void_speech`: what above the rows (title, sheet name, header) speaks of voiding."""
+        """`void_speech`: what above the rows (title, sheet name, header) speaks of voiding. Not `of_a_sheet`:
+        every row is an order, none is a total or a title.
+        """
+        self._of_a_sheet = of_a_sheet
         self.layout = layout
         self.findings = Findings(void_speech=list(void_speech))
         self._columns = layout.columns
@@ -99,7 +104,7 @@ class OrderReader:
     def read(self, number: int, cells: list[Any], marks: Marks | None = None) -> RowDraft:
         """The row. Problems of all its cells at once."""
         row = RowDraft(number, [as_text(c) for c in cells], pages_mode=self._pages_mode)
-        if self._skipped(cells, marks):
+        if self._of_a_sheet and self._skipped(cells, marks):
             row.status = RowStatus.SKIPPED
             return row
         good = self._good_cells(row, cells, marks)

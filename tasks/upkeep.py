@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
-from sqlalchemy import and_, delete, select, update
+from sqlalchemy import and_, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from config.names import Task
@@ -21,6 +21,7 @@ from models.tables.batches import UNCONFIRMED_BATCH, Batch, BatchRow, Item
 from models.tables.customs_link import CustomsLink
 from models.tables.forms import Stock
 from models.tables.notifications import Delivery
+from models.tables.people import MADE_BATCH, CallOnce
 from models.tables.submissions import MAY_HAVE_LEFT, Submission
 from models.writes.line import customs_link
 from models.writes.low_stock import stocks_to_count, watch_stock
@@ -84,13 +85,19 @@ def _bring_near(session: Session, settings: Settings, now: datetime) -> None:
 
 
 def clear_unconfirmed(context: Context) -> Sequence[int]:
-    """Delete uploads that were checked long ago and never confirmed, with their rows."""
+    """Delete uploads that were checked long ago and never confirmed, with their rows and what names them.
+
+    Not what a worker is still to read, and never the newest: SQLite would give its number again.
+    """
     with context.database.write() as session:
+        newest = session.scalar(select(func.max(Batch.id))) or 0
         old = session.scalars(
             select(Batch.id)
             .where(
                 UNCONFIRMED_BATCH,
                 Batch.created_at < context.now() - UNCONFIRMED_KEPT,
+                Batch.queued_at.is_(None),
+                Batch.id < newest,
             )
             .limit(CLEARED_TOGETHER)
             .with_for_update(skip_locked=True)
@@ -99,6 +106,8 @@ def clear_unconfirmed(context: Context) -> Sequence[int]:
             session.execute(
                 delete(table).where(table.batch_id.in_(old))  # else every row comes back to memory
             )
+        named = and_(CallOnce.made == MADE_BATCH, CallOnce.made_id.in_(old))
+        session.execute(delete(CallOnce).where(named))
         session.execute(delete(Batch).where(Batch.id.in_(old)))
     return old
 

@@ -21,9 +21,12 @@ def unpack(cursor: str) -> str:
     """The place of a cursor; "" for none. Raises `CursorUnknown`."""
     padded = cursor + "=" * (-len(cursor) % 4)
     try:
-        return base64.b64decode(padded.encode("ascii"), b"-_", validate=True).decode()
+        place = base64.b64decode(padded.encode("ascii"), b"-_", validate=True).decode()
     except (binascii.Error, UnicodeError):
         raise CursorUnknown(cursor=cursor) from None
+    if not place.isprintable():
+        raise CursorUnknown(cursor=cursor)
+    return place
 
 
 def unpack_number(cursor: str) -> int | None:

@@ -27,7 +27,7 @@ from console.api.problems import (
     MediaTypeUnknown,
     not_as_described,
 )
-from console.api.uploads import Upload, upload_of
+from console.api.uploads import Upload, parts_of
 from models.rules.errors import KeyRefused, NotFound
 from models.rules.language import Text
 from models.rules.people import Actor, Channel, Scope, require_scope
@@ -124,8 +124,10 @@ def serve(app: Flask, operations: tuple[Operation, ...], context: Context, limit
 def _view(operation: Operation, context: Context, limits: Limits) -> Callable[..., Response]:
     def view(**path: Any) -> Response:
         began = time.monotonic()
-        if path.get("id", 0) > LARGEST:
-            raise NotFound(what=str(path["id"]))
+        if path.get("id", 0) > LARGEST or not all(
+            str(part).isprintable() for part in path.values()
+        ):
+            raise NotFound(what=request.path[:100])
         actor = _actor(context)
         g.person_id = actor.person_id
         limits.take(actor)
@@ -200,9 +202,8 @@ def _body(operation: Operation) -> tuple[BaseModel | None, Upload | None, bytes]
 
 
 def _sheet(model: type[BaseModel]) -> tuple[BaseModel, Upload, bytes]:
-    upload = upload_of(request)
-    part = request.form.get("job") or "{}"
-    body = _read(model, part.encode("utf-8", "surrogatepass"))
+    upload, part = parts_of(request)
+    body = _read(model, part)
     said = f"{upload.sha256}\n{upload.name}\n{body.model_dump_json()}"
     return body, upload, said.encode("utf-8", "surrogatepass")
 
@@ -227,8 +228,11 @@ def _idempotency_key() -> str:
 def _response(operation: Operation, answer: Answer) -> Response:
     if answer.file is not None:
         path = answer.file
-        response = send_file(path, as_attachment=True, download_name=path.name)
-        response.call_on_close(lambda: shutil.rmtree(path.parent, ignore_errors=True))
+        opened = path.open("rb")
+        size = path.stat().st_size
+        shutil.rmtree(path.parent, ignore_errors=True)  # it is open: the bytes go with the answer
+        response = send_file(opened, as_attachment=True, download_name=path.name, conditional=False)
+        response.content_length = size
         response.headers.update(dict(answer.headers))
         return response
     if answer.document is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +16,7 @@ from models.reads.endorsements import list_endorsements
 from models.reads.row_results import row_results
 from models.rules.errors import BatchNotFound, BatchNotOpen
 from models.rules.language import Text
-from models.rules.people import Deed, Scope, kept_reason, require
+from models.rules.people import Deed, Scope, require
 from models.rules.requests import ConfirmMode, Request
 from models.rules.states import BatchState, label
 from models.tables.batches import Batch
@@ -24,13 +25,11 @@ from sheets.headers import header_key
 from sheets.questions import Answers, load_question
 from tasks.context import Context
 from tasks.orders import confirming, intake, releasing
+from tasks.orders.stepwise import is_large
 from tasks.receipts.reporting import write_result_sheet
 
 LOOKED_THROUGH: Final = 5000
 """Rows that one page looks through for an outcome that is rare: a few hundredths of a second."""
-
-RESERVED_HERE: Final = 2000
-"""Rows of a job whose forms are reserved while the caller waits; those of a larger one by a worker."""
 
 _ENDED: Final = (BatchState.FINISHED, BatchState.CANCELLED)
 
@@ -107,7 +106,7 @@ def _job(context: Context, batch_id: int, status: int | None = None) -> Answer:
         document = batch_document(session, batch)
         document["questions"] = [load_question(q).shown() for q in batch.questions]
         waiting = batch.state is BatchState.AWAITING
-        asked = [e for e in list_endorsements(session) if e["batch"] == batch_id] if waiting else []
+        asked = list(list_endorsements(session, batch_id=batch_id)) if waiting else []
         document["endorsement"] = asked[0] if asked else None
     return Answer(document, status, {"Location": f"{PREFIX}/jobs/{batch_id}"} if status else {})
 
@@ -138,19 +137,17 @@ def rows(call: Call, id: int) -> Answer:  # noqa: A002
 def confirm(call: Call, id: int) -> Answer:  # noqa: A002
     """Say yes to a plan; the same yes once more is answered with the job as it is."""
     said: shapes.Confirmation = call.body
-    again = kept_reason(said.again) if said.again else None
     context = call.context
     with context.database.read() as session:
-        batch = _batch(session, id)
-        mine = batch.confirmed_by_id == context.actor.person_id
-        given = batch.confirmed_at is not None and batch.plan == said.plan and mine
-        small = batch.row_count <= RESERVED_HERE
-    yes = confirming.Confirmation(
-        said.plan, said.mode == "all", again is not None, at_once=said.immediate
-    )
+        small = not is_large(session, _batch(session, id))
+    yes = confirming.Confirmation(said.plan, said.mode == "all", at_once=said.immediate)
     try:
         confirming.confirm(context, id, yes, reserve_now=small)
     except BatchNotOpen:
+        with context.database.read() as session:
+            batch = _batch(session, id)
+            mine = batch.confirmed_by_id == context.actor.person_id
+            given = batch.confirmed_at is not None and batch.plan == said.plan and mine
         if not given:
             raise
     return _job(context, id, status=202)
@@ -185,7 +182,11 @@ def _result(call: Call, batch_id: int, kind: str) -> Answer:
             raise ResultNotYet(batch=batch_id)
     folder = Path(tempfile.mkdtemp(prefix="blankforms-result-"))
     path = folder / f"job-{batch_id}.{kind}"
-    write_result_sheet(call.context, batch_id, path, refused_only=call.query.refused)
+    try:
+        write_result_sheet(call.context, batch_id, path, refused_only=call.query.refused)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     return Answer(file=path)
 
 

@@ -7,7 +7,8 @@ from typing import Final
 
 from console.api import shapes
 from console.api.door import Answer, Call, Operation
-from models.reads.events import events_after
+from console.api.problems import CursorUnknown
+from models.reads.events import events_after, last_place
 from models.rules.errors import NotFound
 from models.rules.language import Text, t
 from models.rules.people import Scope
@@ -16,6 +17,9 @@ from models.writes.calls import MadeBefore
 from models.writes.feed import give_places, unplaced
 from tasks.context import Context
 from tasks.notify import endpoints
+
+PLACING_ROUNDS: Final = 5
+"""Transactions of a thousand events that one pull gives their places; the next pull goes on."""
 
 POLL_AFTER_SECONDS: Final = 2
 """How often it is worth asking while nothing comes: a pull costs two reads by an index."""
@@ -27,10 +31,13 @@ def events(call: Call) -> Answer:
     database = call.context.database
     with database.read() as session:
         waiting = unplaced(session)
-    while waiting:
+    for _ in range(PLACING_ROUNDS if waiting else 0):
         with database.write() as session:
-            waiting = give_places(session) > 0
+            if not give_places(session):
+                break
     with database.read() as session:
+        if asked.after > last_place(session):  # of another database, or of a backup's future
+            raise CursorUnknown(cursor=str(asked.after))
         found, last = events_after(session, asked.after, asked.limit)
     wait = 0 if last - asked.after >= asked.limit else POLL_AFTER_SECONDS
     return Answer({"events": found, "next": last, "poll_after_seconds": wait})

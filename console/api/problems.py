@@ -17,6 +17,9 @@ PROBLEM: Final = "application/problem+json"
 RETRY_SECONDS: Final = 5
 """When it is worth calling again after what may work later."""
 
+ERRORS_TOLD: Final = 100
+"""Places that one answer names."""
+
 STATUSES: Final[Mapping[Kind, int]] = {
     Kind.WRONG_INPUT: 422,
     Kind.NOT_FOUND: 404,
@@ -134,14 +137,16 @@ def not_as_described(error: ValidationError, place: str) -> NotAsDescribed:
     """What was said in the body or the query, and does not fit, with a pointer to each place."""
     errors = [
         {"pointer": _pointer(place, e["loc"]), "detail": e["msg"]}
-        for e in error.errors(include_url=False, include_input=False, include_context=False)
+        for e in error.errors(include_url=False, include_input=False, include_context=False)[
+            :ERRORS_TOLD
+        ]
     ]
     return NotAsDescribed(detail=errors[0]["pointer"], errors=errors)
 
 
 _SAY_AGAIN: Final = Text(
-    "确需再次提交，确认时带 again 和原因",
-    'to submit it again confirm it with "again" and the reason',
+    "确需再次提交，另交一次并带 again 和原因",
+    'to submit it again bring it once more with "again" and the reason',
 )
 
 REMEDIES: Final[Mapping[str, Text]] = {
@@ -172,9 +177,9 @@ def status_of(error: BlankformsError | type[BlankformsError]) -> int:
     return _OTHERWISE.get(error.code, STATUSES[error.kind])
 
 
-def problem(error: BlankformsError) -> Response:
-    """The answer for an error."""
-    status = status_of(error)
+def problem(error: BlankformsError, status: int | None = None) -> Response:
+    """The answer for an error; `status` where it is not that of its code."""
+    status = status or status_of(error)
     document: dict[str, Any] = {
         "type": f"/api/v1/docs#{error.code}",
         "title": error.code.replace("_", " "),

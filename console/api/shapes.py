@@ -103,7 +103,7 @@ class Order(Said):
 
     certificate: Line
     action: Action
-    serials: Annotated[list[Line], Field(max_length=SERIALS_MOST)] = Field(
+    serials: Annotated[list[Line], Field(max_length=SERIALS_MOST, fail_fast=True)] = Field(
         default=[], description="serials or ranges (211013209-211013212)"
     )
     pages: Annotated[int, Field(ge=1, le=100_000), WHOLE] | None = Field(
@@ -123,8 +123,10 @@ class Answers(Said):
     """Answers to the questions about a sheet (docs/sheets.md)."""
 
     sheet: Line | None = None
-    columns: dict[str, Meaning] = Field(
-        default={}, description='field by header; "" for a column that is not used'
+    columns: dict[Line, Meaning] = Field(
+        default={},
+        json_schema_extra={"additionalProperties": False},
+        description='field by header; "" for a column that is not used',
     )
     action: Action | None = Field(default=None, description="of rows that do not say it")
     include_hidden: bool | None = None
@@ -150,7 +152,7 @@ class Options(Said):
 class JobOfOrders(Options):
     """A job by JSON."""
 
-    orders: Annotated[list[Order], Field(min_length=1, max_length=ORDERS_MOST)]
+    orders: Annotated[list[Order], Field(min_length=1, max_length=ORDERS_MOST, fail_fast=True)]
 
 
 class JobOfSheet(Options):
@@ -165,7 +167,6 @@ class Confirmation(Said):
     plan: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
     mode: Literal["valid", "all"] = "all"
     immediate: bool = False
-    again: Words | None = Field(default=None, description="the same content once more, and why")
 
 
 class Reason(Said):
@@ -178,10 +179,12 @@ class JobQuery(Asked):
     """Which jobs: newest first."""
 
     state: BatchState | None = None
-    client_reference: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    client_reference: (
+        Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")] | None
+    ) = None
     mine: bool = False
     limit: Annotated[int, Field(ge=1, le=LISTED_MOST)] = 50
-    cursor: Annotated[str, Field(max_length=200)] = ""
+    cursor: Annotated[str, Field(max_length=200, pattern=r"^[A-Za-z0-9_-]*$")] = ""
 
 
 class RowQuery(Asked):
@@ -189,7 +192,7 @@ class RowQuery(Asked):
 
     outcome: RowOutcome | None = None
     limit: Annotated[int, Field(ge=1, le=LISTED_MOST)] = LISTED_MOST
-    cursor: Annotated[str, Field(max_length=200)] = ""
+    cursor: Annotated[str, Field(max_length=200, pattern=r"^[A-Za-z0-9_-]*$")] = ""
 
 
 class ResultQuery(Asked):
@@ -362,11 +365,13 @@ class Decided(Told):
 class CertificateQuery(Asked):
     """Which certificates, by number."""
 
-    type: Annotated[str, Field(min_length=1, max_length=4)] | None = None
+    type: (
+        Annotated[str, Field(min_length=1, max_length=4, pattern=r"^[^\x00-\x1f\x7f]*$")] | None
+    ) = None
     approved_from: AskedDay | None = None
     approved_to: AskedDay | None = None
     limit: Annotated[int, Field(ge=1, le=LISTED_MOST)] = 200
-    cursor: Annotated[str, Field(max_length=200)] = ""
+    cursor: Annotated[str, Field(max_length=200, pattern=r"^[A-Za-z0-9_-]*$")] = ""
 
 
 class Certificate(Told):
@@ -393,16 +398,24 @@ class Certificates(Told):
 class FormQuery(Asked):
     """Which forms, by serial. A page may be short and still not be the last."""
 
-    serial: Annotated[str, Field(min_length=1, max_length=40)] | None = None
-    type: Annotated[str, Field(min_length=1, max_length=4)] | None = None
-    certificate: Annotated[str, Field(min_length=1, max_length=40)] | None = None
+    serial: (
+        Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[^\x00-\x1f\x7f]*$")] | None
+    ) = None
+    type: (
+        Annotated[str, Field(min_length=1, max_length=4, pattern=r"^[^\x00-\x1f\x7f]*$")] | None
+    ) = None
+    certificate: (
+        Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[^\x00-\x1f\x7f]*$")] | None
+    ) = None
     state: list[FormState] = []
     issued_from: AskedDay | None = None
     issued_to: AskedDay | None = None
-    owner: Annotated[str, Field(min_length=1, max_length=40)] | None = None
+    owner: (
+        Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[^\x00-\x1f\x7f]*$")] | None
+    ) = None
     handling: Literal["self", "agent"] | None = None
     limit: Annotated[int, Field(ge=1, le=LISTED_MOST)] = 200
-    cursor: Annotated[str, Field(max_length=200)] = ""
+    cursor: Annotated[str, Field(max_length=200, pattern=r"^[A-Za-z0-9_-]*$")] = ""
 
 
 class Form(Told):
@@ -435,8 +448,12 @@ class Passport(Form):
 class StockQuery(Asked):
     """Which stock."""
 
-    owner: Annotated[str, Field(min_length=1, max_length=40)] | None = None
-    type: Annotated[str, Field(min_length=1, max_length=4)] | None = None
+    owner: (
+        Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[^\x00-\x1f\x7f]*$")] | None
+    ) = None
+    type: (
+        Annotated[str, Field(min_length=1, max_length=4, pattern=r"^[^\x00-\x1f\x7f]*$")] | None
+    ) = None
 
 
 class Stock(Told):
@@ -493,7 +510,7 @@ class NewRange(Said):
 class NewRanges(SheetAlone):
     """Issued ranges by JSON."""
 
-    ranges: Annotated[list[NewRange], Field(min_length=1, max_length=ORDERS_MOST)]
+    ranges: Annotated[list[NewRange], Field(min_length=1, max_length=ORDERS_MOST, fail_fast=True)]
 
 
 class NewCertificate(Said):
@@ -509,7 +526,9 @@ class NewCertificate(Said):
 class NewCertificates(SheetAlone):
     """Certificates by JSON."""
 
-    certificates: Annotated[list[NewCertificate], Field(min_length=1, max_length=ORDERS_MOST)]
+    certificates: Annotated[
+        list[NewCertificate], Field(min_length=1, max_length=ORDERS_MOST, fail_fast=True)
+    ]
 
 
 class Run(Told):
@@ -540,7 +559,9 @@ class WholeRun(Run):
 class Refresh(Said):
     """Customs is asked now: for this certificate, or for everything."""
 
-    certificate: Annotated[str, Field(min_length=1, max_length=40)] | None = None
+    certificate: (
+        Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[^\x00-\x1f\x7f]*$")] | None
+    ) = None
 
 
 class Accepted(Told):

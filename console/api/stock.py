@@ -100,9 +100,9 @@ def stock(call: Call) -> Answer:
 
 def import_stock(call: Call) -> Answer:
     """Take issued ranges into stock; what is known already is left as it is."""
-    name, content = _sheet(call, STOCK, "ranges")
+    name, content, count = _sheet(call, STOCK, "ranges")
     answers = answers_of(call.body.answers)
-    done, ranges = imports.import_stock(call.context, content, name, answers)
+    done, ranges = imports.import_stock(call.context, content, name, answers, count)
     if call.context.settings.simulated:
         tell_stock(call.context.settings.simulator_folder, ranges)
     return Answer({"new": done.new, "known": done.known})
@@ -110,18 +110,20 @@ def import_stock(call: Call) -> Answer:
 
 def import_certificates(call: Call) -> Answer:
     """Take certificates, or bring those that are known up to date."""
-    name, content = _sheet(call, CERTIFICATES, "certificates")
+    name, content, count = _sheet(call, CERTIFICATES, "certificates")
     answers = answers_of(call.body.answers)
-    done, records = imports.import_certificates(call.context, content, name, answers)
+    done, records = imports.import_certificates(call.context, content, name, answers, count)
     if call.context.settings.simulated:
         tell_certificates(call.context.settings.simulator_folder, records)
     return Answer({"new": done.new, "known": done.known})
 
 
-def _sheet(call: Call, kind: SheetKind, member: str) -> tuple[str, bytes]:
-    """The file that was sent; or what was said by JSON, as a sheet, so that the same rules read it."""
+def _sheet(call: Call, kind: SheetKind, member: str) -> tuple[str, bytes, int | None]:
+    """The file that was sent; or what was said by JSON, as a sheet, so that the same rules read it, and how many
+    records it must have.
+    """
     if call.upload is not None:
-        return call.upload.name, call.upload.content
+        return call.upload.name, call.upload.content, None
     rows: Sequence[Any] = getattr(call.body, member)
     written = io.StringIO()
     fields = [f for f in kind.words if f in type(rows[0]).model_fields]
@@ -130,7 +132,7 @@ def _sheet(call: Call, kind: SheetKind, member: str) -> tuple[str, bytes]:
     for row in rows:
         values = (getattr(row, field) for field in fields)
         sheet.writerow(["" if value is None else str(value) for value in values])
-    return "API.csv", written.getvalue().encode("utf-8-sig")
+    return "API.csv", written.getvalue().encode("utf-8-sig"), len(rows)
 
 
 OPERATIONS: Final = (

@@ -27,11 +27,24 @@ class Upload:
         return f"Upload({self.name!r}, {len(self.content)} bytes)"
 
 
-def upload_of(request: Request) -> Upload:
-    """The part `file` of a form; what kind of file it is, is seen when it is read. Raises `BadArgument`."""
-    part = request.files.get("file")
-    if part is None or not part.filename:
-        raise BadArgument(detail=t("表单里缺少文件 file", "the form has no part named file"))
-    name = PurePosixPath(part.filename.replace("\\", "/")).name[-_NAME_LENGTH:].replace("\0", "")
-    content = part.stream.read()
-    return Upload(name, content, hashlib.sha256(content).hexdigest())
+def parts_of(request: Request) -> tuple[Upload, bytes]:
+    """The parts of a form: one `file`, and what goes with it as `job`, a field or a file; "{}" when it is left out.
+
+    What kind of file it is, is seen when it is read. Raises `BadArgument` for any other part: nothing that was
+    sent is left out in silence.
+    """
+    files, jobs = request.files.getlist("file"), request.files.getlist("job")
+    fields = request.form.getlist("job")
+    others = {*request.files, *request.form} - {"file", "job"}
+    if len(files) != 1 or not files[0].filename or len(jobs) + len(fields) > 1 or others:
+        raise BadArgument(
+            detail=t(
+                "表单须有一个文件 file，可另有一个 job，不得有其他",
+                "a form has one part named file, at most one named job, and no other",
+            )
+        )
+    name = PurePosixPath(files[0].filename.replace("\\", "/")).name[-_NAME_LENGTH:]
+    content = files[0].stream.read()
+    said = jobs[0].stream.read() if jobs else "".join(fields).encode("utf-8", "surrogatepass")
+    kept = "".join(c for c in name if c.isprintable()) or "file"
+    return Upload(kept, content, hashlib.sha256(content).hexdigest()), said or b"{}"

@@ -90,7 +90,12 @@ def _same_sheet_before(session: Session, batch: Batch) -> bool:
 
 
 def list_endorsements(
-    session: Session, *, waiting: bool = True, number: int | None = None, limit: int = 200
+    session: Session,
+    *,
+    waiting: bool = True,
+    number: int | None = None,
+    batch_id: int | None = None,
+    limit: int = 200,
 ) -> Iterator[dict[str, Any]]:
     """What waits, the oldest first, or all, the newest first, or the one with this number; as JSON says it."""
     maker, checker = aliased(Person), aliased(Person)
@@ -105,6 +110,8 @@ def list_endorsements(
         query = query.where(Endorsement.id == number)
     elif waiting:
         query = query.where(Endorsement.state == EndorsementState.WAITING)
+    if batch_id is not None:
+        query = query.where(Endorsement.batch_id == batch_id)
     query = query.order_by(Endorsement.id if waiting else Endorsement.id.desc())
     for one, asked_by, decided_by, batch in session.execute(query):
         yield {

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from models.rules.states import NotificationType
 from models.tables.notifications import Notification
+
+
+def last_place(session: Session) -> int:
+    """The place of the newest event; 0 when there is none."""
+    return session.scalar(select(func.max(Notification.place))) or 0
 
 
 def events_after(session: Session, place: int, limit: int) -> tuple[list[dict[str, Any]], int]:

@@ -264,6 +264,15 @@ class KeyRefused(BlankformsError):
     )
 
 
+class OrderTooLarge(BlankformsError):
+    code = "order_too_large"
+    kind = Kind.WRONG_INPUT
+    text = Text(
+        "一次至多写明 {limit} 张流水号，请分开提交或改用表格",
+        "at most {limit} serials in one call; split it, or send a sheet",
+    )
+
+
 class KeyUsedOtherwise(BlankformsError):
     code = "idempotency_key_used"
     kind = Kind.CONFLICT

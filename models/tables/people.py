@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
@@ -45,6 +45,10 @@ class ApiKey(Base):
     __table_args__ = (Index(None, "person_id"),)
 
 
+MADE_BATCH: Final = "batch"
+MADE_ENDPOINT: Final = "endpoint"
+
+
 class CallOnce(Base):
     """A call that a program may repeat: what it made the first time. By the owner of the key, so that a program
     that was given a new key does not order twice.
@@ -62,6 +66,8 @@ class CallOnce(Base):
     made_id: Mapped[int] = mapped_column(BigId)
     """What it made: `batch`, `endpoint`; and its number."""
     at: Mapped[When]
+
+    __table_args__ = (Index(None, "made", "made_id"),)
 
 
 class Act(Base):

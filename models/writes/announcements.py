@@ -21,6 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from models.reads.batches import batch_counts
+from models.rules.errors import BlankformsError
 from models.rules.states import Action, DeliveryState, FormState, NotificationType, RowStatus
 from models.tables.base import UTCDateTime
 from models.tables.batches import Batch
@@ -167,6 +168,15 @@ def announce_stopped(
         why = {"code": code, "values": dict(values)}
         told = _named(batch) | {"state": batch.state.value, "file": batch.file_name, "why": why}
         tell(session, kind, [(told, batch.id)], at, to)
+
+
+def stop_order(session: Session, batch: Batch, error: BlankformsError, at: datetime) -> None:
+    """An order does not go on by itself: kept with it where a program brought it, out of the queue, and told."""
+    values = {name: str(value) for name, value in error.values.items()}
+    batch.queued_at = None
+    if batch.asked_for:
+        batch.asked_for = batch.asked_for | {"stopped": {"code": error.code, "values": values}}
+    announce_stopped(session, batch, error.code, values, at)
 
 
 def announce_ended(session: Session, batch_ids: Sequence[int], at: datetime) -> None:

@@ -19,6 +19,7 @@ from models.rules.people import Deed
 from models.rules.states import DeliveryState, NotificationType
 from models.tables.base import NO_KEY_UPDATE
 from models.tables.notifications import Delivery, Endpoint, Notification
+from models.tables.people import MADE_ENDPOINT
 from models.writes.acts import record_act
 from models.writes.announcements import Listeners, tell
 from models.writes.calls import Once, begin_once, made_once
@@ -64,7 +65,7 @@ def add(
         session.add(endpoint)
         session.flush()
         if once is not None:
-            made_once(session, once, "endpoint", endpoint.id)
+            made_once(session, once, MADE_ENDPOINT, endpoint.id)
         _record(session, context, endpoint.id, "added", url=url)
         return Added(endpoint.id, endpoint_secret(root, endpoint.salt, 1))
 

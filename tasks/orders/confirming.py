@@ -40,6 +40,7 @@ from models.rules.two_persons import RULE_WORDS, Rule, touched
 from models.tables.base import NO_KEY_UPDATE
 from models.tables.batches import Batch
 from models.writes.acts import record_act
+from models.writes.announcements import announce_stopped
 from models.writes.endorsements import ask_for_endorsement, one_at_a_time
 from models.writes.leases import is_busy
 from sheets.questions import load_question
@@ -62,6 +63,8 @@ class Confirmation:
     again: bool = False
     at_once: bool = False
     """Without the time in which it can be taken back."""
+    queued: bool = False
+    """Said by a worker, for a program: only while the order waits for it."""
 
 
 def confirm(
@@ -105,7 +108,7 @@ def _confirm(context: Context, batch_id: int, said: Confirmation) -> bool:
                 raise BatchNotFound(batch=batch_id)
             if batch.state is BatchState.ASKED:
                 raise questions_of(batch)
-            if batch.state is not BatchState.CHECKED:
+            if batch.state is not BatchState.CHECKED or (said.queued and batch.queued_at is None):
                 raise BatchNotOpen(batch=batch_id, state=label(batch.state))
             if batch.plan is None or is_busy(batch, context.now()):
                 raise BatchBusy(batch=batch_id)
@@ -143,6 +146,9 @@ def _keep_yes(
     facts = facts_of(session, batch, actor, now, again=said.again)
     asked = touched(rules, facts)
     batch.confirmed_at, batch.queued_at = now, None  # whoever said it: nobody says it again
+    if batch.asked_for:
+        kept = {name: value for name, value in batch.asked_for.items() if name != "stopped"}
+        batch.asked_for = kept
     batch.all_or_nothing = said.all_or_nothing
     batch.confirmed_content = None if said.again else batch.order_key or batch.sha256
     batch.at_once = said.at_once
@@ -159,6 +165,8 @@ def _keep_yes(
     if said.plan is not None and said.plan != batch.plan:
         raise PlanMoved
     batch.state, batch.expected_plan = BatchState.AWAITING, batch.plan
+    if batch.asked_for:
+        announce_stopped(session, batch, "awaits_endorsement", {}, now)
     ask_for_endorsement(session, actor.person_id, asked, rules, now, batch=batch)
     return asked
 

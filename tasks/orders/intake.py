@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from config.crash import Point, crash_point
 from config.names import Task
-from models.rules.errors import FileError, NotFound
+from models.rules.errors import FileError, NotFound, OrderTooLarge
 from models.rules.requests import Request, load_request
 from models.rules.serials import StockRanges
 from models.rules.states import BatchState, ItemState, PagesMode, RowStatus
@@ -27,6 +27,8 @@ from models.tables.base import NO_KEY_UPDATE
 from models.tables.batches import Batch, BatchRow, Item, RememberedLayout, Upload
 from models.tables.bulk import chunks, insert_new, insert_rows
 from models.tables.forms import Block
+from models.tables.people import MADE_BATCH
+from models.writes.announcements import stop_order
 from models.writes.calls import Once, begin_once, made_once
 from models.writes.steps import Steps
 from sheets.drafts import RowDraft
@@ -45,6 +47,9 @@ _READER: Final = 1
 """Of the way sheets are read: another number reads every file anew."""
 _LAYOUT_LENGTH: Final = 4000
 _KEY_SHOWN: Final = 8
+
+FORMS_TOGETHER: Final = 10_000
+"""Serials that orders without a sheet may name: they are written while their program waits."""
 
 ROWS_TOGETHER: Final = 2000
 """Rows written in one transaction: others get their turn on SQLite, and memory stays flat."""
@@ -120,6 +125,8 @@ def keep_orders(context: Context, orders: Sequence[dict[str, str]], brought: Bro
     worker. Raises as `keep_sheet`. The same orders confirmed once more are `FileSubmittedBefore`, as of a sheet.
     """
     header, columns, drafts = _drafts(orders, brought.request.pages_mode)
+    if sum(len(draft.serials) for draft in drafts) > FORMS_TOGETHER:
+        raise OrderTooLarge(limit=FORMS_TOGETHER)
     with context.database.write() as session:
         begin_once(session, brought.once, context.now())
         batch_id = _new_batch(session, context, brought.reference or "API", None, brought)
@@ -163,9 +170,12 @@ def _read(
         reading = read_orders(content, file_name, asked, limit)
         _write_rows(write, batch_id, reading, _order_key(sha256, asked, reading))
         remember_layout(context, reading, asked.answers)
-    except FileError:
+    except FileError as error:
         with write() as session:
-            _set(session, batch_id, state=BatchState.UNREADABLE)
+            batch = session.get_one(Batch, batch_id)
+            batch.state = BatchState.UNREADABLE
+            if batch.asked_for:
+                stop_order(session, batch, error, context.now())
         raise
 
 
@@ -285,7 +295,7 @@ def _drafts(
     header = [ORDERS.words[field][0] for field in fields]
     columns = {field: index for index, field in enumerate(fields)}
     layout = Layout(header, {f: [i] for f, i in columns.items()}, {}, Evidence(StockRanges(())))
-    reader = OrderReader(layout, pages_mode)
+    reader = OrderReader(layout, pages_mode, of_a_sheet=False)
     drafts = [
         reader.read(number, [order[field] for field in fields])
         for number, order in enumerate(orders, start=ORDER_ROW)
@@ -326,7 +336,7 @@ def _new_batch(
     session.add(batch)
     session.flush()
     if brought is not None:
-        made_once(session, brought.once, "batch", batch.id)
+        made_once(session, brought.once, MADE_BATCH, batch.id)
     return batch.id
 
 

@@ -20,7 +20,7 @@ from models.rules.requests import ConfirmMode, Request, load_request
 from models.rules.states import BatchState
 from models.tables.base import NO_KEY_UPDATE
 from models.tables.batches import Batch
-from models.writes.announcements import announce_stopped
+from models.writes.announcements import stop_order
 from tasks.app import app
 from tasks.context import Context, current
 from tasks.orders import confirming, planning
@@ -47,19 +47,20 @@ def read(context: Context, batch_id: int) -> None:
     except TakenOver:
         pass  # it is read already, or another process is reading it
     except FileError as error:
-        _stop(context, batch_id, error)
+        log.info("order_stopped", batch_id=batch_id, code=error.code)
+        context.ring(Task.DELIVER)
         return
     with context.database.read() as session:
         batch = session.get_one(Batch, batch_id)
         if batch.queued_at is None or (batch.state is BatchState.RECEIVED and not batch.header_row):
             return
         waiting, request = batch.state in _WAITING, load_request(batch.asked_for)
-    if waiting and planning.check(
-        context, batch_id, planning.Lift(request.again, request.beyond_pages)
-    ):
+    if waiting:
+        lift = planning.Lift(request.again, request.beyond_pages)
+        if planning.check(context, batch_id, lift) is None:
+            return  # another process is checking it at this moment
         try:
-            if not _confirm(context, batch_id, request):
-                return
+            _confirm(context, batch_id, request)
         except BatchGoesOn:
             raise
         except BlankformsError as error:
@@ -67,19 +68,17 @@ def read(context: Context, batch_id: int) -> None:
                 raise
             _stop(context, batch_id, error)
             return
-    elif waiting:
-        return  # another process is checking it at this moment
     _leave_queue(context, batch_id)
 
 
-def _confirm(context: Context, batch_id: int, request: Request) -> bool:
-    """Say the yes that was asked for; whether the order may leave the queue quietly."""
+def _confirm(context: Context, batch_id: int, request: Request) -> None:
+    """Say the yes that was asked for."""
     with context.database.read() as session:
         batch = session.get_one(Batch, batch_id)
         if batch.state is BatchState.ASKED:
             raise confirming.questions_of(batch)
         if request.confirm is ConfirmMode.NONE:
-            return True
+            return
         counts = batch_counts(session, batch_id)
         actor = actor_of_maker(session, batch, request.key_id, context.now())
     confirming.refuse_nothing_right(counts)
@@ -87,26 +86,18 @@ def _confirm(context: Context, batch_id: int, request: Request) -> bool:
         all_or_nothing=request.confirm is ConfirmMode.ALL,
         again=request.again is not None,
         at_once=request.at_once,
+        queued=True,
     )
-    if confirming.confirm(replace(context, actor=actor), batch_id, said):
-        return True
-    with context.database.write() as session:
-        batch = session.get_one(Batch, batch_id, with_for_update=NO_KEY_UPDATE)
-        announce_stopped(session, batch, "awaits_endorsement", {}, context.now())
+    confirming.confirm(replace(context, actor=actor), batch_id, said)
     context.ring(Task.DELIVER)
-    return False
 
 
 def _stop(context: Context, batch_id: int, error: BlankformsError) -> None:
-    """Keep and tell why it does not go on by itself. Not where it has gone on meanwhile."""
-    values = {name: str(value) for name, value in error.values.items()}
+    """Keep and tell why it does not go on by itself. Not where it has left the queue, by a yes or otherwise."""
     with context.database.write() as session:
         batch = session.get_one(Batch, batch_id, with_for_update=NO_KEY_UPDATE)
-        if batch.queued_at is None or batch.state not in {*_WAITING, BatchState.UNREADABLE}:
-            return
-        batch.queued_at = None
-        batch.asked_for = batch.asked_for | {"stopped": {"code": error.code, "values": values}}
-        announce_stopped(session, batch, error.code, values, context.now())
+        if batch.queued_at is not None and batch.state in _WAITING:
+            stop_order(session, batch, error, context.now())
     log.info("order_stopped", batch_id=batch_id, code=error.code)
     context.ring(Task.DELIVER)
 

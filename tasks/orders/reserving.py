@@ -34,7 +34,7 @@ from models.tables.batches import Batch, BatchRow, Item
 from models.tables.bulk import CHUNK, ids_table, rows_table
 from models.tables.certificates import Certificate
 from models.tables.forms import Form, Stock
-from models.writes.announcements import announce_stopped
+from models.writes.announcements import stop_order
 from models.writes.blocks import advance_blocks
 from models.writes.endorsements import void_endorsement
 from models.writes.low_stock import count_soon
@@ -70,7 +70,8 @@ def reserve(context: Context, batch_id: int) -> None:
         with context.database.write() as session:
             batch = session.get_one(Batch, batch_id, with_for_update=NO_KEY_UPDATE)
             if batch.state is BatchState.CONFIRMED:
-                _back_to_checked(session, context, batch, make_plan(OneTransaction(session), batch))
+                plan = make_plan(OneTransaction(session), batch)
+                _back_to_checked(session, context, batch, plan, moved)
     if refusal is not None:
         log.info("batch_back_to_checked", batch_id=batch_id, code=refusal.code)
         raise refusal
@@ -103,7 +104,7 @@ def _reserve_at_once(session: Session, context: Context, batch: Batch) -> Blankf
             _take(session, context, batch, numbers)
         _begin_work(session, context, batch)
     else:
-        _back_to_checked(session, context, batch, plan)
+        _back_to_checked(session, context, batch, plan, refusal)
     crash_point(Point.RESERVE_BEFORE_COMMIT)
     return refusal
 
@@ -136,7 +137,8 @@ def _reserve_in_steps(context: Context, batch_id: int) -> BlankformsError | None
                 continue
             plan = make_plan(steps, batch)
             with steps.write() as session:
-                _back_to_checked(session, context, session.get_one(Batch, batch_id), plan)
+                batch = session.get_one(Batch, batch_id)
+                _back_to_checked(session, context, batch, plan, refusal)
             return refusal
         with steps.write() as session:
             _begin_work(session, context, session.get_one(Batch, batch_id))
@@ -156,7 +158,7 @@ def _plan_again(steps: Steps, context: Context, batch_id: int) -> BlankformsErro
         refusal = _refusal(session, batch, plan)
         batch.plan = plan
         if refusal is not None:
-            _back_to_checked(session, context, batch, plan)
+            _back_to_checked(session, context, batch, plan, refusal)
     return refusal
 
 
@@ -171,14 +173,15 @@ def _take_in_steps(steps: Steps, context: Context, batch_id: int, stocks: Sequen
             crash_point(Point.RESERVE_BEFORE_COMMIT)
 
 
-def _back_to_checked(session: Session, context: Context, batch: Batch, plan: str) -> None:
+def _back_to_checked(
+    session: Session, context: Context, batch: Batch, plan: str, refusal: BlankformsError
+) -> None:
     batch.plan = plan
     batch.state = BatchState.CHECKED
     batch.confirmed_content = None
     batch.checked_at = context.now()
     void_endorsement(session, batch.id, context.now())
-    if batch.queued_at is None:  # else it is told why it did not go on by itself
-        announce_stopped(session, batch, PlanMoved.code, {}, context.now())
+    stop_order(session, batch, refusal, context.now())
 
 
 def _begin_work(session: Session, context: Context, batch: Batch) -> None:

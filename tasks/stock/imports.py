@@ -19,6 +19,7 @@ from models.rules.calendar import business_date
 from models.rules.causes import Cause
 from models.rules.chain import GENESIS, EventFacts, event_hash
 from models.rules.errors import CellsRefused, ListRefused
+from models.rules.language import t
 from models.rules.people import Deed, require
 from models.rules.plan import CERTIFICATE_APPROVED
 from models.rules.problems import Problem
@@ -58,18 +59,30 @@ class Imported:
 
 
 def import_stock(
-    context: Context, content: bytes, file_name: str, answers: Answers = NO_ANSWERS
+    context: Context,
+    content: bytes,
+    file_name: str,
+    answers: Answers = NO_ANSWERS,
+    count: int | None = None,
 ) -> tuple[Imported, list[IssuedRange]]:
     """Take the issued ranges of a file into stock. Raises `FileError`: also for serials that are in
     somebody else's stock.
     """
     limit = context.settings.upload_max_mb << 20
     ranges = read_stock(content, file_name, limit, answers)
+    _refuse_left_out(file_name, len(ranges), count)
     _refuse_forms_of_others(context, file_name, ranges)
     require(context.actor, Deed.STOCK_IMPORTED)
     done = add_ranges(context, ranges, "sheet")
     _record_import(context, Deed.STOCK_IMPORTED, file_name, done)
     return done, ranges
+
+
+def _refuse_left_out(file_name: str, found: int, count: int | None) -> None:
+    """Raise `CellsRefused` where a program said how many there are and not all of them are records."""
+    if count is not None and found != count:
+        detail = t(f"{count} 行中只有 {found} 行有效", f"{found} of {count} are records")
+        raise CellsRefused(file=file_name, detail=detail)
 
 
 def _record_import(context: Context, deed: Deed, file_name: str, done: Imported) -> None:
@@ -221,11 +234,16 @@ def _add_block(
 
 
 def import_certificates(
-    context: Context, content: bytes, file_name: str, answers: Answers = NO_ANSWERS
+    context: Context,
+    content: bytes,
+    file_name: str,
+    answers: Answers = NO_ANSWERS,
+    count: int | None = None,
 ) -> tuple[Imported, list[CertificateRecord]]:
     """Take the certificates of a file. Raises `FileError`."""
     limit = context.settings.upload_max_mb << 20
     records = read_certificates(content, file_name, limit, answers)
+    _refuse_left_out(file_name, len(records), count)
     require(context.actor, Deed.CERTIFICATES_IMPORTED)
     done = store_certificates(context, records)
     _record_import(context, Deed.CERTIFICATES_IMPORTED, file_name, done)

@@ -10,11 +10,13 @@ import pytest
 from sqlalchemy import select
 
 from config.names import Task
+from models.rules.errors import BatchNotOpen
 from models.rules.people import Role, Scope
 from models.rules.states import FormState
 from models.tables.batches import BatchRow
 from models.tables.forms import Form
-from tasks.orders import queued
+from tasks import upkeep
+from tasks.orders import confirming, queued
 from tasks.people import grace, keys
 from tests.support.factories import AGENT_HANDLED, bring_in, sheet
 from tests.support.persons import turn_on
@@ -267,3 +269,123 @@ def test_the_time_to_think_is_told_and_skipped_by_scope(office):
     submitter = program(office, "sub", Scope.CHECK, Scope.SUBMIT)
     refused = submitter.post("/jobs", json={**VALID, "immediate": True}, once=uuid.uuid4().hex)
     assert (refused.status_code, refused.json["code"]) == (403, "not_allowed")
+
+
+class TestThatAReviewerFound:
+    """Ways in which an order got lost, or was done otherwise than meant."""
+
+    def test_a_row_that_is_wrong_is_the_reason_that_is_told(self, office):
+        erp = program(office)
+        wrong = {**ORDER, "serials": ["999999999"]}
+        job = erp.post("/jobs", json={"orders": [ORDER, wrong], "confirm": "all"}).json["id"]
+        work(office)
+        shown = erp.get(f"/jobs/{job}").json
+        assert (shown["state"], shown["stopped"]["code"]) == ("checked", "rows_refused")
+        told = [e["data"]["why"]["code"] for e in erp.get("/events").json["events"]
+                if e["type"] == "batch.stopped"]  # fmt: skip
+        assert told == ["rows_refused"]
+
+    @pytest.mark.parametrize("parts", [
+        {"file": ("a", "a.csv"), "job": '{"confirm": "all"}', "bogus": "1"},
+        {"file": [("a", "a.csv"), ("b", "b.csv")], "job": "{}"},
+        {"job": "{}"},
+        {"file": ("a", "a.csv"), "job": ["{}", "{}"]},
+    ])  # fmt: skip
+    def test_no_part_of_a_form_is_left_out_in_silence(self, office, parts):
+        erp = program(office)
+
+        def part(value):
+            return (io.BytesIO(value[0].encode()), value[1]) if isinstance(value, tuple) else value
+
+        data = {
+            name: [part(v) for v in value] if isinstance(value, list) else part(value)
+            for name, value in parts.items()
+        }
+        answer = erp.post("/jobs", data=data, content_type="multipart/form-data")
+        assert (answer.status_code, answer.json["code"]) == (422, "bad_argument")
+
+    def test_the_options_may_come_as_a_file(self, office):
+        erp = program(office)
+        content = sheet([[AGENT_HANDLED, "核销", "211014001"]])
+        job = io.BytesIO(b'{"confirm": "all", "client_reference": "X"}')
+        form = {"file": (io.BytesIO(content), "a.xlsx"), "job": (job, "blob")}
+        brought = erp.post("/jobs", data=form, content_type="multipart/form-data")
+        assert brought.json["client_reference"] == "X"
+
+    def test_what_waits_for_a_worker_is_not_cleared_and_no_number_comes_again(self, office):
+        erp = program(office)
+        waiting = erp.post("/jobs", json={"orders": [ORDER]}, once="waits").json["id"]
+        office.rings.clear()
+        old = erp.post("/jobs", json={"orders": [ORDER]}, once="old").json["id"]
+        queued.read(office.context, old)
+        newest = erp.post("/jobs", json={"orders": [ORDER]}, once="new").json["id"]
+        queued.read(office.context, newest)
+        office.clock.forward(days=30)
+        assert upkeep.clear_unconfirmed(office.context) == [old]
+        assert erp.get(f"/jobs/{waiting}").status_code == 200
+        again = erp.post("/jobs", json={"orders": [ORDER]}, once="old")
+        assert again.json["id"] > newest
+
+    def test_an_order_that_has_left_the_queue_gets_no_yes_from_a_worker(self, office):
+        erp = program(office)
+        job = erp.post("/jobs", json={"orders": [ORDER]}).json["id"]
+        work(office)
+        said = confirming.Confirmation(queued=True)
+        with pytest.raises(BatchNotOpen):
+            confirming.confirm(office.context, job, said)
+
+    def test_no_order_without_a_sheet_is_taken_for_a_total(self, office):
+        erp = program(office)
+        orders = [
+            {"certificate": "", "action": "void"},
+            {"certificate": "-", "action": "verify", "pages": 3, "reference": "合计 7"},
+        ]
+        job = erp.post("/jobs", json={"orders": orders}).json["id"]
+        work(office)
+        rows = erp.get(f"/jobs/{job}/rows").json["rows"]
+        assert [r["status"] for r in rows] == ["problem", "problem"]
+
+    def test_no_certificate_of_an_import_is_left_out_in_silence(self, office):
+        erp = program(office)
+        named = {"certificate": "合计", "exporter": "合计", "agent": "1"}
+        answer = erp.post("/certificates", json={"certificates": [named]})
+        assert (answer.status_code, answer.json["code"]) == (422, "cells_refused")
+
+    def test_texts_that_no_database_keeps_are_refused(self, office):
+        erp = program(office)
+        for path in ("/jobs?client_reference=%00", "/certificates?type=%00", "/forms?serial=%00",
+                     "/certificates?cursor=AA", "/stock?owner=a%00b"):  # fmt: skip
+            assert erp.get(path).status_code == 422, path
+        for path in ("/certificates/a%00b", "/forms/CO/a%00b"):
+            assert erp.get(path).status_code == 404, path
+
+    def test_many_wrong_places_make_no_long_answer(self, office):
+        erp = program(office)
+        orders = [{"certificate": 0, "action": "x", "serials": [0] * 500}] * 1000
+        answer = erp.post("/jobs", json={"orders": orders})
+        assert answer.status_code == 422
+        assert len(answer.data) < 50_000
+
+    def test_more_serials_than_a_call_may_name_are_refused(self, office):
+        erp = program(office)
+        orders = [{**ORDER, "serials": [f"21{n}00001-21{n}00400"]} for n in range(10, 40)]
+        answer = erp.post("/jobs", json={"orders": orders})
+        assert (answer.status_code, answer.json["code"]) == (422, "order_too_large")
+
+    def test_a_result_leaves_nothing_behind_whatever_part_of_it_is_asked_for(
+        self, office, tmp_path, monkeypatch
+    ):
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+        erp = program(office)
+        job = erp.post("/jobs", json=VALID).json["id"]
+        work(office)
+        office.drain()
+        answer = erp.get(f"/jobs/{job}/result.csv", headers={"Range": "bytes=99999999-"})
+        assert answer.status_code == 200
+        answer.close()
+        assert list(tmp_path.glob("blankforms-result-*")) == []
+
+    def test_a_place_of_another_database_is_not_taken_for_the_end(self, office):
+        erp = program(office)
+        answer = erp.get("/events?after=4000000")
+        assert (answer.status_code, answer.json["code"]) == (422, "cursor_unknown")

@@ -39,6 +39,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("person_id", "key", name=op.f("pk_call_once")),
         sa.ForeignKeyConstraint(["person_id"], ["person.id"], name=op.f("fk_call_once_person_id")),
     )
+    op.create_index(op.f("ix_call_once_made_made_id"), "call_once", ["made", "made_id"])
     op.add_column("notification", sa.Column("place", BigId, nullable=True))
     # what was told before the feed began keeps its order: nobody has pulled yet
     op.execute("UPDATE notification SET place = id")
