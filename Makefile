@@ -28,7 +28,7 @@ lint: $(VENV)/installed-dev
 bench: $(VENV)/installed-dev system-packages
 	$(BIN)/python -m bench $(if $(QUICK),--quick)
 
-# QUICK=1: each fault on one of the two databases, by turns of the seed; else on both. FULL=1: many trials of every
+# QUICK=1: each fault on one of the two databases and half of the whole systems, by turns of the seed; else all. FULL=1: many trials of every
 # fault, every test on every database, many more calls of the API made up, and small changes to the critical code, each
 # of which a test must notice. Always the seeded bugs.
 faults: $(VENV)/installed-dev system-packages

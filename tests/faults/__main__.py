@@ -134,7 +134,11 @@ def main() -> int:
     parser.add_argument("--trials", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=1e9)
     parser.add_argument("--jobs", type=int, default=1, help="trials at the same time")
-    parser.add_argument("--sample", action="store_true", help="each fault on one database")
+    parser.add_argument(
+        "--sample",
+        action="store_true",
+        help="each fault on one database, half of the whole systems",
+    )
     parser.add_argument("--no-bugs", action="store_true")
     chosen = parser.parse_args()
     if strange := set(chosen.only) - {*FAULTS, *SYSTEM_FAULTS, *START_FAULTS}:
@@ -174,14 +178,21 @@ def _plan(chosen: argparse.Namespace, seed: int) -> list[tuple[str, str, int]]:
             plan += [
                 (name, kinds[(round_ // 10 + n) % len(kinds)], seed + round_)
                 for n, name in enumerate(SYSTEM_FAULTS)
-                if not chosen.only or name in chosen.only
+                if (not chosen.only or name in chosen.only) and _in_sample(n + seed, chosen)
             ]
             plan += [
                 (name, "postgresql", seed + round_)
-                for name in START_FAULTS
-                if (not chosen.only or name in chosen.only) and "postgresql" in kinds
+                for n, name in enumerate(START_FAULTS)
+                if (not chosen.only or name in chosen.only)
+                and "postgresql" in kinds
+                and _in_sample(n + seed, chosen)
             ]
     return plan
+
+
+def _in_sample(turn: int, chosen: argparse.Namespace) -> bool:
+    """Of a sample every second whole system, by turns too."""
+    return not chosen.sample or turn % 2 == 0
 
 
 def _some(kinds: Sequence[str], turn: int, chosen: argparse.Namespace) -> Sequence[str]:
