@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 import uuid
 from importlib.metadata import version
 from typing import Final
@@ -71,6 +72,7 @@ def create_app(context: Context) -> Flask:
         given = request.headers.get("X-Request-Id", "")
         g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         structlog.contextvars.bind_contextvars(request_id=g.request_id)
+        g.began = time.monotonic()
         use_language(_language())
 
     @app.after_request
@@ -80,7 +82,16 @@ def create_app(context: Context) -> Flask:
         if response.headers.get("ETag"):
             response.headers["Cache-Control"] = "no-cache, private"
         response.headers["X-Request-Id"] = g.get("request_id", "")
-        response.headers.update(limits.headers(g.get("person_id")))
+        actor = g.get("actor")
+        response.headers.update(limits.headers(actor.person_id if actor else None))
+        log.info(
+            "api_call",
+            operation=request.endpoint,
+            method=request.method,
+            status=response.status_code,
+            ms=round((time.monotonic() - g.began) * 1000),
+            by=actor.name if actor else None,
+        )
         structlog.contextvars.unbind_contextvars("request_id")
         return response
 

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_origin
 
-import structlog
 from flask import Flask, Response, g, jsonify, request, send_file
 from pydantic import BaseModel, ValidationError
 
@@ -34,8 +32,6 @@ from models.rules.people import Actor, Channel, Scope, require_scope
 from models.writes.calls import MadeBefore, Once
 from tasks.context import Context
 from tasks.people import keys
-
-log = structlog.get_logger(__name__)
 
 PREFIX: Final = "/api/v1"
 JSON: Final = "application/json"
@@ -123,13 +119,12 @@ def serve(app: Flask, operations: tuple[Operation, ...], context: Context, limit
 
 def _view(operation: Operation, context: Context, limits: Limits) -> Callable[..., Response]:
     def view(**path: Any) -> Response:
-        began = time.monotonic()
         if path.get("id", 0) > LARGEST or not all(
             str(part).isprintable() for part in path.values()
         ):
             raise NotFound(what=request.path[:100])
         actor = _actor(context)
-        g.person_id = actor.person_id
+        g.actor = actor
         limits.take(actor)
         require_scope(actor, operation.scope)
         acting = replace(context, actor=actor)
@@ -141,15 +136,7 @@ def _view(operation: Operation, context: Context, limits: Limits) -> Callable[..
                 raise
             answer = operation.again(acting, before)
             answer = replace(answer, headers={**answer.headers, "Idempotency-Replayed": "true"})
-        response = _response(operation, answer)
-        log.info(
-            "api_call",
-            operation=operation.name,
-            status=response.status_code,
-            ms=round((time.monotonic() - began) * 1000),
-            by=actor.name,
-        )
-        return response
+        return _response(operation, answer)
 
     return view
 
@@ -178,7 +165,8 @@ def _query(model: type[BaseModel]) -> BaseModel:
     """The query as its model; a name that comes twice is a list, where the model has one."""
     given: dict[str, Any] = {}
     for name, values in request.args.lists():
-        listed = name in model.model_fields and "list" in str(model.model_fields[name].annotation)
+        of_name = model.model_fields.get(name)
+        listed = of_name is not None and get_origin(of_name.annotation) is list
         given[name] = values if listed or len(values) > 1 else values[0]
     try:
         return model.model_validate(given)

@@ -18,7 +18,7 @@ from models.rules.errors import BatchNotFound, BatchNotOpen
 from models.rules.language import Text
 from models.rules.people import Deed, Scope, require
 from models.rules.requests import ConfirmMode, Request
-from models.rules.states import BatchState, label
+from models.rules.states import BatchState, text_of
 from models.tables.batches import Batch
 from models.writes.calls import MadeBefore
 from sheets.headers import header_key
@@ -71,7 +71,7 @@ def _as_of_a_sheet(order: shapes.Order) -> dict[str, str]:
     """An order as the cells of a row, so that it is read by the same rules."""
     return {
         "certificate": order.certificate,
-        "action": label(order.action),
+        "action": text_of(order.action).zh,  # the same order is the same in every language
         "serial": ",".join(order.serials),
         "page_count": "" if order.pages is None else str(order.pages),
         "stock_source": order.source.value if order.source else "",

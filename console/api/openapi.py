@@ -12,7 +12,8 @@ from pydantic.json_schema import models_json_schema
 
 from console.api.door import FORM, JSON, LARGEST, PREFIX, Operation
 from console.api.problems import PROBLEM
-from models.rules.language import Language, t, use_language
+from console.api.shapes import Told
+from models.rules.language import Language, current_language, t, use_language
 
 _REF: Final = "#/components/schemas/{model}"
 
@@ -40,13 +41,18 @@ _PROBLEM_SCHEMA: Final = {
 
 def describe(operations: Sequence[Operation], version: str) -> dict[str, Any]:
     """The whole description; texts in English, as programmers' tools expect."""
+    spoken = current_language()
     use_language(Language.EN)
+    try:
+        return _described(operations, version)
+    finally:
+        use_language(spoken)
+
+
+def _described(operations: Sequence[Operation], version: str) -> dict[str, Any]:
     models = sorted({m for o in operations for m in _models(o)}, key=lambda m: m.__name__)
     _, schemas = models_json_schema(
-        [
-            (m, "serialization" if m.__mro__[-3].__name__ == "Told" else "validation")
-            for m in models
-        ],
+        [(m, "serialization" if issubclass(m, Told) else "validation") for m in models],
         ref_template=_REF,
     )
     paths: dict[str, dict[str, Any]] = {}

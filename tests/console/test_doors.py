@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from structlog.testing import capture_logs
 
 from console.app import OPERATIONS
+from models.rules.language import Language, current_language
 from models.rules.people import SCOPE_ROLES, Role, Scope
 from tests.support.factories import bring_in
 from tests.support.programs import program
@@ -161,6 +163,17 @@ def test_every_answer_has_a_request_id_and_no_cookie(office):
     assert answer.headers["X-Request-Id"] == "mine-1"
     assert "Set-Cookie" not in answer.headers
     assert erp.get("/me", headers={"X-Request-Id": "a b"}).headers["X-Request-Id"] != "a b"
+
+
+@SQLITE
+def test_refused_calls_stand_in_the_log_too_and_the_language_of_the_process_stays(office):
+    erp = program(office)
+    assert current_language() is Language.ZH
+    with capture_logs() as log:
+        erp.get("/me")
+        type(erp)(erp.client, "").get("/me")
+    said = [(e["operation"], e["status"]) for e in log if e["event"] == "api_call"]
+    assert said == [("get_me", 200), ("get_me", 401)]
 
 
 @SQLITE

@@ -13,7 +13,7 @@ from config.names import Task
 from models.rules.errors import BatchNotOpen
 from models.rules.people import Role, Scope
 from models.rules.states import FormState
-from models.tables.batches import BatchRow
+from models.tables.batches import Batch, BatchRow
 from models.tables.forms import Form
 from tasks import upkeep
 from tasks.orders import confirming, queued
@@ -303,6 +303,18 @@ class TestThatAReviewerFound:
         }
         answer = erp.post("/jobs", data=data, content_type="multipart/form-data")
         assert (answer.status_code, answer.json["code"]) == (422, "bad_argument")
+
+    def test_the_same_order_in_another_language_is_the_same(self, office):
+        erp = program(office)
+        for language, code in (("zh", None), ("en", "nothing_to_submit")):
+            headers = {"Accept-Language": language}
+            job = erp.post("/jobs", json=VALID, headers=headers, once=language).json["id"]
+            work(office)
+            office.drain()
+            stopped = erp.get(f"/jobs/{job}").json["stopped"]
+            assert (stopped and stopped["code"]) == code
+        with office.context.database.read() as session:
+            assert len(set(session.scalars(select(Batch.order_key)))) == 1
 
     def test_the_options_may_come_as_a_file(self, office):
         erp = program(office)
