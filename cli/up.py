@@ -139,6 +139,7 @@ def _announce(supervisor: Supervisor, settings: Settings) -> None:
     card = settings.pkcs11_token_label if settings.pkcs11_module else key_file
     for name, value in (
         (t("回调", "callbacks"), f"http://{settings.bind}:{settings.port}/callbacks/customs"),
+        (t("接口", "API"), f"http://{settings.console_bind}:{settings.console_port}/api/v1/docs"),
         (t("数据库", "database"), database),
         (t("消息队列", "broker"), broker),
         (t("签名卡", "card"), card),

@@ -77,6 +77,7 @@ def test_ready_is_said_with_the_addresses_and_the_home_and_a_second_one_is_refus
         for shown in (
             str(home),
             f":{running.port}/callbacks/customs",
+            f":{running.console_port}/api/v1/docs",
             f":{running.simulator_port}",
             "模拟",
         ):
