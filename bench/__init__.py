@@ -6,5 +6,7 @@ import logging
 
 import structlog
 
-# what goes its ordinary way is not for a page of numbers
-structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+
+def quiet() -> None:
+    """What goes its ordinary way is not for a page of numbers. Called by processes of the bench, not by importing."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))

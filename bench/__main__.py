@@ -20,7 +20,7 @@ from importlib.metadata import version
 from math import log
 from pathlib import Path
 
-from bench import callbacks, claims, growth
+from bench import callbacks, claims, growth, quiet
 from bench.compare import cards, side_by_side, variants
 from bench.flat import flat
 from bench.night import nights
@@ -154,4 +154,5 @@ LANES = (WITH_POSTGRES, tuple(part for part in QUICK if part not in WITH_POSTGRE
 
 
 if __name__ == "__main__":
+    quiet()
     main()

@@ -24,6 +24,7 @@ import aiohttp
 import xlsxwriter
 from python_calamine import CalamineWorkbook
 
+from bench import quiet
 from bench.data import AGENT, EXPORTER, stock_of
 from config.settings import Settings, load_settings
 from customs.gateway import Message, MessageLine
@@ -174,4 +175,5 @@ def prepare(home: Path, rows: int) -> None:
 
 
 if __name__ == "__main__":
+    quiet()
     main()

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+from bench import quiet
 from bench.data import UPLOAD_LIMIT, sheet
 from bench.night import peak_megabytes
 from bench.parts import bring_in, context_in
@@ -52,6 +53,7 @@ def _work(home: Path, rows: int) -> dict[str, float]:
 
 
 if __name__ == "__main__":
+    quiet()
     what, where, size = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     if what == "books":
         _books(where, size)

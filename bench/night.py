@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench import quiet
 from bench.data import AGENT, certificate
 from bench.parts import context_in, timed
 from cli.demo import free_port
@@ -214,4 +215,5 @@ def _plant(home: Path, size: int) -> set[tuple[str, str]]:
 
 
 if __name__ == "__main__":
+    quiet()
     print(json.dumps(_one(Path(sys.argv[1]), int(sys.argv[2]))))
