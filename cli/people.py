@@ -16,8 +16,9 @@ from models.rules.errors import BadArgument
 from models.rules.grace import LONGEST_MINUTES, Grace
 from models.rules.language import t
 from models.rules.people import CHANNEL_WORDS, DEED_WORDS, ROLE_WORDS, Channel, Deed, Role, Scope
+from models.rules.sign_in import ONE_TIME_HOURS
 from tasks.people import grace as graces
-from tasks.people import keys, persons
+from tasks.people import keys, passwords, persons
 
 Login = Annotated[str, typer.Argument(help=t("登录名", "login"))]
 Roles = Annotated[
@@ -40,6 +41,8 @@ def register(app: typer.Typer) -> None:
     person.command("roles", help=t("改角色", "another set of roles"))(person_roles)
     person.command("disable", help=t("停用人员", "let nobody act as them any more"))(person_disable)
     person.command("enable", help=t("恢复人员", "let them act again"))(person_enable)
+    person.command("limit", help=t("限定企业", "the enterprises that they work for"))(person_limit)
+    person.command("password", help=t("给一次性口令", "a one-time password"))(person_password)
     app.add_typer(person, name="person")
     key = typer.Typer(no_args_is_help=True)
     key.command("create", help=t("建密钥，只显示一次", "make a key, shown once"))(key_create)
@@ -58,23 +61,43 @@ def register(app: typer.Typer) -> None:
 
 def person_add(
     login: Login,
-    name: Annotated[str, typer.Option("--name", help=t("姓名", "name"))],
+    name: Annotated[str, typer.Option("--name", help=t("姓名", "name"))] = "",
     role: Roles = None,
-    admin: Annotated[bool, typer.Option("--admin", help=t("管理员", "an administrator"))] = False,
+    admin: Annotated[
+        bool,
+        typer.Option(
+            "--admin",
+            help=t(
+                "管理员，并给一次性口令；已有的管理员只给口令",
+                "an administrator, with a one-time password",
+            ),
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
-    """The name stands with every order and act; a login is never used again."""
+    """The name stands with every order and act; a login is never used again.
+
+    With --admin of somebody who is an administrator already: a new one-time password, the way back in.
+    """
     roles = {*(role or []), *([Role.ADMINISTRATOR] if admin else [])}
     if not roles:
         raise BadArgument(detail=t("至少给出一个 --role", "give at least one --role"))
+    password, request, waits = None, None, None
     with opened() as context:
-        request = persons.add_person(context, login, name, roles)
+        if not (admin and not name and persons.is_administrator(context, login)):
+            request = persons.add_person(context, login, name, roles)
+        if admin and request is None:
+            password, waits = passwords.give_one_time(context, login)
     if json:
-        print_json({"person": login.strip(), "roles": sorted(roles), "endorsement": request})
+        said = {"person": login.strip(), "roles": sorted(roles), "endorsement": request or waits}
+        print_json(said | ({"one_time_password": password} if password else {}))
         return
     if _waits(request):
         return
-    tell(t(f"已登记 {name}({login})", f"added {name} ({login})"))
+    if name:
+        tell(t(f"已登记 {name}({login})", f"added {name} ({login})"))
+    if password:
+        _print_password(password, waits)
 
 
 def person_list(json: Json = False) -> None:
@@ -120,6 +143,45 @@ def person_enable(login: Login) -> None:
         request = persons.set_disabled(context, login, disabled=False)
     if not _waits(request):
         tell(t(f"已恢复: {login}", f"active again: {login}"))
+
+
+def person_limit(
+    login: Login,
+    principal: Annotated[
+        list[str] | None,
+        typer.Option("--principal", help=t("企业代码，可多次", "code, may be given again")),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help=t("不限", "no limit"))] = False,
+) -> None:
+    """Of others they see and move nothing: forms, certificates, batches, files, events."""
+    if everything == bool(principal):
+        raise BadArgument(detail=t("给出 --principal 或 --all", "give --principal or --all"))
+    with opened() as context:
+        request = persons.set_principals(context, login, None if everything else principal)
+    if not _waits(request):
+        tell(t(f"已改: {login}", f"changed: {login}"))
+
+
+def person_password(login: Login, json: Json = False) -> None:
+    """Shown this once; whoever signs in by it chooses their own. Ends their second factor and all sign-ins."""
+    with opened() as context:
+        password, request = passwords.give_one_time(context, login)
+    if json:
+        print_json({"one_time_password": password, "endorsement": request})
+        return
+    _print_password(password, request)
+
+
+def _print_password(password: str, request: int | None) -> None:
+    _waits(request)
+    out().print(
+        t(
+            f"一次性口令(只显示这一次，{ONE_TIME_HOURS} 小时内登录并改为自己的): ",
+            f"one-time password (shown once; sign in and choose your own within {ONE_TIME_HOURS} h): ",
+        )
+        + password,
+        markup=False,
+    )
 
 
 def _waits(request: int | None) -> bool:

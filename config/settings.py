@@ -165,6 +165,12 @@ class Settings(BaseModel):
     api_calls: int = Field(
         default=1000, ge=0, description="每人每 10 秒至多调用接口次数，0 不限 / calls in 10 s"
     )
+    sign_in_idle_minutes: int = Field(
+        default=60, ge=1, le=1440, description="页面无操作多少分钟后须重新登录 / idle end"
+    )
+    sign_in_hours: int = Field(
+        default=12, ge=1, le=168, description="登录后至多多少小时须重新登录 / absolute end"
+    )
     simulator_port: int = Field(default=8700, ge=1, le=65535, description="模拟海关端口")
     simulator_delay_seconds: float = Field(default=1, ge=0, description="模拟海关审核用时，秒")
     simulator_answer_seconds: float = Field(

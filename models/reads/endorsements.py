@@ -13,7 +13,7 @@ from models.reads.people import roles_of
 from models.rules.calendar import business_date, start_of
 from models.rules.people import Actor, Role
 from models.rules.states import Action, BatchState, ItemState, RowStatus
-from models.rules.two_persons import EndorsementState, OrderFacts, Rules, rules_from
+from models.rules.two_persons import SECRET, EndorsementState, OrderFacts, Rules, rules_from
 from models.tables.batches import Batch, BatchRow, Item
 from models.tables.endorsements import Endorsement, RulesVersion
 from models.tables.people import Person
@@ -122,7 +122,7 @@ def list_endorsements(
             "reasons": [r for r in (batch.again_reason, batch.beyond_reason) if r] if batch else [],
             "at_once": bool(batch and batch.at_once),
             "plan": one.plan,
-            "proposal": one.proposal,
+            "proposal": _shown(one.proposal),
             "rules": one.rules,
             "asked_by": asked_by,
             "asked_at": one.asked_at.isoformat(),
@@ -131,3 +131,8 @@ def list_endorsements(
             "decided_at": one.decided_at.isoformat() if one.decided_at else None,
             "reason": one.reason,
         }
+
+
+def _shown(proposal: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A change as people may see it."""
+    return proposal and {name: value for name, value in proposal.items() if name != SECRET}

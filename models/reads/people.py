@@ -20,6 +20,7 @@ from models.rules.people import Actor, Channel, Role, Scope
 from models.tables.batches import Batch
 from models.tables.bulk import CHUNK
 from models.tables.people import Act, ApiKey, Person
+from models.tables.sign_ins import SignIn
 
 KEY: Final = re.compile(r"bf_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 """A key: what it is found by, and 256 random bits."""
@@ -47,26 +48,48 @@ def actor_of_key(session: Session, key: str, channel: Channel, now: datetime) ->
     expired = kept.expires_at is not None and kept.expires_at <= now
     if not right or expired or kept.revoked_at is not None or person.disabled_at is not None:
         raise KeyRefused
-    scopes = frozenset(Scope(s) for s in kept.scopes)
-    return Actor(person.name, channel, person.id, roles_of(person), scopes, kept.id)
+    return replace(person_actor(person, channel), scopes=_scopes(kept), key_id=kept.id)
+
+
+def person_actor(person: Person, channel: Channel, sign_in_id: int | None = None) -> Actor:
+    """The person, proved, as they come through this door."""
+    limit = None if person.principals is None else frozenset(person.principals)
+    return Actor(
+        person.name,
+        channel,
+        person.id,
+        roles_of(person),
+        sign_in_id=sign_in_id,
+        principals=limit,
+    )
+
+
+def _scopes(key: ApiKey) -> frozenset[Scope]:
+    return frozenset(Scope(s) for s in key.scopes)
 
 
 def actor_of_maker(session: Session, batch: Batch, key_id: int | None, now: datetime) -> Actor:
-    """Who brought this batch by a key, with the roles and scopes that they have now. Raises `KeyRefused`."""
+    """Who brought this batch, by a key or at the pages, with the roles and scopes that they have now.
+
+    Raises `KeyRefused`.
+    """
+    person = session.get(Person, batch.made_by_id) if batch.made_by_id is not None else None
+    if person is None or person.disabled_at:
+        raise KeyRefused
+    if key_id is None and batch.made_via == Channel.PAGE:
+        return person_actor(person, Channel.PAGE)
     key = session.get(ApiKey, key_id) if key_id is not None else None
-    person = session.get(Person, key.person_id) if key is not None else None
-    if key is None or person is None or person.id != batch.made_by_id:
+    if key is None or key.person_id != person.id:
         raise KeyRefused
-    if key.revoked_at or person.disabled_at or (key.expires_at and key.expires_at <= now):
+    if key.revoked_at or (key.expires_at and key.expires_at <= now):
         raise KeyRefused
-    scopes = frozenset(Scope(s) for s in key.scopes)
-    return Actor(person.name, Channel.API, person.id, roles_of(person), scopes, key.id)
+    return replace(person_actor(person, Channel.API), scopes=_scopes(key), key_id=key.id)
 
 
 def actor_as_now(session: Session, actor: Actor) -> Actor:
     """The actor with the roles that they have now: a question may have stood open for long.
 
-    Raises `KeyRefused` for one who was disabled, or whose key was revoked, meanwhile.
+    Raises `KeyRefused` for one who was disabled, or whose key was revoked or sign-in ended, meanwhile.
     """
     if actor.person_id is None:
         return actor
@@ -74,9 +97,13 @@ def actor_as_now(session: Session, actor: Actor) -> Actor:
     revoked = actor.key_id is not None and (
         session.get_one(ApiKey, actor.key_id, populate_existing=True).revoked_at is not None
     )
-    if person.disabled_at is not None or revoked:
+    ended = actor.sign_in_id is not None and (
+        session.get_one(SignIn, actor.sign_in_id, populate_existing=True).ended_at is not None
+    )
+    if person.disabled_at is not None or revoked or ended:
         raise KeyRefused
-    return replace(actor, roles=roles_of(person))
+    now = person_actor(person, actor.channel)
+    return replace(actor, roles=now.roles, principals=now.principals)
 
 
 def roles_of(person: Person) -> frozenset[Role]:
@@ -105,6 +132,9 @@ def list_persons(session: Session) -> Iterator[dict[str, Any]]:
             "name": person.name,
             "roles": sorted(person.roles),
             "disabled": person.disabled_at is not None,
+            "principals": person.principals,
+            "signs_in": person.password_hash is not None,
+            "second_factor": person.second_factor is not None,
             "created_at": person.created_at.isoformat(),
         }
 

@@ -264,6 +264,44 @@ class KeyRefused(BlankformsError):
     )
 
 
+class SignInRefused(BlankformsError):
+    """Never says in which way: who guesses learns neither logins nor passwords."""
+
+    code = "sign_in_refused"
+    kind = Kind.NOT_ALLOWED
+    text = Text(
+        "账号、口令或动态码不正确，请核对后重新登录；忘记口令请找管理员",
+        "the account, the password or the code is not right; an administrator gives a new password",
+    )
+
+
+class SignInPaused(BlankformsError):
+    code = "sign_in_paused"
+    kind = Kind.NOT_NOW
+    text = Text(
+        "错误次数过多，请在 {seconds} 秒后再试",
+        "too many wrong tries; try again in {seconds} s",
+    )
+
+
+class SignInBusy(BlankformsError):
+    code = "sign_in_busy"
+    kind = Kind.NOT_NOW
+    text = Text("登录的人较多，请稍后再试", "many are signing in; try again in a moment")
+
+
+class PasswordUnusable(BlankformsError):
+    code = "password_unusable"
+    kind = Kind.WRONG_INPUT
+    text = Text("口令不能使用: {detail}", "this password cannot be used: {detail}")
+
+
+class SecondFactorUnusable(BlankformsError):
+    code = "second_factor_unusable"
+    kind = Kind.CONFLICT
+    text = Text("动态码未启用: {detail}", "the second factor was not set up: {detail}")
+
+
 class OrderTooLarge(BlankformsError):
     code = "order_too_large"
     kind = Kind.WRONG_INPUT

@@ -1,7 +1,7 @@
 """Who does something, through which door, and what they may (DESIGN.md section 5). Pure.
 
-An *actor* is whoever acts: a proved person (by a key), an account of the operating system, or the
-system itself. One table says which deed needs which role, and of a key which scope.
+An *actor* is whoever acts: a proved person (by a key, or signed in at the pages), an account of the operating
+system, or the system itself. One table says which deed needs which role, and of a key which scope.
 """
 
 from __future__ import annotations
@@ -82,6 +82,12 @@ class Deed(StrEnum):
     PERSON_CHANGED = "person.changed"
     KEY_MADE = "key.made"
     KEY_REVOKED = "key.revoked"
+    PASSWORD_GIVEN = "password.given"  # noqa: S105 - the name of a deed
+    """A one-time password, by another: whoever signs in by it chooses their own."""
+    PASSWORD_CHOSEN = "password.chosen"  # noqa: S105
+    SECOND_FACTOR_SET = "second_factor.set"
+    SIGNED_OUT = "signed_out"
+    """All sign-ins of a person were ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +134,10 @@ RIGHTS: Final[Mapping[Deed, Right]] = {
     Deed.PERSON_CHANGED: Right(_ADMINISTRATOR, None),
     Deed.KEY_MADE: Right(_ANYONE, None),
     Deed.KEY_REVOKED: Right(_ANYONE, None),
+    Deed.PASSWORD_GIVEN: Right(_ADMINISTRATOR, None),
+    Deed.PASSWORD_CHOSEN: Right(_ANYONE, None),
+    Deed.SECOND_FACTOR_SET: Right(_ANYONE, None),
+    Deed.SIGNED_OUT: Right(_ANYONE, None),
 }
 
 ROLE_WORDS: Final[Mapping[Role, Text]] = {
@@ -146,6 +156,9 @@ CHANNEL_WORDS: Final[Mapping[Channel, Text]] = {
 
 LOGIN: Final = re.compile(r"[a-z0-9][a-z0-9._@-]{1,31}")
 """A login: 2 to 32 characters, small letters, so that no two look alike but for case."""
+
+ENTERPRISE: Final = re.compile(r"[0-9A-HJ-NPQRTUWXY]{18}")
+"""A unified social credit code (GB 32100-2015)."""
 
 DEED_WORDS: Final[Mapping[Deed, Text]] = {
     Deed.ORDER_CONFIRMED: Text("确认提交", "order confirmed"),
@@ -175,6 +188,10 @@ DEED_WORDS: Final[Mapping[Deed, Text]] = {
     Deed.PERSON_CHANGED: Text("改人员", "person changed"),
     Deed.KEY_MADE: Text("建密钥", "key made"),
     Deed.KEY_REVOKED: Text("废除密钥", "key revoked"),
+    Deed.PASSWORD_GIVEN: Text("重置口令", "one-time password given"),
+    Deed.PASSWORD_CHOSEN: Text("设置口令", "password chosen"),
+    Deed.SECOND_FACTOR_SET: Text("设动态码", "second factor set"),
+    Deed.SIGNED_OUT: Text("全部退出", "signed out everywhere"),
 }
 
 NAME_LENGTH: Final = 64
@@ -191,6 +208,9 @@ class Actor:
     roles: frozenset[Role] = frozenset()
     scopes: frozenset[Scope] | None = None
     key_id: int | None = None
+    sign_in_id: int | None = None
+    principals: frozenset[str] | None = None
+    """The enterprises that the person works for; None: all."""
 
     @property
     def proved(self) -> bool:

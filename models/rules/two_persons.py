@@ -52,13 +52,20 @@ class ChangeKind(StrEnum):
     ROLES = "roles"
     DISABLED = "disabled"
     RELEASE = "release"
+    PASSWORD = "password"  # noqa: S105 - the name of a change
+    PRINCIPALS = "principals"
 
+
+SECRET: Final = "secret"  # noqa: S105 - the name of a part
+"""The part of a change that is shown to nobody."""
 
 CHANGE_WORDS: Final[Mapping[ChangeKind, Text]] = {
     ChangeKind.RULES: Text("更改复核规则", "other rules"),
     ChangeKind.PERSON: Text("登记人员 {about}", "a new person: {about}"),
     ChangeKind.ROLES: Text("更改角色 {about}", "other roles: {about}"),
     ChangeKind.DISABLED: Text("停用或恢复 {about}", "disable or enable: {about}"),
+    ChangeKind.PASSWORD: Text("重置口令 {about}", "one-time password of {about}"),
+    ChangeKind.PRINCIPALS: Text("限定企业 {about}", "enterprises of {about}"),
     ChangeKind.RELEASE: Text("解除遗失 {about}", "release lost forms: {about}"),
 }
 

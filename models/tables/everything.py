@@ -9,22 +9,28 @@ from models.tables.certificates import Certificate
 from models.tables.customs_link import CustomsLink
 from models.tables.deployment import Deployment
 from models.tables.discrepancies import Discrepancy
+from models.tables.endorsements import Endorsement, RulesVersion
 from models.tables.forms import Block, Form, FormEvent, Stock, UsedForm
 from models.tables.inbox import InboxMessage, ReceiptLine
 from models.tables.notifications import Delivery, Endpoint, Notification
 from models.tables.pauses import Pause
+from models.tables.people import Act, ApiKey, CallOnce, Person
 from models.tables.pulses import Pulse
 from models.tables.reconciliation import Difference, PastUse, Repair, Run
+from models.tables.sign_ins import SignIn, WrongTry
 from models.tables.submissions import Attempt, Submission
 from models.tables.tallies import Tally, TallyChange
 
 metadata = Base.metadata
 
 __all__ = [
+    "Act",
+    "ApiKey",
     "Attempt",
     "Batch",
     "BatchRow",
     "Block",
+    "CallOnce",
     "Card",
     "Certificate",
     "CustomsLink",
@@ -32,6 +38,7 @@ __all__ = [
     "Deployment",
     "Difference",
     "Discrepancy",
+    "Endorsement",
     "Endpoint",
     "Form",
     "FormEvent",
@@ -40,16 +47,20 @@ __all__ = [
     "Notification",
     "PastUse",
     "Pause",
+    "Person",
     "Pulse",
     "ReceiptLine",
     "RememberedLayout",
     "Repair",
+    "RulesVersion",
     "Run",
+    "SignIn",
     "Stock",
     "Submission",
     "Tally",
     "TallyChange",
     "Upload",
     "UsedForm",
+    "WrongTry",
     "metadata",
 ]

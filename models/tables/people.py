@@ -23,6 +23,16 @@ class Person(Base):
     roles: Mapped[list[Any]] = mapped_column(Json, default=list)
     created_at: Mapped[When]
     disabled_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    principals: Mapped[list[Any] | None] = mapped_column(Json)
+    """The enterprises that the person works for, by their codes; None: all."""
+    password_hash: Mapped[str | None] = mapped_column(String(200))
+    """argon2id, with its parameters; None: does not sign in by a password."""
+    one_time_until: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    """The password was given by another: it is good until then, and for choosing an own one alone."""
+    second_factor: Mapped[int | None]
+    """Which of the secrets that are derived for this person is in use; None: no second factor."""
+    second_factor_step: Mapped[int] = mapped_column(BigId, default=0)
+    """The newest code that was used: it and older ones are refused."""
 
 
 class ApiKey(Base):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-HEAD: Final = "0011"
+HEAD: Final = "0012"
 """Newest migration; a test compares it with `migrations/versions/`. Versions are numbers of one length."""
 
 MIGRATIONS: Final = Path(__file__).parent.parent / "migrations"

@@ -6,6 +6,7 @@ What a change asks for is kept as it was said, and made as it was said, in the t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy.orm import Session
@@ -13,12 +14,18 @@ from sqlalchemy.orm import Session
 from models.reads.endorsements import known_rules
 from models.rules.errors import PersonNeeded
 from models.rules.people import Deed, require
-from models.rules.two_persons import RULE_WORDS, ChangeKind, Rule
+from models.rules.two_persons import RULE_WORDS, SECRET, ChangeKind, Rule
 from models.tables.endorsements import RulesVersion
 from models.writes.acts import record_act
 from models.writes.endorsements import ask_for_endorsement, one_at_a_time
 from models.writes.holds import lock_stocks_of, release_forms
-from models.writes.people import disable_person, give_roles, new_person
+from models.writes.people import (
+    disable_person,
+    give_password,
+    give_roles,
+    limit_person,
+    new_person,
+)
 from tasks.context import Context
 
 
@@ -48,7 +55,8 @@ def ask_where_ruled(
     asked = ask_for_endorsement(session, actor.person_id, [rule], rules, now, proposal=change)
     number = asked.id
     told = Deed.RULES_ASKED if kind is ChangeKind.RULES else Deed.CHANGE_ASKED
-    record_act(session, actor, told, about, now, request=number, **values)
+    shown = {name: value for name, value in values.items() if name != SECRET}
+    record_act(session, actor, told, about, now, request=number, **shown)
     return number
 
 
@@ -80,12 +88,26 @@ def _release(session: Session, context: Context, change: Mapping[str, Any]) -> b
     return bool(release_forms(session, change["forms"], context.now(), change["reason"]))
 
 
+def _password(session: Session, context: Context, change: Mapping[str, Any]) -> bool:
+    secret = change[SECRET]
+    until = datetime.fromisoformat(secret["until"])
+    give_password(session, change["about"], secret["hash"], until, context.now())
+    return True
+
+
+def _principals(session: Session, _context: Context, change: Mapping[str, Any]) -> bool:
+    limit_person(session, change["about"], change["principals"])
+    return True
+
+
 _MAKE: Final[Mapping[ChangeKind, Callable[[Session, Context, Mapping[str, Any]], bool]]] = {
     ChangeKind.RULES: _rules,
     ChangeKind.PERSON: _person,
     ChangeKind.ROLES: _roles,
     ChangeKind.DISABLED: _disabled,
     ChangeKind.RELEASE: _release,
+    ChangeKind.PASSWORD: _password,
+    ChangeKind.PRINCIPALS: _principals,
 }
 
 

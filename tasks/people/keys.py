@@ -10,12 +10,15 @@ from typing import Final
 
 import structlog
 from sqlalchemy import update
+from sqlalchemy.orm import Session
 
-from models.reads.people import actor_of_key, key_hash, person_of
-from models.rules.errors import BadArgument, NotAllowed, NotFound
+from models.reads.endorsements import known_rules
+from models.reads.people import actor_of_key, key_hash, person_of, roles_of
+from models.rules.errors import BadArgument, NotAllowed, NotFound, PersonNeeded
 from models.rules.language import t
 from models.rules.people import ROLE_WORDS, Actor, Channel, Deed, Role, Scope
-from models.tables.people import ApiKey
+from models.rules.two_persons import RULE_WORDS, Rule
+from models.tables.people import ApiKey, Person
 from models.writes.acts import record_act
 from tasks.context import Context
 
@@ -43,9 +46,10 @@ def make_key(
     note: str = "",
     expires_at: datetime | None = None,
 ) -> NewKey:
-    """A new key of this person. A proved person makes their own alone.
+    """A new key of this person. A proved person makes their own alone; an account of the system makes none of
+    whoever may endorse, once two persons are needed.
 
-    Raises `PersonUnknown`, `NotAllowed`, `BadArgument` for no scope or an end that has passed.
+    Raises `PersonUnknown`, `NotAllowed`, `PersonNeeded`, `BadArgument` for no scope or an end that has passed.
     """
     if not scopes:
         raise BadArgument(detail=t("至少给出一个范围 --scope", "give at least one --scope"))
@@ -58,6 +62,7 @@ def make_key(
         if context.actor.proved and context.actor.person_id != person.id:
             owner = t("本人", "the owner alone")
             raise NotAllowed(name=context.actor.name, deed=Deed.KEY_MADE, roles=owner, scope="-")
+        _refuse_checkers_key(session, context, person)
         session.add(
             ApiKey(
                 public=public,
@@ -80,6 +85,14 @@ def make_key(
         )
     log.info("key_made", key=public, owner=login, by=context.actor.name)
     return NewKey(public, f"bf_{public}_{secret}")
+
+
+def _refuse_checkers_key(session: Session, context: Context, person: Person) -> None:
+    """Once two persons are needed, whoever has the account of the system makes no second person of themselves."""
+    _, rules = known_rules(session)
+    account = not context.actor.proved and context.actor.channel is Channel.COMMAND
+    if account and rules.on and rules.people and Role.CHECKER in roles_of(person):
+        raise PersonNeeded(rules=str(RULE_WORDS[Rule.PEOPLE]))
 
 
 def revoke_key(context: Context, public: str) -> None:

@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 from models.reads.people import has_login, person_of, roles_of
 from models.rules.errors import BadArgument
 from models.rules.language import t
-from models.rules.people import LOGIN, NAME_LENGTH, Deed, Role
+from models.rules.people import ENTERPRISE, LOGIN, NAME_LENGTH, Deed, Role
 from models.rules.two_persons import ChangeKind, Rule
 from models.writes.acts import record_act
-from models.writes.people import disable_person, give_roles, new_person
+from models.writes.people import disable_person, give_roles, limit_person, new_person
 from tasks.context import Context
 from tasks.people.changes import ask_where_ruled
 
@@ -51,6 +51,15 @@ def add_person(context: Context, login: str, name: str, roles: Collection[Role])
     return asked
 
 
+def is_administrator(context: Context, login: str) -> bool:
+    """Whether there is an administrator with this login, who is not disabled."""
+    with context.database.read() as session:
+        if not has_login(session, login):
+            return False
+        person = person_of(session, login)
+        return person.disabled_at is None and Role.ADMINISTRATOR in roles_of(person)
+
+
 def set_roles(context: Context, login: str, roles: Collection[Role]) -> int | None:
     """Another set of roles. Raises `PersonUnknown`."""
     kept = sorted(set(roles))
@@ -62,6 +71,31 @@ def set_roles(context: Context, login: str, roles: Collection[Role]) -> int | No
         if asked is None:
             give_roles(session, login, kept)
             _record(session, context, Deed.PERSON_CHANGED, login, roles=kept)
+    return asked
+
+
+def set_principals(context: Context, login: str, principals: Collection[str] | None) -> int | None:
+    """The enterprises that the person works for, by their codes: nothing of others is seen or moved; None: all.
+
+    Raises `PersonUnknown`, `BadArgument` for no code at all.
+    """
+    kept = None if principals is None else sorted({p.strip().upper() for p in principals} - {""})
+    if kept == [] or any(not ENTERPRISE.fullmatch(code) for code in kept or ()):
+        raise BadArgument(
+            detail=t(
+                "请给出企业的统一社会信用代码(18 位)",
+                "give the enterprises' codes of 18 characters",
+            )
+        )
+    with context.database.write() as session:
+        person_of(session, login)
+        asked = ask_where_ruled(
+            session, context, Rule.PEOPLE, Deed.PERSON_CHANGED, ChangeKind.PRINCIPALS, login,
+            principals=kept,
+        )  # fmt: skip
+        if asked is None:
+            limit_person(session, login, kept)
+            _record(session, context, Deed.PERSON_CHANGED, login, principals=kept)
     return asked
 
 

@@ -118,3 +118,19 @@ def test_the_loss_report_names_the_person(running):
     running.environment["BLANKFORMS_KEY_FILE"] = key_of(running, "wang", "stock:write")
     said = running.run("stock", "lost", "211014001", "--yes", "--by", "someone else")
     assert "报告人: 王芳" in said
+
+
+def test_the_first_administrator_comes_in_by_a_one_time_password_and_back_in_by_another(running):
+    said = running.json("person", "add", "boss", "--name", "主任", "--admin")
+    shown = running.run("person", "add", "boss", "--admin")
+    assert "一次性口令(只显示这一次" in shown
+    assert said["one_time_password"] not in shown
+    assert "已登记" not in shown
+    running.run("person", "add", "wang", "--name", "王芳", "--role", "maker")
+    assert "一次性口令" in running.run("person", "password", "wang")
+    running.run("person", "limit", "wang", expect=2)
+    running.run("person", "limit", "wang", "--principal", "9161000MA6TXQ0D1", expect=2)
+    acts = running.json("acts")["acts"]
+    assert [a["deed"] for a in acts][:3] == ["password.given", "person.added", "password.given"]
+    (wang,) = (p for p in running.json("person", "list")["persons"] if p["login"] == "wang")
+    assert (wang["signs_in"], wang["principals"]) == (True, None)

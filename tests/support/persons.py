@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from models.reads.people import list_persons
-from models.rules.people import Actor, Channel, Role, Scope
+from models.rules.people import SYSTEM, Actor, Channel, Role, Scope
 from models.rules.two_persons import Rules
 from tasks.people import keys, persons, rules
 
@@ -20,7 +22,7 @@ def by_key(world, login: str, *scopes: Scope, roles: tuple[Role, ...] = ()) -> A
         known = {p["login"] for p in list_persons(session)}
     if login not in known:
         person(world, login, *roles)
-    made = keys.make_key(world.context, login, scopes or (Scope.SUBMIT,))
+    made = keys.make_key(replace(world.context, actor=SYSTEM), login, scopes or (Scope.SUBMIT,))
     return keys.owner_of(world.context, made.key, Channel.COMMAND)
 
 

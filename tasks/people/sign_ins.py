@@ -1,0 +1,181 @@
+"""Signing in and out at the pages."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from math import ceil
+from typing import Final
+
+import structlog
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from models.reads.sign_ins import Signed, signed_in, token_hash
+from models.rules.errors import SignInPaused, SignInRefused
+from models.rules.people import LOGIN, Deed
+from models.rules.sign_in import FORGOTTEN_AFTER, Counted, Lasting, pause_after
+from models.tables.base import NO_KEY_UPDATE
+from models.tables.bulk import insert_new
+from models.tables.people import Person
+from models.tables.sign_ins import SignIn, WrongTry
+from models.writes.acts import record_act
+from models.writes.people import end_sign_ins
+from tasks.context import Context
+from tasks.people import passwords
+from tasks.people.second_factor import uses_code
+
+log = structlog.get_logger(__name__)
+
+SEEN_NOTED: Final = timedelta(minutes=1)
+"""How often it is written that a person did something: a busy one costs no write for each click."""
+
+_KEPT: Final = timedelta(days=30)
+"""How long an ended sign-in is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Browser:
+    """Where somebody signs in from."""
+
+    address: str
+    agent: str = ""
+
+
+def lasting_of(context: Context) -> Lasting:
+    """How long sign-ins last here."""
+    settings = context.settings
+    return Lasting(
+        timedelta(minutes=settings.sign_in_idle_minutes), timedelta(hours=settings.sign_in_hours)
+    )
+
+
+def sign_in(context: Context, login: str, password: str, code: str, browser: Browser) -> str:
+    """The token of a new sign-in; of it only a hash is kept.
+
+    Raises `SignInRefused`, the same for an unknown login, a wrong password and a wrong or missing code, after the
+    same work; `SignInPaused` after too many wrong ones of a login or an address.
+    """
+    login, now = login.strip().lower(), context.now()
+    keys = _counted(login, browser)
+    with context.database.write() as session:
+        _count_try(session, keys, now)
+    with context.database.read() as session:
+        person = (
+            session.scalar(select(Person).where(Person.login == login))
+            if LOGIN.fullmatch(login)
+            else None
+        )
+    right = passwords.is_right(person.password_hash if person else None, password)
+    if (
+        person is None
+        or not right
+        or not _welcome(person, now)
+        or not uses_code(context, person, code)
+    ):
+        log.warning("sign_in_refused", address=browser.address)
+        raise SignInRefused
+    return begin(context, person.id, browser, keys)
+
+
+def begin(
+    context: Context, person_id: int, browser: Browser, keys: dict[Counted, str] | None = None
+) -> str:
+    """A sign-in of a person who is proved already. Raises `SignInRefused` for a disabled one."""
+    token, now = secrets.token_urlsafe(32), context.now()
+    with context.database.write() as session:
+        person = session.get_one(Person, person_id, with_for_update=NO_KEY_UPDATE)
+        if person.disabled_at is not None:
+            raise SignInRefused
+        if keys:
+            _forget_tries(session, keys)
+        session.execute(delete(SignIn).where(SignIn.begun_at < now - _KEPT))
+        session.add(
+            SignIn(
+                token_sha256=token_hash(token),
+                person_id=person.id,
+                begun_at=now,
+                seen_at=now,
+                address=browser.address[:45],
+                agent=browser.agent[:100],
+            )
+        )
+    log.info("signed_in", login=person.login, address=browser.address)
+    return token
+
+
+def who(context: Context, token: str, *, doing: bool) -> Signed:
+    """Whose sign-in it is; `doing`: the person does something now, so that it lasts on. Raises `SignInRefused`."""
+    now, lasting = context.now(), lasting_of(context)
+    with context.database.read() as session:
+        signed = signed_in(session, token, now, lasting)
+    if doing and signed.seen_at <= now - SEEN_NOTED:
+        with context.database.write() as session:
+            session.execute(
+                update(SignIn).where(SignIn.id == signed.actor.sign_in_id).values(seen_at=now)
+            )
+    return signed
+
+
+def sign_out(context: Context) -> None:
+    """End the sign-in by which the actor acts; twice is once."""
+    with context.database.write() as session:
+        session.execute(
+            update(SignIn)
+            .where(SignIn.id == context.actor.sign_in_id, SignIn.ended_at.is_(None))
+            .values(ended_at=context.now())
+        )
+
+
+def sign_out_everywhere(context: Context) -> None:
+    """End all sign-ins of the actor, this one too."""
+    actor, now = context.actor, context.now()
+    if actor.person_id is None:
+        return
+    with context.database.write() as session:
+        end_sign_ins(session, actor.person_id, now)
+        record_act(session, actor, Deed.SIGNED_OUT, actor.name, now)
+
+
+def _welcome(person: Person, now: datetime) -> bool:
+    """Neither disabled nor with a one-time password that is too old."""
+    in_time = person.one_time_until is None or now < person.one_time_until
+    return person.disabled_at is None and in_time
+
+
+def _counted(login: str, browser: Browser) -> dict[Counted, str]:
+    typed = hashlib.sha256(login.encode("utf-8", "replace")).hexdigest()[:32]
+    return {
+        Counted.LOGIN: f"{Counted.LOGIN.value}:{typed}",
+        Counted.ADDRESS: f"{Counted.ADDRESS.value}:{browser.address[:45]}",
+    }
+
+
+def _count_try(session: Session, keys: dict[Counted, str], now: datetime) -> None:
+    """Count it as wrong before it is looked at, so that many at once gain nothing; who is right is forgiven.
+
+    Raises `SignInPaused`, and then counts nothing.
+    """
+    session.execute(delete(WrongTry).where(WrongTry.last_at < now - FORGOTTEN_AFTER))
+    for counted, what in sorted(keys.items()):
+        insert_new(session, WrongTry, [{"what": what, "tries": 0, "last_at": now}])
+        tries = session.get_one(
+            WrongTry, what, with_for_update=NO_KEY_UPDATE, populate_existing=True
+        )
+        if tries.until is not None and now < tries.until:
+            raise SignInPaused(seconds=ceil((tries.until - now).total_seconds()))
+        tries.tries, tries.last_at = tries.tries + 1, now
+        tries.until = now + pause_after(tries.tries, counted)
+        session.flush()
+
+
+def _forget_tries(session: Session, keys: dict[Counted, str]) -> None:
+    """The login's wrong tries are over; of the address only this one: another may be guessing from there."""
+    session.execute(delete(WrongTry).where(WrongTry.what == keys[Counted.LOGIN]))
+    session.execute(
+        update(WrongTry)
+        .where(WrongTry.what == keys[Counted.ADDRESS], WrongTry.tries > 0)
+        .values(tries=WrongTry.tries - 1, until=None)
+    )
