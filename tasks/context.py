@@ -18,6 +18,7 @@ from customs.gateway import CustomsGateway
 from customs.signing.signer import Signer
 from customs.wire import WireProfile
 from models.reads.deployment import Identity
+from models.reads.sight import Sight, sight_of
 from models.rules.people import SYSTEM, Actor
 from models.tables.database import Database
 from net.notifier import Notifier
@@ -75,6 +76,11 @@ class Context:
     def journal(self) -> Journal:
         """What was sent, noted outside the database."""
         return Journal(self.settings.journal_file)
+
+    @property
+    def sight(self) -> Sight | None:
+        """What the actor sees; None: everything."""
+        return sight_of(self.actor, self.settings.sender)
 
     @property
     def identity(self) -> Identity:

@@ -28,7 +28,7 @@ from console.api.problems import (
 from console.api.uploads import Upload, parts_of
 from models.rules.errors import KeyRefused, NotFound
 from models.rules.language import Text
-from models.rules.people import Actor, Channel, Scope, require_scope
+from models.rules.people import Actor, Channel, Scope, require_scope, require_whole
 from models.writes.calls import MadeBefore, Once
 from tasks.context import Context
 from tasks.people import keys
@@ -97,6 +97,8 @@ class Operation:
     """A spreadsheet may be sent instead: multipart, as `file`, with this beside it as `job`."""
     once: bool = False
     """Repeatable under an Idempotency-Key, which must be given."""
+    whole: bool = False
+    """It tells of everybody's: not for a person who works for some enterprises alone."""
     again: Callable[[Context, MadeBefore], Answer] | None = None
     """How a call that was made before is answered."""
 
@@ -127,6 +129,8 @@ def _view(operation: Operation, context: Context, limits: Limits) -> Callable[..
         g.actor = actor
         limits.take(actor)
         require_scope(actor, operation.scope)
+        if operation.whole:
+            require_whole(actor)
         acting = replace(context, actor=actor)
         try:
             call = _call(operation, acting, actor)

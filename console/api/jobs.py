@@ -14,7 +14,8 @@ from console.api.problems import ResultNotYet
 from models.reads.batches import BatchFilter, batch_document, list_batches
 from models.reads.endorsements import list_endorsements
 from models.reads.row_results import row_results
-from models.rules.errors import BatchNotFound, BatchNotOpen
+from models.reads.sight import require_seen
+from models.rules.errors import BatchNotOpen
 from models.rules.language import Text
 from models.rules.people import Deed, Scope, require
 from models.rules.requests import ConfirmMode, Request
@@ -88,6 +89,7 @@ def listed(call: Call) -> Answer:
         asked.state,
         asked.client_reference,
         unpack_number(asked.cursor),
+        call.context.sight,
     )
     with call.context.database.read() as session:
         jobs = list(list_batches(session, asked.limit, wanted))
@@ -102,7 +104,7 @@ def shown(call: Call, id: int) -> Answer:  # noqa: A002 - the name of the path's
 
 def _job(context: Context, batch_id: int, status: int | None = None) -> Answer:
     with context.database.read() as session:
-        batch = _batch(session, batch_id)
+        batch = _batch(context, session, batch_id)
         document = batch_document(session, batch)
         document["questions"] = [load_question(q).shown() for q in batch.questions]
         waiting = batch.state is BatchState.AWAITING
@@ -111,11 +113,8 @@ def _job(context: Context, batch_id: int, status: int | None = None) -> Answer:
     return Answer(document, status, {"Location": f"{PREFIX}/jobs/{batch_id}"} if status else {})
 
 
-def _batch(session: Any, batch_id: int) -> Batch:
-    batch: Batch | None = session.get(Batch, batch_id)
-    if batch is None:
-        raise BatchNotFound(batch=batch_id)
-    return batch
+def _batch(context: Context, session: Any, batch_id: int) -> Batch:
+    return require_seen(context.sight, session.get(Batch, batch_id), batch_id)
 
 
 def rows(call: Call, id: int) -> Answer:  # noqa: A002
@@ -124,7 +123,7 @@ def rows(call: Call, id: int) -> Answer:  # noqa: A002
     found: list[dict[str, Any]] = []
     last, following = unpack_number(asked.cursor) or 0, None
     with call.context.database.read() as session:
-        batch = _batch(session, id)
+        batch = _batch(call.context, session, id)
         for seen, row in enumerate(row_results(session, batch, last), start=1):
             if asked.outcome is None or row.outcome is asked.outcome:
                 found.append(row.document())
@@ -139,13 +138,13 @@ def confirm(call: Call, id: int) -> Answer:  # noqa: A002
     said: shapes.Confirmation = call.body
     context = call.context
     with context.database.read() as session:
-        small = not is_large(session, _batch(session, id))
+        small = not is_large(session, _batch(context, session, id))
     yes = confirming.Confirmation(said.plan, said.mode == "all", at_once=said.immediate)
     try:
         confirming.confirm(context, id, yes, reserve_now=small)
     except BatchNotOpen:
         with context.database.read() as session:
-            batch = _batch(session, id)
+            batch = _batch(context, session, id)
             mine = batch.confirmed_by_id == context.actor.person_id
             given = batch.confirmed_at is not None and batch.plan == said.plan and mine
         if not given:
@@ -178,7 +177,7 @@ def result_csv(call: Call, id: int) -> Answer:  # noqa: A002
 
 def _result(call: Call, batch_id: int, kind: str) -> Answer:
     with call.context.database.read() as session:
-        if _batch(session, batch_id).state not in _ENDED:
+        if _batch(call.context, session, batch_id).state not in _ENDED:
             raise ResultNotYet(batch=batch_id)
     folder = Path(tempfile.mkdtemp(prefix="blankforms-result-"))
     path = folder / f"job-{batch_id}.{kind}"

@@ -65,6 +65,6 @@ def able(call: Call) -> Answer:
 OPERATIONS: Final = (
     Operation("GET", "/able", None, Text("现在能否办理到底", "can an order be carried out"), able, shapes.Able),
     Operation("POST", "/refresh", Scope.READ, Text("立即向海关查询", "ask customs now"), refresh, shapes.Accepted, 202, body=shapes.Refresh, body_optional=True),
-    Operation("GET", "/runs", Scope.READ, Text("对账列表", "reconciliations"), runs, shapes.Runs),
-    Operation("GET", "/runs/{day}", Scope.READ, Text("一天的对账", "the reconciliation of a day"), run, shapes.WholeRun),
+    Operation("GET", "/runs", Scope.READ, Text("对账列表", "reconciliations"), runs, shapes.Runs, whole=True),
+    Operation("GET", "/runs/{day}", Scope.READ, Text("一天的对账", "the reconciliation of a day"), run, shapes.WholeRun, whole=True),
 )  # fmt: skip

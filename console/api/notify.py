@@ -38,7 +38,7 @@ def events(call: Call) -> Answer:
     with database.read() as session:
         if asked.after > last_place(session):  # of another database, or of a backup's future
             raise CursorUnknown(cursor=str(asked.after))
-        found, last = events_after(session, asked.after, asked.limit)
+        found, last = events_after(session, asked.after, asked.limit, call.context.sight)
     wait = 0 if last - asked.after >= asked.limit else POLL_AFTER_SECONDS
     return Answer({"events": found, "next": last, "poll_after_seconds": wait})
 
@@ -123,12 +123,12 @@ def redelivered(call: Call, id: int) -> Answer:  # noqa: A002
 
 OPERATIONS: Final = (
     Operation("GET", "/events", Scope.READ, Text("取事件", "pull events"), events, shapes.Events, query=shapes.EventQuery),
-    Operation("GET", "/endpoints", Scope.NOTIFY, Text("通知地址", "endpoints"), listed, shapes.EndpointsTold),
-    Operation("POST", "/endpoints", Scope.NOTIFY, Text("新增通知地址", "add an endpoint"), added, shapes.EndpointWithSecret, 201, body=shapes.NewEndpoint, once=True, again=added_before),
-    Operation("PATCH", "/endpoints/{id}", Scope.NOTIFY, Text("停用或启用", "disable or enable it"), changed, shapes.Endpoint, body=shapes.Change),
-    Operation("DELETE", "/endpoints/{id}", Scope.NOTIFY, Text("删除", "remove it"), removed, status=204),
-    Operation("POST", "/endpoints/{id}/rotate", Scope.NOTIFY, Text("换密钥", "a new secret"), rotated, shapes.EndpointWithSecret, body=shapes.Rotation, body_optional=True),
-    Operation("POST", "/endpoints/{id}/test", Scope.NOTIFY, Text("试发", "send a test"), tested, shapes.Tested),
-    Operation("GET", "/deliveries", Scope.NOTIFY, Text("通知记录", "what was told"), deliveries, shapes.Deliveries, query=shapes.DeliveryQuery),
-    Operation("POST", "/deliveries/{id}/redeliver", Scope.NOTIFY, Text("重发", "tell it again"), redelivered, shapes.Redelivered),
+    Operation("GET", "/endpoints", Scope.NOTIFY, Text("通知地址", "endpoints"), listed, shapes.EndpointsTold, whole=True),
+    Operation("POST", "/endpoints", Scope.NOTIFY, Text("新增通知地址", "add an endpoint"), added, shapes.EndpointWithSecret, 201, body=shapes.NewEndpoint, once=True, again=added_before, whole=True),
+    Operation("PATCH", "/endpoints/{id}", Scope.NOTIFY, Text("停用或启用", "disable or enable it"), changed, shapes.Endpoint, body=shapes.Change, whole=True),
+    Operation("DELETE", "/endpoints/{id}", Scope.NOTIFY, Text("删除", "remove it"), removed, status=204, whole=True),
+    Operation("POST", "/endpoints/{id}/rotate", Scope.NOTIFY, Text("换密钥", "a new secret"), rotated, shapes.EndpointWithSecret, body=shapes.Rotation, body_optional=True, whole=True),
+    Operation("POST", "/endpoints/{id}/test", Scope.NOTIFY, Text("试发", "send a test"), tested, shapes.Tested, whole=True),
+    Operation("GET", "/deliveries", Scope.NOTIFY, Text("通知记录", "what was told"), deliveries, shapes.Deliveries, query=shapes.DeliveryQuery, whole=True),
+    Operation("POST", "/deliveries/{id}/redeliver", Scope.NOTIFY, Text("重发", "tell it again"), redelivered, shapes.Redelivered, whole=True),
 )  # fmt: skip

@@ -27,6 +27,7 @@ def me(call: Call) -> Answer:
             "key": key["key"],
             "expires_at": key["expires_at"],
             "sender": settings.sender,
+            "principals": None if actor.principals is None else sorted(actor.principals),
             "simulated": settings.simulated,
         }
     )
@@ -35,7 +36,7 @@ def me(call: Call) -> Answer:
 def endorsements(call: Call) -> Answer:
     """What waits, the oldest first."""
     with call.context.database.read() as session:
-        return Answer({"endorsements": list(list_endorsements(session))})
+        return Answer({"endorsements": list(list_endorsements(session, sight=call.context.sight))})
 
 
 def endorse(call: Call, id: int) -> Answer:  # noqa: A002 - the name of the path's parameter

@@ -686,5 +686,7 @@ class Me(Told):
     scopes: list[Scope]
     key: str
     expires_at: Time | None
+    principals: list[str] | None
+    """The enterprises that the owner works for; null: all."""
     sender: str
     simulated: bool

@@ -45,7 +45,13 @@ def certificates(call: Call) -> Answer:
     with call.context.database.read() as session:
         found = list(
             list_certificates(
-                session, None, _code(asked.type), *days, asked.limit, unpack(asked.cursor)
+                session,
+                None,
+                _code(asked.type),
+                *days,
+                asked.limit,
+                unpack(asked.cursor),
+                call.context.sight,
             )
         )
     following = found[-1]["certificate"] if len(found) == asked.limit else None
@@ -55,7 +61,11 @@ def certificates(call: Call) -> Answer:
 def certificate(call: Call, number: str) -> Answer:
     """One certificate."""
     with call.context.database.read() as session:
-        found = list(list_certificates(session, _code(number) or "", None, None, None, 1))
+        found = list(
+            list_certificates(
+                session, _code(number) or "", None, None, None, 1, sight=call.context.sight
+            )
+        )
     if not found:
         raise NotFound(what=number)
     return Answer(found[0])
@@ -74,6 +84,7 @@ def forms(call: Call) -> Answer:
         asked.issued_to,
         _code(asked.owner),
         asked.handling,
+        call.context.sight,
     )
     with call.context.database.read() as session:
         page = list_forms(session, wanted, asked.limit, unpack(asked.cursor))
@@ -83,7 +94,7 @@ def forms(call: Call) -> Answer:
 def passport(call: Call, type: str, serial: str) -> Answer:  # noqa: A002 - names of the path
     """Everything that happened to one form."""
     with call.context.database.read() as session:
-        found = form_passport(session, _code(serial) or "")
+        found = form_passport(session, _code(serial) or "", call.context.sight)
     for form in found:
         if form["type"] == _code(type):
             return Answer(form)

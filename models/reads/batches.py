@@ -11,6 +11,7 @@ from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
 from models.reads.row_results import ItemFacts
+from models.reads.sight import Sight
 from models.reads.tallies import amounts
 from models.rules.errors import text_of_code
 from models.rules.people import Actor
@@ -172,6 +173,7 @@ class BatchFilter:
     state: BatchState | None = None
     client_reference: str | None = None
     below: int | None = None
+    sight: Sight | None = None
 
 
 def list_batches(
@@ -198,6 +200,8 @@ def list_batches(
                 query = query.where(by_index)
     if wanted.client_reference is not None:
         query = query.where(Batch.client_reference == wanted.client_reference)
+    if wanted.sight is not None:
+        query = query.where(wanted.sight.batches)
     if wanted.below is not None:
         query = query.where(Batch.id < wanted.below)
     for batch, open_forms in session.execute(query):

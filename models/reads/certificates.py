@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from models.reads.sight import Sight
 from models.tables.certificates import Certificate
 from models.tables.forms import Form
 
@@ -21,6 +22,7 @@ def list_certificates(
     approved_to: date | None,
     limit: int,
     after: str = "",
+    sight: Sight | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Certificates of all types unless filtered (S-10, S-11), by number, those behind `after`, with the forms
     that they have.
@@ -32,6 +34,8 @@ def list_certificates(
         .scalar_subquery()
     )
     query = select(Certificate, forms.label("forms")).order_by(Certificate.number).limit(limit)
+    if sight is not None:
+        query = query.where(sight.certificates)
     if after:
         query = query.where(Certificate.number > after)
     if number is not None:

@@ -10,6 +10,7 @@ from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session, aliased
 
 from models.reads.people import roles_of
+from models.reads.sight import Sight
 from models.rules.calendar import business_date, start_of
 from models.rules.people import Actor, Role
 from models.rules.states import Action, BatchState, ItemState, RowStatus
@@ -96,6 +97,7 @@ def list_endorsements(
     number: int | None = None,
     batch_id: int | None = None,
     limit: int = 200,
+    sight: Sight | None = None,
 ) -> Iterator[dict[str, Any]]:
     """What waits, the oldest first, or all, the newest first, or the one with this number; as JSON says it."""
     maker, checker = aliased(Person), aliased(Person)
@@ -110,6 +112,8 @@ def list_endorsements(
         query = query.where(Endorsement.id == number)
     elif waiting:
         query = query.where(Endorsement.state == EndorsementState.WAITING)
+    if sight is not None:
+        query = query.where(sight.batches)
     if batch_id is not None:
         query = query.where(Endorsement.batch_id == batch_id)
     query = query.order_by(Endorsement.id if waiting else Endorsement.id.desc())

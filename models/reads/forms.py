@@ -8,7 +8,7 @@ is rare within a block is looked for among so many forms, and then the page is a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from itertools import product
 from typing import Any, Final
@@ -16,6 +16,7 @@ from typing import Any, Final
 from sqlalchemy import func, select, tuple_, union_all
 from sqlalchemy.orm import Session
 
+from models.reads.sight import Sight
 from models.reads.tallies import amounts_of
 from models.rules.errors import BadArgument
 from models.rules.standings import Standing, state_of
@@ -43,11 +44,13 @@ class FormFilter:
     issued_to: date | None = None
     owner: str | None = None
     handling: str | None = None
+    sight: Sight | None = None
+    """What whoever asks may see."""
 
     @property
     def by_block(self) -> bool:
         """Whether it says something that all forms of a block have in common."""
-        return any((self.form_type, self.issued_from, self.issued_to, self.owner))
+        return any((self.form_type, self.issued_from, self.issued_to, self.owner, self.sight))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +66,8 @@ def list_forms(session: Session, wanted: FormFilter, limit: int, after: str = ""
 
     A page may be short, even empty, and still not be the last. Raises `BadArgument` for a cursor that is none.
     """
-    if wanted == FormFilter():
-        wanted = FormFilter(states=USED_STATES, handling="self")
+    if wanted == FormFilter(sight=wanted.sight):
+        wanted = replace(wanted, states=USED_STATES, handling="self")
     if wanted.serial is not None or wanted.certificate is not None:
         return _named(session, wanted, limit, after)
     if wanted.states and set(wanted.states) <= set(USED_STATES) and not wanted.by_block:
@@ -127,7 +130,7 @@ def _block_by_block(session: Session, wanted: FormFilter, limit: int, after: str
     for block, count in _blocks(session, wanted, standings, begin):
         here = "" if (block.first_serial, block.id) != begin else serial
         of_block = _filtered(_shown(), wanted).where(Form.block_id == block.id)
-        all_of_it = count == block.form_count and wanted.handling is None
+        all_of_it = count == block.form_count and wanted.handling is None and wanted.sight is None
         end = None if all_of_it else _far_end(session, block.id, here, left)
         query = of_block.where(Form.serial > here)
         if end is not None:
@@ -169,6 +172,8 @@ def _blocks(
         query = query.where(Stock.form_type == wanted.form_type)
     if wanted.owner is not None:
         query = query.where(Stock.owner == wanted.owner)
+    if wanted.sight is not None:
+        query = query.where(Stock.owner.in_(wanted.sight.owners))
     if wanted.issued_from is not None:
         query = query.where(Block.issued_on >= wanted.issued_from)
     if wanted.issued_to is not None:
@@ -219,6 +224,8 @@ def _filtered(query: Any, wanted: FormFilter) -> Any:
         query = query.where(Block.issued_on <= wanted.issued_to)
     if wanted.owner is not None:
         query = query.where(Stock.owner == wanted.owner)
+    if wanted.sight is not None:
+        query = query.where(wanted.sight.forms)
     if wanted.handling is not None:
         self_handled = Certificate.exporter == Certificate.agent
         query = query.join(Certificate, Certificate.number == Form.certificate)

@@ -8,16 +8,19 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models.reads.forms import FormFilter, list_forms
+from models.reads.sight import Sight
 from models.tables.batches import Item
 from models.tables.forms import Form, FormEvent
 from models.tables.inbox import InboxMessage, ReceiptLine
 from models.tables.submissions import Submission
 
 
-def form_passport(session: Session, serial: str) -> list[dict[str, Any]]:
+def form_passport(
+    session: Session, serial: str, sight: Sight | None = None
+) -> list[dict[str, Any]]:
     """Every form of a serial (one for each type) with its history, messages and receipts (S-63, S-64)."""
     passports = []
-    for form in list_forms(session, FormFilter(serial=serial), limit=100).forms:
+    for form in list_forms(session, FormFilter(serial=serial, sight=sight), limit=100).forms:
         form_id = session.scalars(
             select(Form.id).where(Form.serial == serial, Form.form_type == form["type"])
         ).one()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
 from sqlalchemy.orm import Session
 
+from models.reads.sight import Sight
 from models.reads.stock_book import (
     Balance,
     StockBook,
@@ -32,11 +33,16 @@ class StockQuery:
     last: date
     today: date
     range_limit: int
+    sight: Sight | None = None
 
 
 def stock_documents(session: Session, wanted: StockQuery, supply: Supply) -> list[dict[str, Any]]:
     """One for each owner and type."""
-    keys = list_stocks(session, wanted.owner, wanted.form_type)
+    keys = [
+        key
+        for key in list_stocks(session, wanted.owner, wanted.form_type)
+        if wanted.sight is None or key.owner in wanted.sight.owners
+    ]
     over = balances(session, keys, wanted.first, wanted.last + timedelta(days=1))
     used, queued = weekly_use(session, keys, wanted.today), queued_forms(session)
     documents = []
@@ -50,8 +56,16 @@ def stock_documents(session: Session, wanted: StockQuery, supply: Supply) -> lis
             supply.restock_days,
             supply.cover_days,
         )
+        if wanted.sight is not None and key.owner not in wanted.sight.principals:
+            book = _free_alone(book)
         documents.append(_shown(book, over.get(key.id, Balance()), expected, queued, supply.low))
     return documents
+
+
+def _free_alone(book: StockBook) -> StockBook:
+    """What may be drawn from: which serials of the sender's went to other enterprises is not theirs to see."""
+    free = {s: found if s is Standing.ON_HAND else [] for s, found in book.ranges.items()}
+    return replace(book, ranges=free)
 
 
 def _shown(

@@ -275,6 +275,13 @@ def require_scope(actor: Actor, scope: Scope | None) -> None:
         )
 
 
+def require_whole(actor: Actor) -> None:
+    """Raise `NotAllowed` where the actor works for some enterprises alone: this tells of all of them."""
+    if actor.principals is not None:
+        everybody = Text("不限定企业的人员", "persons who are not limited to enterprises")
+        raise NotAllowed(name=actor.name, deed="*", roles=str(everybody), scope="-")
+
+
 REASON_LIMIT: Final = 200
 """Characters; what is longer is no reason but a text that went astray."""
 

@@ -104,6 +104,8 @@ class Batch(Base):
     confirmed_by: Mapped[str | None] = mapped_column(String(64))
     confirmed_via: Mapped[str | None] = mapped_column(String(16))
     confirmed_by_id: Mapped[int | None] = mapped_column(BigId)
+    exporter: Mapped[str | None] = mapped_column(String(18))
+    """Of all certificates in it, where it is one (`models.reads.sight`), as checked last."""
     needs_second: Mapped[bool] = mapped_column(default=False, server_default=false())
     """The rules asked for a second person when it was confirmed last."""
     void_count: Mapped[int] = mapped_column(default=0, server_default="0")
@@ -127,6 +129,8 @@ class Batch(Base):
         Index(None, "sha256"),
         Index(None, "reading_key"),
         Index(None, "client_reference"),
+        Index(None, "exporter"),
+        Index(None, "made_by_id"),
         Index(
             "ix_batch_queued",
             "queued_at",

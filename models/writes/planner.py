@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from sqlalchemy import (
     case,
     cast,
     delete,
+    false,
     func,
     or_,
     select,
@@ -30,6 +31,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
+from models.reads.sight import limit_of_maker
 from models.rules.plan import (
     CERTIFICATE_APPROVED,
     CertificateFacts,
@@ -68,10 +70,11 @@ def make_plan(steps: Steps, batch: Batch) -> str:
         with steps.write() as session:
             _begin(session, batch.id, low, low + ROWS_A_STEP - 1)
     with steps.read() as session:
-        suspects = _suspects(session, batch.id)
+        limit = limit_of_maker(session, batch)
+        suspects = _suspects(session, batch.id, limit)
     for numbers in chunks(suspects):
         with steps.write() as session:
-            _check_rows(session, batch, _rows(session, batch.id, numbers))
+            _check_rows(session, batch, _rows(session, batch.id, numbers, limit), limit)
     plan_pages(steps, batch, check_pages(steps, batch))
     with steps.read() as session:
         return plan_hash(chain([batch.order_key or ""], _plan_lines(session, batch.id)))
@@ -116,7 +119,7 @@ def _link_named_forms(session: Session, batch_id: int, low: int, high: int) -> N
     )
 
 
-def _suspects(session: Session, batch_id: int) -> list[int]:
+def _suspects(session: Session, batch_id: int, limit: frozenset[str] | None) -> list[int]:
     """Numbers of the rows that the rules must look at: the database leaves out what is plainly right.
 
     A row that is not among them has an approved certificate and names, once in the file, issued
@@ -136,6 +139,7 @@ def _suspects(session: Session, batch_id: int) -> list[int]:
                 BatchRow.status == RowStatus.PROBLEM,
                 Certificate.number.is_(None),
                 Certificate.status != CERTIFICATE_APPROVED,
+                false() if limit is None else Certificate.exporter.not_in(limit),
                 and_(
                     BatchRow.stock_source == StockSource.AGENT,
                     Certificate.exporter == Certificate.agent,
@@ -169,7 +173,10 @@ def _suspects(session: Session, batch_id: int) -> list[int]:
     return sorted(session.scalars(union(rows, forms, repeats)))
 
 
-def _rows(session: Session, batch_id: int, numbers: Sequence[int]) -> list[_Row]:
+def _rows(
+    session: Session, batch_id: int, numbers: Sequence[int], limit: frozenset[str] | None
+) -> list[_Row]:
+    """Rows with their certificates; one of an exporter that the maker does not work for is not known to them."""
     given = rows_table(session, {"number": Integer()}, [(n,) for n in numbers])
     found = session.execute(
         select(
@@ -198,16 +205,20 @@ def _rows(session: Session, batch_id: int, numbers: Sequence[int]) -> list[_Row]
             r.problems,
             r.read_problems,
             None
-            if r.exporter is None
+            if r.exporter is None or (limit is not None and r.exporter not in limit)
             else CertificateFacts(r.certificate, r.type, r.exporter, r.agent, r.certificate_status),
         )
         for r in found
     ]
 
 
-def _check_rows(session: Session, batch: Batch, rows: Sequence[_Row]) -> None:
+def _check_rows(
+    session: Session, batch: Batch, rows: Sequence[_Row], limit: frozenset[str] | None
+) -> None:
     numbers = [row.facts.number for row in rows]
     named = _named_forms(session, batch.id, numbers)
+    if limit is not None:
+        named = _seen(named, rows, limit)
     mentions = _mentions(session, batch.id, numbers)
     changed: list[tuple[int, RowStatus, list[Any]]] = []
     for row in rows:
@@ -275,6 +286,28 @@ def _named_forms(
         )
         named[r.row_number].append(NamedForm(r.serial, candidates, r.action))
     return named
+
+
+def _seen(
+    named: dict[int, list[NamedForm]], rows: Sequence[_Row], limit: frozenset[str]
+) -> dict[int, list[NamedForm]]:
+    """Forms in stocks that the maker may draw from, and nothing of what others are used for."""
+    seen: dict[int, list[NamedForm]] = {}
+    for row in rows:
+        number = row.certificate.number if row.certificate else None
+        owners = limit | ({row.certificate.agent} if row.certificate else set())
+        seen[row.facts.number] = [
+            replace(
+                form,
+                candidates=[
+                    c if c.certificate in {None, number} else replace(c, certificate="")
+                    for c in form.candidates
+                    if c.owner in owners
+                ],
+            )
+            for form in named.get(row.facts.number, ())
+        ]
+    return seen
 
 
 def _these(session: Session, numbers: Sequence[int]) -> Any:

@@ -20,10 +20,10 @@ from config.names import Task
 from models.reads.batches import BatchCounts
 from models.reads.endorsements import facts_of, known_rules
 from models.reads.people import actor_as_now
+from models.reads.sight import require_seen
 from models.rules.errors import (
     BatchBusy,
     BatchGoesOn,
-    BatchNotFound,
     BatchNotOpen,
     ConfirmationUnknown,
     DatabaseUnreachable,
@@ -103,9 +103,8 @@ def _confirm(context: Context, batch_id: int, said: Confirmation) -> bool:
     try:
         with context.database.write() as session:
             context.journal.require_current(session)
-            batch = session.get(Batch, batch_id, with_for_update=NO_KEY_UPDATE)
-            if batch is None:
-                raise BatchNotFound(batch=batch_id)
+            found = session.get(Batch, batch_id, with_for_update=NO_KEY_UPDATE)
+            batch = require_seen(context.sight, found, batch_id)
             if batch.state is BatchState.ASKED:
                 raise questions_of(batch)
             if batch.state is not BatchState.CHECKED or (said.queued and batch.queued_at is None):

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from config.crash import Point, crash_point
 from config.names import Task
+from models.reads.sight import one_exporter
 from models.rules.states import BatchState
 from models.tables.base import NO_KEY_UPDATE
 from models.tables.batches import Batch
@@ -76,7 +77,7 @@ def _plan_before(batch: Batch) -> str | None:
 def _checked(
     session: Session, context: Context, batch: Batch, plan: str, before: str | None
 ) -> None:
-    batch.plan = plan
+    batch.plan, batch.exporter = plan, one_exporter(session, batch.id)
     batch.state = BatchState.ASKED if batch.questions else BatchState.CHECKED
     batch.checked_at = context.now()
     if plan != before and not batch.questions:

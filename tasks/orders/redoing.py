@@ -10,7 +10,8 @@ from typing import Any, Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from models.rules.errors import BatchNotEnded, BatchNotFound, NothingToSubmit
+from models.reads.sight import require_seen
+from models.rules.errors import BatchNotEnded, NothingToSubmit
 from models.rules.serials import show_serials
 from models.rules.states import (
     Action,
@@ -60,9 +61,7 @@ def redo(
     Raises `BatchNotFound`, `BatchNotEnded` while something is still open, `NothingToSubmit`.
     """
     with context.database.read() as session:
-        batch = session.get(Batch, batch_id)
-        if batch is None:
-            raise BatchNotFound(batch=batch_id)
+        batch = require_seen(context.sight, session.get(Batch, batch_id), batch_id)
         if batch.state not in ENDED:
             raise BatchNotEnded(batch=batch_id, state=label(batch.state))
         impossible: list[Impossible] = []

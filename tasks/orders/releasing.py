@@ -15,8 +15,9 @@ from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session
 
 from config.names import Task
+from models.reads.sight import require_seen
 from models.rules.causes import Cause
-from models.rules.errors import BatchNotFound, BatchNotOpen
+from models.rules.errors import BatchNotOpen
 from models.rules.people import Deed
 from models.rules.states import NOT_LEFT, BatchState, ItemState, SubmissionState, label
 from models.tables.base import NO_KEY_UPDATE
@@ -59,9 +60,8 @@ def cancel(context: Context, batch_id: int) -> Cancelled:
     Raises `BatchNotFound`, `BatchNotOpen`. A second cancel finds nothing left to take back.
     """
     with context.database.write() as session:
-        batch = session.get(Batch, batch_id, with_for_update=NO_KEY_UPDATE)
-        if batch is None:
-            raise BatchNotFound(batch=batch_id)
+        found = session.get(Batch, batch_id, with_for_update=NO_KEY_UPDATE)
+        batch = require_seen(context.sight, found, batch_id)
         if batch.state not in _OPEN:
             raise BatchNotOpen(batch=batch_id, state=label(batch.state))
         withdraw_endorsement(session, batch_id, context.now())

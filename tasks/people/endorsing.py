@@ -128,6 +128,8 @@ def _decide(
     reason: str | None = None,
 ) -> None:
     require(actor_as_now(session, context.actor), Deed.ENDORSED)
+    if context.sight is not None and (batch is None or not context.sight.sees(batch)):
+        raise NotFound(what=str(one.id))
     makers = {one.asked_by_id, *((batch.made_by_id, batch.confirmed_by_id) if batch else ())}
     require_another(makers, context.actor)
     decided = decide(session, one.id, state, context.now(), context.actor.person_id, reason)

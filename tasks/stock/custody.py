@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from models.reads.sight import Sight
 from models.reads.stock_book import list_stocks
 from models.rules.causes import Cause
 from models.rules.errors import BadArgument, NotFound
@@ -77,7 +78,7 @@ def release(context: Context, serials: Sequence[str], form_type: str | None, rea
     Where the rules want a second person for a lost one, all of it waits for them (`Done.request`).
     """
     with context.database.write() as session:
-        concerned = _concerned(session, serials, form_type)
+        concerned = _concerned(session, serials, form_type, context.sight)
         lost = [f for f in concerned if f.lost_at is not None]
         about = show_serials([f.serial for f in concerned])
         request = lost and ask_where_ruled(
@@ -104,8 +105,9 @@ def _change(
 ) -> Done:
     only_issued = deed is not Deed.FORMS_RELEASED
     with context.database.write() as session:
-        lock_stocks_of(session, [f.id for f in _concerned(session, serials, form_type)])
-        concerned = _concerned(session, serials, form_type)  # as they are under the lock
+        sight = context.sight
+        lock_stocks_of(session, [f.id for f in _concerned(session, serials, form_type, sight)])
+        concerned = _concerned(session, serials, form_type, sight)  # as they are under the lock
         allowed = [f for f in concerned if f.state is FormState.ISSUED or not only_issued]
         changed = set(change(session, [f.id for f in allowed], context.now(), reason))
         about = show_serials([f.serial for f in allowed if f.id in changed])
@@ -117,7 +119,9 @@ def _change(
     )
 
 
-def _concerned(session: Session, serials: Sequence[str], form_type: str | None) -> list[Concerned]:
+def _concerned(
+    session: Session, serials: Sequence[str], form_type: str | None, sight: Sight | None
+) -> list[Concerned]:
     wanted = list(dict.fromkeys(serials))
     found: list[Concerned] = []
     for chunk in chunks(wanted):
@@ -137,6 +141,8 @@ def _concerned(session: Session, serials: Sequence[str], form_type: str | None) 
             .outerjoin(Item, (Item.form_id == Form.id) & (Item.state == ItemState.UNDER_WAY))
             .order_by(Form.serial, Form.form_type)
         )
+        if sight is not None:
+            query = query.where(sight.forms)
         if form_type:
             query = query.where(Form.form_type == form_type)
         found += [Concerned(*row) for row in session.execute(query)]

@@ -6,7 +6,7 @@ already is left as it is: importing twice changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -73,9 +73,19 @@ def import_stock(
     _refuse_left_out(file_name, len(ranges), count)
     _refuse_forms_of_others(context, file_name, ranges)
     require(context.actor, Deed.STOCK_IMPORTED)
+    if context.sight is not None:
+        _refuse_others(file_name, {r.owner for r in ranges} - context.sight.principals)
     done = add_ranges(context, ranges, "sheet")
     _record_import(context, Deed.STOCK_IMPORTED, file_name, done)
     return done, ranges
+
+
+def _refuse_others(file_name: str, others: Collection[str]) -> None:
+    """Raise `CellsRefused` for enterprises that the actor does not work for: nothing of the file is taken."""
+    if others:
+        named = ", ".join(sorted(others)[:_SHOWN])
+        detail = t(f"不在可办理的企业之内: {named}", f"not your enterprises: {named}")
+        raise CellsRefused(file=file_name, detail=detail)
 
 
 def _refuse_left_out(file_name: str, found: int, count: int | None) -> None:
@@ -245,9 +255,23 @@ def import_certificates(
     records = read_certificates(content, file_name, limit, answers)
     _refuse_left_out(file_name, len(records), count)
     require(context.actor, Deed.CERTIFICATES_IMPORTED)
+    if context.sight is not None:
+        exporters = {r.exporter for r in records} | _known_exporters(context, records)
+        _refuse_others(file_name, exporters - context.sight.principals)
     done = store_certificates(context, records)
     _record_import(context, Deed.CERTIFICATES_IMPORTED, file_name, done)
     return done, records
+
+
+def _known_exporters(context: Context, records: Sequence[CertificateRecord]) -> set[str]:
+    """Whose these certificates are already: another's is not made one's own by naming it."""
+    exporters: set[str] = set()
+    with context.database.read() as session:
+        for chunk in chunks([r.number for r in records]):
+            given = rows_table(session, {"number": String()}, [(n,) for n in chunk])
+            theirs = select(Certificate.exporter).join(given, given.c.number == Certificate.number)
+            exporters |= set(session.scalars(theirs.distinct()))
+    return exporters
 
 
 def store_certificates(context: Context, records: Sequence[CertificateRecord]) -> Imported:

@@ -40,5 +40,5 @@ def show_stock(
     supply = Supply(settings.restock_days, settings.cover_days, settings.low_stock)
     today = business_date(context.now())
     with context.database.read() as session:
-        wanted = StockQuery(owner, form_type, *days, today, range_limit)
+        wanted = StockQuery(owner, form_type, *days, today, range_limit, context.sight)
         return stock_documents(session, wanted, supply)

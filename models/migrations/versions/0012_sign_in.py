@@ -22,6 +22,9 @@ def upgrade() -> None:
         "person", sa.Column("second_factor_step", BigId, nullable=False, server_default="0")
     )
     op.add_column("person", sa.Column("principals", JSON, nullable=True))
+    op.add_column("batch", sa.Column("exporter", sa.String(18), nullable=True))
+    op.create_index(op.f("ix_batch_exporter"), "batch", ["exporter"])
+    op.create_index(op.f("ix_batch_made_by_id"), "batch", ["made_by_id"])
     op.create_table(
         "sign_in",
         sa.Column("id", BigId, nullable=False),
