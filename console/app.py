@@ -25,6 +25,8 @@ from console.api.problems import (
     MethodUnknown,
     problem,
 )
+from console.pages.door import POLICY, polling, refused
+from console.pages.door import serve as serve_pages
 from models.rules.errors import BlankformsError, NotFound
 from models.rules.language import Language, use_language
 from tasks.context import Context
@@ -73,19 +75,26 @@ def create_app(context: Context) -> Flask:
         g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         structlog.contextvars.bind_contextvars(request_id=g.request_id)
         g.began = time.monotonic()
-        use_language(_language())
+        if _is_api():
+            use_language(_language())
 
     @app.after_request
     def end(response: Response) -> Response:
         for name, value in _SAFE.items():
             response.headers.setdefault(name, value)
-        if response.headers.get("ETag"):
+        if not _is_api():
+            response.headers["Content-Security-Policy"] = POLICY
+        if request.endpoint == "pages.static":
+            response.headers["Cache-Control"] = "public, max-age=86400"
+        elif response.headers.get("ETag"):
             response.headers["Cache-Control"] = "no-cache, private"
         response.headers["X-Request-Id"] = g.get("request_id", "")
         actor = g.get("actor")
-        response.headers.update(limits.headers(actor.person_id if actor else None))
-        log.info(
-            "api_call",
+        if _is_api():
+            response.headers.update(limits.headers(actor.person_id if actor else None))
+        note = log.debug if request.endpoint == "pages.static" or polling() else log.info
+        note(
+            "api_call" if _is_api() else "page",
             operation=request.endpoint,
             method=request.method,
             status=response.status_code,
@@ -111,10 +120,15 @@ def create_app(context: Context) -> Flask:
     def alive() -> dict[str, str]:
         return {"status": "ok"}
 
+    serve_pages(app, context)
     app.register_error_handler(BlankformsError, problem)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unforeseen)
     return app
+
+
+def _is_api() -> bool:
+    return request.path.startswith("/api/") or request.path == "/healthz"
 
 
 def _language() -> Language:
@@ -124,6 +138,12 @@ def _language() -> Language:
 
 def _http_error(error: HTTPException) -> Response:
     """What the framework refuses, in our words."""
+    if not _is_api() and not isinstance(error, SecurityError):
+        return refused(
+            BodyTooLarge()
+            if isinstance(error, RequestEntityTooLarge)
+            else NotFound(what=request.path)
+        )
     match error:
         case RequestEntityTooLarge():
             said = problem(BodyTooLarge())
@@ -143,4 +163,6 @@ def _http_error(error: HTTPException) -> Response:
 def _unforeseen(error: Exception) -> Response:
     """The last resort: no traceback in front of anybody; the log has it under the request's id."""
     log.error("request_failed", path=request.path, exc_info=error)
+    if not _is_api():
+        return refused(InternalError(request=g.get("request_id", "")))
     return problem(InternalError(request=g.get("request_id", "")))

@@ -6,13 +6,15 @@ sheet; the command, the pages and the API all answer with `Answers` (rule 4 of h
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
-from models.rules.language import Text
-from models.rules.states import Action
+from models.rules.errors import BadArgument
+from models.rules.language import Text, t
+from models.rules.states import Action, label
+from sheets.headers import ANSWERABLE, ORDERS, header_key
 
 
 class QuestionCode(StrEnum):
@@ -157,3 +159,52 @@ def row_list(numbers: Sequence[int], shown: int = 8) -> str:
     """Row numbers for a sentence: the first ones."""
     text = ", ".join(map(str, numbers[:shown]))
     return f"{text} …" if len(numbers) > shown else text
+
+
+_YES_OR_NO: Final[Mapping[str, tuple[str, Any]]] = {
+    "--include-hidden": ("include_hidden", True),
+    "--skip-hidden": ("include_hidden", False),
+    "--include-struck": ("include_struck", True),
+    "--skip-struck": ("include_struck", False),
+}
+
+
+def answers_said(options: Iterable[str], before: Answers) -> Answers:
+    """What was chosen among the answers that questions offer, beside what had been said before.
+
+    Raises `BadArgument` for what no question offers.
+    """
+    said = before
+    for option in options:
+        name, _, value = option.partition(" ")
+        header, mark, meaning = value.rpartition("=")
+        if name in _YES_OR_NO and not value:
+            field_name, yes = _YES_OR_NO[name]
+            said = replace(said, **{field_name: yes})
+        elif name == "--sheet" and value:
+            said = replace(said, sheet=value)
+        elif name == "--action" and value in set(Action):
+            said = replace(said, action=Action(value))
+        elif name == "--ignore-column" and value:
+            said = replace(said, columns={**said.columns, header_key(value): ""})
+        elif name == "--column" and mark and meaning in ANSWERABLE:
+            said = replace(said, columns={**said.columns, header_key(header): meaning})
+        else:
+            raise BadArgument(detail=option[:100])
+    return said
+
+
+def answer_words(option: str) -> str:
+    """An answer in people's words."""
+    name, _, value = option.partition(" ")
+    if name == "--column":
+        return ORDERS.words[value.rpartition("=")[2]][0]
+    if name == "--action":
+        return label(Action(value))
+    if name == "--sheet":
+        return t(f"工作表“{value}”", f'sheet "{value}"')
+    if name == "--ignore-column":
+        return t("与办理无关，不用", "not used")
+    return (
+        t("照样办理", "do them too") if name.startswith("--include") else t("不办理", "leave them")
+    )

@@ -174,6 +174,8 @@ class BatchFilter:
     client_reference: str | None = None
     below: int | None = None
     sight: Sight | None = None
+    number: int | None = None
+    redo_of: int | None = None
 
 
 def list_batches(
@@ -202,6 +204,10 @@ def list_batches(
         query = query.where(Batch.client_reference == wanted.client_reference)
     if wanted.sight is not None:
         query = query.where(wanted.sight.batches)
+    if wanted.redo_of is not None:
+        query = query.where(Batch.redo_of == wanted.redo_of)
+    if wanted.number is not None:
+        query = query.where(Batch.id == wanted.number)
     if wanted.below is not None:
         query = query.where(Batch.id < wanted.below)
     for batch, open_forms in session.execute(query):

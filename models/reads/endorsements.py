@@ -129,6 +129,7 @@ def list_endorsements(
             "proposal": _shown(one.proposal),
             "rules": one.rules,
             "asked_by": asked_by,
+            "asked_by_id": one.asked_by_id,
             "asked_at": one.asked_at.isoformat(),
             "expires_at": one.expires_at.isoformat(),
             "decided_by": decided_by,

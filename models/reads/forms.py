@@ -75,6 +75,22 @@ def list_forms(session: Session, wanted: FormFilter, limit: int, after: str = ""
     return _block_by_block(session, wanted, limit, after)
 
 
+def free_serials(
+    session: Session, owner: str, form_type: str, count: int, sight: Sight | None = None
+) -> list[str]:
+    """The lowest available serials of a stock (S-43), at most `count`; those that are held are left out."""
+    wanted = FormFilter(form_type=form_type, states=(FormState.ISSUED,), owner=owner, sight=sight)
+    free: list[str] = []
+    after = ""
+    while len(free) < count:
+        page = list_forms(session, wanted, CHUNK, after)
+        free += [form["serial"] for form in page.forms if form["hold"] is None]
+        after = page.next
+        if not after:
+            break
+    return free[:count]
+
+
 def _cursor(after: str, parts: int) -> list[str]:
     found = after.split(":")
     if len(found) != parts:

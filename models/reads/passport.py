@@ -9,10 +9,18 @@ from sqlalchemy.orm import Session
 
 from models.reads.forms import FormFilter, list_forms
 from models.reads.sight import Sight
-from models.tables.batches import Item
+from models.tables.batches import Batch, Item
 from models.tables.forms import Form, FormEvent
 from models.tables.inbox import InboxMessage, ReceiptLine
 from models.tables.submissions import Submission
+
+
+def message_batch(session: Session, number: str, sight: Sight | None = None) -> int | None:
+    """The batch of the message with this number; None: there is none, or it is not seen."""
+    query = select(Submission.batch_id).where(Submission.number == number)
+    if sight is not None:
+        query = query.join(Batch, Batch.id == Submission.batch_id).where(sight.batches)
+    return session.scalar(query)
 
 
 def form_passport(

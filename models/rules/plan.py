@@ -11,11 +11,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from models.rules.language import Text
 from models.rules.problems import Problem
 from models.rules.serials import show_serials
 from models.rules.states import Action, FormState, PagesMode, StockSource
 
 CERTIFICATE_APPROVED: Final = "approved"
+
+VOID_REASON_WORDS: Final[Mapping[str, Text]] = {
+    "01": Text("打印错误", "misprint"),
+    "02": Text("污损", "soiled"),
+    "03": Text("证书更改或重发", "certificate changed or issued anew"),
+    "04": Text("遗失", "lost"),
+    "09": Text("其他", "other"),
+}
+"""Reasons of a void, as customs numbers them (bcm1.md)."""
 
 VOID_REASON_LOST: Final = "04"
 """遗失 (contract section 1): the only thing that may be done with a form that we hold as lost."""

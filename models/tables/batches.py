@@ -130,6 +130,7 @@ class Batch(Base):
         Index(None, "reading_key"),
         Index(None, "client_reference"),
         Index(None, "exporter"),
+        Index(None, "redo_of"),
         Index(None, "made_by_id"),
         Index(
             "ix_batch_queued",

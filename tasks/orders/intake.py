@@ -19,10 +19,12 @@ from sqlalchemy.orm import Session
 
 from config.crash import Point, crash_point
 from config.names import Task
-from models.rules.errors import FileError, NotFound, OrderTooLarge
+from models.reads.sight import require_seen
+from models.rules.errors import BatchNotOpen, FileError, NotFound, OrderTooLarge
+from models.rules.people import Deed, require
 from models.rules.requests import Request, load_request
 from models.rules.serials import StockRanges
-from models.rules.states import BatchState, ItemState, PagesMode, RowStatus
+from models.rules.states import BatchState, ItemState, PagesMode, RowStatus, label
 from models.tables.base import NO_KEY_UPDATE
 from models.tables.batches import Batch, BatchRow, Item, RememberedLayout, Upload
 from models.tables.bulk import chunks, insert_new, insert_rows
@@ -136,6 +138,22 @@ def keep_orders(context: Context, orders: Sequence[dict[str, str]], brought: Bro
              order_key=_digest(["orders", brought.request.pages_mode, list(orders)]))  # fmt: skip
     context.ring(Task.READ, batch_id)
     return batch_id
+
+
+def answer(context: Context, batch_id: int, answers: Answers) -> None:
+    """Say what was asked about a sheet that was kept: a worker reads it anew with these answers.
+
+    Raises `BatchNotFound`, `BatchNotOpen` for a batch that asks nothing (any more), `NotAllowed`.
+    """
+    require(context.actor, Deed.ORDER_CONFIRMED)
+    with context.database.write() as session:
+        found = session.get(Batch, batch_id, with_for_update=NO_KEY_UPDATE)
+        batch = require_seen(context.sight, found, batch_id)
+        if batch.state is not BatchState.ASKED or batch.sha256 is None:
+            raise BatchNotOpen(batch=batch_id, state=label(batch.state))
+        batch.state, batch.header_row, batch.plan = BatchState.RECEIVED, 0, None
+        batch.answers, batch.queued_at = answers.stored(), context.now()
+    context.ring(Task.READ, batch_id)
 
 
 def read_kept(context: Context, batch_id: int, steps: Steps) -> None:

@@ -7,10 +7,11 @@ from typing import Final
 
 import pyotp
 from sqlalchemy import update
+from sqlalchemy.orm import Session
 
 from models.rules.errors import SecondFactorUnusable
 from models.rules.language import t
-from models.rules.people import Deed
+from models.rules.people import Actor, Deed
 from models.tables.people import Person
 from models.writes.acts import record_act
 from net.secrets import second_factor_secret
@@ -111,3 +112,9 @@ def _step_of(context: Context, person: Person, generation: int, code: str) -> in
         if digits.isascii() and pyotp.utils.strings_equal(digits, totp.generate_otp(step)):
             return step
     return None
+
+
+def is_on(session: Session, actor: Actor) -> bool:
+    """Whether the person signs in with a code."""
+    person = session.get(Person, actor.person_id)
+    return person is not None and person.second_factor is not None

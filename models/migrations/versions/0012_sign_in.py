@@ -24,6 +24,7 @@ def upgrade() -> None:
     op.add_column("person", sa.Column("principals", JSON, nullable=True))
     op.add_column("batch", sa.Column("exporter", sa.String(18), nullable=True))
     op.create_index(op.f("ix_batch_exporter"), "batch", ["exporter"])
+    op.create_index(op.f("ix_batch_redo_of"), "batch", ["redo_of"])
     op.create_index(op.f("ix_batch_made_by_id"), "batch", ["made_by_id"])
     op.create_table(
         "sign_in",

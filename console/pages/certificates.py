@@ -1,0 +1,266 @@
+"""空白证单核销: the list of certificates, the window of one, the picker of unused forms, and the confirmation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Final
+
+from flask import Response, request
+
+from config.names import Task
+from console.pages.door import acting, page, pages, part, polling
+from console.pages.lists import day_of, limit_of, number_of, word_of
+from models.reads.certificate_use import verified_counts
+from models.reads.certificates import list_certificates
+from models.reads.deployment import known_grace
+from models.reads.forms import FormFilter, free_serials, list_forms
+from models.reads.plans import plan_rows, plan_view
+from models.rules.errors import BadArgument, BlankformsError, NotFound
+from models.rules.language import t
+from models.rules.people import Deed, require
+from models.rules.plan import VOID_REASON_WORDS
+from models.rules.problems import Problem
+from models.rules.results import RowResult
+from models.rules.states import (
+    FINAL_FORM_STATES,
+    Action,
+    FormState,
+    PagesMode,
+    StockSource,
+    text_of,
+)
+from tasks.context import Context
+from tasks.orders import intake, planning
+
+FORMS_OF_ONE: Final = 500
+"""Forms of a certificate that its window lists; none has so many."""
+
+DRAFTS_MOST: Final = 200
+"""Rows that may be added in a window; more come by a sheet."""
+
+PICKED_FROM: Final = 200
+"""Unused forms that the picker shows; the exact filter finds every one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A row that was added and not submitted: it is in the page alone and reserves nothing."""
+
+    serial: str
+    ticked: bool
+    problem: str = ""
+
+
+@pages.get("/certificates")
+def certificates() -> Response:
+    """All certificates of the enterprise, of every type (S-10), by the guide's three filters (S-11)."""
+    context, args = acting(), request.args
+    limit = limit_of(args)
+    error, found = None, []
+    try:
+        days = day_of(args, "from"), day_of(args, "to")
+        _in_order(*days)
+        with context.database.read() as session:
+            found = list(
+                list_certificates(session, number_of(args, "certificate"), number_of(args, "type"), *days,
+                                  limit + 1, word_of(args, "after"), sight=context.sight)
+            )  # fmt: skip
+    except BlankformsError as refused:
+        error = refused
+    more = found[limit - 1]["certificate"] if len(found) > limit else None
+    return page(
+        "certificates.html", 422 if error else 200, found=found[:limit], more=more, error=error
+    )
+
+
+def _in_order(first: date | None, last: date | None) -> None:
+    if first and last and first > last:
+        raise BadArgument(detail=t("起始日期晚于截止日期", "the first day is after the last"))
+
+
+@pages.route("/certificates/<number>", methods=["GET", "POST"])
+def window(number: str) -> Response:
+    """The window of one certificate. What is added lives in the form's fields until it is submitted."""
+    context = acting()
+    if polling():
+        return part("window.html", "forms", drafts=(), **_window(context, number))
+    drafts, error = _drafts(), None
+    do, _, row = request.form.get("do", "").partition(":")
+    try:
+        if do in {"verify", "void"}:
+            return _review(context, number, Action(do), drafts)
+        if do == "picker":
+            return _picker(context, number, drafts, int(row or 0))
+        drafts = _edited(context, number, drafts, do, row)
+        if do == "refresh":
+            for task in (Task.POLL, Task.APPLY, Task.ASK, Task.ADOPT):
+                context.ring(task)
+    except BlankformsError as refused:
+        error = refused
+    return page("window.html", 422 if error else 200, drafts=drafts, error=error, said=request.args.get("said"),
+                job=request.args.get("job", type=int), **_window(context, number))  # fmt: skip
+
+
+def _window(context: Context, number: str) -> dict[str, Any]:
+    certificate = _certificate(context, number)
+    with context.database.read() as session:
+        wanted = FormFilter(certificate=certificate["certificate"], sight=context.sight)
+        forms = list_forms(session, wanted, FORMS_OF_ONE).forms
+        used = verified_counts(session, [certificate["certificate"]]).get(
+            certificate["certificate"], 0
+        )
+        grace = known_grace(session)
+    final = {s.value for s in FINAL_FORM_STATES}
+    return {
+        "certificate": certificate,
+        "forms": forms,
+        "used": used,
+        "under_way": sum(f["state"] not in final for f in forms),
+        "grace": grace,
+        "reasons": VOID_REASON_WORDS,
+        "asked": request.form,
+    }
+
+
+def _certificate(context: Context, number: str) -> dict[str, Any]:
+    with context.database.read() as session:
+        found = list(
+            list_certificates(session, number.upper(), None, None, None, 1, sight=context.sight)
+        )
+    if not found:
+        raise NotFound(what=number)
+    return found[0]
+
+
+def _drafts() -> list[Draft]:
+    ticks = set(request.form.getlist("tick"))
+    serials = request.form.getlist("serial")[:DRAFTS_MOST]
+    return [Draft(serial.strip(), str(i) in ticks) for i, serial in enumerate(serials)]
+
+
+def _edited(context: Context, number: str, drafts: list[Draft], do: str, row: str) -> list[Draft]:
+    """The drafts after 新增, 删除, 返填 or a pick."""
+    if do == "add":
+        return [*drafts, Draft("", ticked=True)][:DRAFTS_MOST]
+    if do == "remove":
+        return [d for d in drafts if not d.ticked]
+    if do == "fill":
+        return [
+            *(d for d in drafts if d.serial),
+            *_filled(context, number, drafts, StockSource(row)),
+        ]
+    if do == "pick":
+        picked, at = request.form.get("picked", ""), int(row or 0)
+        return [
+            Draft(picked, ticked=True) if i == at and picked else d for i, d in enumerate(drafts)
+        ]
+    return drafts
+
+
+def _filled(context: Context, number: str, drafts: list[Draft], source: StockSource) -> list[Draft]:
+    """返填: the lowest unused serials (S-40, S-41, S-43); all of them or none (S-47)."""
+    certificate = _certificate(context, number)
+    try:
+        wanted = int(request.form.get("pages", ""))
+    except ValueError:
+        wanted = 0
+    if not 0 < wanted <= DRAFTS_MOST:
+        raise _Refused(t(f"核销页数须为 1-{DRAFTS_MOST}", f"a page count of 1-{DRAFTS_MOST}"))
+    owner = certificate["exporter"] if source is StockSource.EXPORTER else certificate["agent"]
+    named = {d.serial for d in drafts}
+    with context.database.read() as session:
+        free = free_serials(session, owner, certificate["type"], wanted + len(named), context.sight)
+    free = [serial for serial in free if serial not in named]
+    if len(free) < wanted:
+        raise _Refused(
+            Problem("stock_short", values={"wanted": wanted, "available": len(free)}).message
+        )
+    return [Draft(serial, ticked=True) for serial in free[:wanted]]
+
+
+class _Refused(BlankformsError):
+    """Said in the window, beside what was typed."""
+
+    code = "window_refused"
+
+    def __init__(self, message: str) -> None:
+        super().__init__()
+        self._message = message
+
+    def __str__(self) -> str:
+        return self._message
+
+
+def _picker(context: Context, number: str, drafts: list[Draft], row: int) -> Response:
+    """未使用的空白证单: all 已领用 (S-33), or exactly one (S-34)."""
+    certificate = _certificate(context, number)
+    wanted = request.form.get("find", "").strip()
+    owners = {certificate["agent"], certificate["exporter"]}
+    found: list[dict[str, Any]] = []
+    with context.database.read() as session:
+        for owner in sorted(owners):
+            asked = FormFilter(serial=wanted or None, form_type=certificate["type"], owner=owner,
+                               states=(FormState.ISSUED,), sight=context.sight)  # fmt: skip
+            found += list_forms(session, asked, PICKED_FROM).forms
+    found = sorted((f for f in found if f["hold"] is None), key=lambda f: str(f["serial"]))[
+        :PICKED_FROM
+    ]
+    values: dict[str, Any] = {"certificate": certificate, "drafts": drafts, "row": row, "found": found, "find": wanted,
+              "asked": request.form}  # fmt: skip
+    if request.headers.get("HX-Request") == "true":
+        return part("picker.html", "picker", inside=True, **values)
+    return page("picker.html", inside=False, **values)
+
+
+def _review(context: Context, number: str, action: Action, drafts: list[Draft]) -> Response:
+    """The plan of what is ticked, to be said yes to; or the window again, with what is wrong beside its row."""
+    require(context.actor, Deed.ORDER_CONFIRMED)
+    serials = [d.serial for d in drafts if d.ticked and d.serial]
+    if not serials:
+        raise _Refused(t("请先勾选未使用的空白证单", "tick the forms first"))
+    reason = request.form.get("reason", "")
+    cells = {
+        "certificate": number.upper(),
+        "action": text_of(action).zh,
+        "serial": ",".join(serials),
+        "reason": f"{reason} {request.form.get('reason_text', '')}".strip()
+        if action is Action.VOID
+        else "",
+    }
+    name = " ".join((cells["certificate"], cells["action"], cells["serial"]))
+    batch_id = intake.receive_orders(context, name, [cells], PagesMode.ADDITIONAL)
+    beyond = request.form.get("beyond", "").strip() or None
+    planning.check(context, batch_id, planning.Lift(beyond_pages=beyond))
+    with context.database.read() as session:
+        view = plan_view(session, batch_id)
+        (row,) = (r.row for r in plan_rows(session, view.batch))
+    if row.problems:
+        marked = [Draft(d.serial, d.ticked, _about(row, d)) for d in drafts]
+        return page("window.html", 422, drafts=marked, error=_Refused(_said(row)), said=None, job=None,
+                    over=any(p.code == "pages_exceeded" for p in row.problems), **_window(context, number))  # fmt: skip
+    with context.database.read() as session:
+        grace = known_grace(session)
+    return page(
+        "review.html",
+        view=view,
+        row=row,
+        action=action,
+        number=number,
+        grace=grace,
+        reason=cells["reason"],
+    )
+
+
+def _said(row: RowResult) -> str:
+    return "；".join(p.message for p in row.problems)
+
+
+def _about(row: RowResult, draft: Draft) -> str:
+    """What is wrong with this very serial."""
+    mine = (
+        p.message
+        for p in row.problems
+        if draft.serial and draft.serial in str(p.values.get("serials", ""))
+    )
+    return "；".join(mine) if draft.ticked else ""

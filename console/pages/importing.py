@@ -1,0 +1,295 @@
+"""批量导入: a sheet is kept at once, read by a worker, asked about, checked, and said yes to."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from flask import Response, request
+
+from console.pages.door import acting, moved, page, pages, part, polling, uploaded
+from models.reads.batches import BatchFilter, list_batches
+from models.reads.deployment import known_grace
+from models.reads.plans import PlanRow, plan_rows, plan_view
+from models.reads.row_results import row_results
+from models.reads.sight import require_seen
+from models.rules.errors import BatchNotOpen, BlankformsError
+from models.rules.people import Deed, kept_reason, require
+from models.rules.requests import Request, load_request
+from models.rules.results import RowResult
+from models.rules.states import BatchState, PagesMode, RowStatus
+from models.tables.batches import Batch
+from models.writes.calls import MadeBefore, Once
+from sheets.questions import NO_ANSWERS, answer_words, answers_said, load_answers, load_question
+from sheets.template import write_template
+from tasks.context import Context
+from tasks.orders import confirming, intake, planning
+from tasks.orders.stepwise import is_large
+from tasks.receipts.reporting import write_check_sheet
+
+PROBLEM_ROWS: Final = 50
+"""Rows with problems that the check shows as the person's own sheet; the error sheet has all."""
+
+PLANNED_ROWS: Final = 50
+LOOKED_THROUGH: Final = 20_000
+"""Rows that are looked through for those with problems; a worse sheet is corrected by its error sheet."""
+
+_LAST: Final = 10
+
+
+@pages.get("/import")
+def importing() -> Response:
+    """Drop a file; the last uploads beside it."""
+    return _importing()
+
+
+def _importing(error: BlankformsError | None = None) -> Response:
+    context = acting()
+    with context.database.read() as session:
+        last = list(list_batches(session, _LAST, BatchFilter(context.actor, sight=context.sight)))
+    return page("import.html", 422 if error else 200, last=last, error=error, once=secrets.token_hex(16),
+                state_of=BatchState)  # fmt: skip
+
+
+@pages.post("/import")
+def bring() -> Response:
+    """Keep the file and go to its check at once: a worker reads it. Sent twice, it is one upload."""
+    context = acting()
+    try:
+        require(context.actor, Deed.ORDER_CONFIRMED)
+        name, content = uploaded("file")
+    except BlankformsError as error:
+        return _importing(error)
+    mode = (
+        PagesMode.TOP_UP
+        if request.form.get("mode") == PagesMode.TOP_UP.value
+        else PagesMode.ADDITIONAL
+    )
+    key = f"page:{request.form.get('once', '')[:64]}"
+    once = Once(context.actor.person_id or 0, key, hashlib.sha256(content).hexdigest())
+    try:
+        brought = intake.Brought(once, Request(pages_mode=mode))
+        batch_id = intake.keep_sheet(context, content, name, NO_ANSWERS, brought)
+    except MadeBefore as before:
+        batch_id = before.made_id
+    return moved("pages.check", id=batch_id)
+
+
+@pages.get("/template.xlsx")
+def template() -> Response:
+    """A sheet to begin with."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "t.xlsx"
+        write_template(path)
+        answer = Response(path.read_bytes())
+    answer.content_type = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+    answer.headers.set("Content-Disposition", "attachment", filename="空白证单_模板.xlsx")
+    return answer
+
+
+def seen(context: Context, session: Any, batch_id: int) -> Batch:
+    """The batch, where whoever is signed in may see it. Raises `BatchNotFound`."""
+    return require_seen(context.sight, session.get(Batch, batch_id), batch_id)
+
+
+@pages.get("/jobs/<int:id>/check")
+def check(id: int) -> Response:  # noqa: A002 - the name of the path's parameter
+    """预检, or where the sheet is on its way there: being read, asked about, refused."""
+    context = acting()
+    with context.database.read() as session:
+        batch = seen(context, session, id)
+    if batch.state is BatchState.RECEIVED or batch.queued_at is not None:
+        if polling():
+            return part("reading.html", "progress", batch=batch)
+        return page("reading.html", batch=batch)
+    if polling():  # it is read: all of the page is another one
+        answer = Response(status=204)
+        answer.headers["HX-Refresh"] = "true"
+        return answer
+    if batch.state is BatchState.ASKED:
+        return _questions(context, batch)
+    if batch.state in {BatchState.CHECKED, BatchState.UNREADABLE}:
+        return _check(context, batch)
+    return moved("pages.job", id=id)
+
+
+def _questions(context: Context, batch: Batch, error: BlankformsError | None = None) -> Response:
+    questions = [load_question(q) for q in batch.questions]
+    with context.database.read() as session:
+        first = list(islice((r for r in row_results(session, batch)), 5))
+    asked = {q.what for q in questions}
+    return page("questions.html", 422 if error else 200, batch=batch, questions=questions, first=first,
+                asked=asked, words=answer_words, error=error)  # fmt: skip
+
+
+@pages.post("/jobs/<int:id>/answers")
+def answer(id: int) -> Response:  # noqa: A002
+    """Answers to the questions about a sheet; it is read anew with them."""
+    context = acting()
+    with context.database.read() as session:
+        batch = seen(context, session, id)
+    chosen = [
+        request.form[f"q{i}"] for i in range(len(batch.questions)) if request.form.get(f"q{i}")
+    ]
+    try:
+        intake.answer(context, id, answers_said(chosen, _before(batch)))
+    except BatchNotOpen:
+        return moved("pages.check", id=id)
+    except BlankformsError as error:
+        return _questions(context, batch, error)
+    return moved("pages.check", id=id)
+
+
+def _before(batch: Batch) -> Any:
+    return load_answers(batch.answers) if batch.answers else NO_ANSWERS
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """A row with problems, as the person's sheet has it: messages by column, and those of no column."""
+
+    row: RowResult
+    by_column: dict[int, list[str]]
+    others: Sequence[str]
+
+
+def _wrong(batch: Batch, row: RowResult) -> Wrong:
+    by_column: dict[int, list[str]] = {}
+    others: list[str] = []
+    for problem in row.problems:
+        column = batch.columns.get(problem.field)
+        if column is None:
+            others.append(problem.message)
+        else:
+            by_column.setdefault(column, []).append(problem.message)
+    return Wrong(row, by_column, others)
+
+
+def _check(context: Context, batch: Batch, error: BlankformsError | None = None) -> Response:
+    stopped = batch.asked_for.get("stopped")
+    with context.database.read() as session:
+        before = (
+            confirming.submitted_before(session, batch)
+            if batch.state is BatchState.CHECKED
+            else None
+        )
+        view = plan_view(session, batch.id)
+        wrong: list[Wrong] = []
+        planned: list[PlanRow] = []
+        for planned_row in islice(plan_rows(session, batch), LOOKED_THROUGH):
+            row = planned_row.row
+            if row.status is RowStatus.PROBLEM and len(wrong) < PROBLEM_ROWS:
+                wrong.append(_wrong(batch, row))
+            if row.status is RowStatus.OK and len(planned) < PLANNED_ROWS:
+                planned.append(planned_row)
+            if len(wrong) == PROBLEM_ROWS and len(planned) == PLANNED_ROWS:
+                break
+        grace = known_grace(session)
+    counts = view.counts.rows
+    right, bad = counts.get(RowStatus.OK, 0), counts.get(RowStatus.PROBLEM, 0)
+    codes = {p.code for w in wrong for p in w.row.problems}
+    return page(
+        "check.html", 422 if error else 200, batch=batch, view=view, wrong=wrong, planned=planned, grace=grace,
+        right=right, bad=bad, mostly_wrong=bad > confirming.PROBLEM_RATE * (right + bad), before=before,
+        stopped=stopped, error=error, lifts=codes & {"duplicate_order", "pages_exceeded"},
+    )  # fmt: skip
+
+
+@pages.post("/jobs/<int:id>/recheck")
+def recheck(id: int) -> Response:  # noqa: A002
+    """Check once more, allowing what the person gives a reason for."""
+    context, form = acting(), request.form
+    require(context.actor, Deed.ORDER_CONFIRMED)
+    with context.database.read() as session:
+        batch = seen(context, session, id)
+    try:
+        reason = kept_reason(form.get("reason", ""))
+        lift = planning.Lift(
+            reason if "again" in form else batch.again_reason,
+            reason if "beyond" in form else batch.beyond_reason,
+        )
+        planning.check(context, id, lift)
+    except BlankformsError as error:
+        return _check(context, batch, error)
+    return moved("pages.check", id=id)
+
+
+@pages.post("/jobs/<int:id>/confirm")
+def confirm(id: int) -> Response:  # noqa: A002
+    """Yes to exactly the plan that was shown. The same yes twice is one."""
+    context, form = acting(), request.form
+    with context.database.read() as session:
+        batch = seen(context, session, id)
+        small, plan = not is_large(session, batch), form.get("plan", "")
+    number = form.get("certificate", "")
+    said_so = confirming.Confirmation(
+        plan,
+        all_or_nothing=form.get("mode") == "all" or bool(number),
+        again="again" in form,
+        at_once="now" in form,
+    )
+    try:
+        goes_on = confirming.confirm(context, id, said_so, reserve_now=small)
+    except BatchNotOpen:
+        if not _given(context, id, plan):
+            raise
+        goes_on = True
+    except BlankformsError as error:
+        if number:
+            return page("error.html", 409, error=error, back=number)
+        with context.database.read() as session:
+            return _check(context, seen(context, session, id), error)
+    if not number:
+        return moved("pages.job", id=id, said="confirmed" if goes_on else "asked")
+    with context.database.read() as session:
+        confirmed = seen(context, session, id)
+    said = (
+        "asked" if not goes_on else ("grace" if confirmed.grace_until else form.get("action", ""))
+    )
+    return moved("pages.window", number=number, said=said, job=id)
+
+
+def _given(context: Context, batch_id: int, plan: str) -> bool:
+    """Whether this person has said yes to that plan already: a button pressed twice."""
+    with context.database.read() as session:
+        batch = seen(context, session, batch_id)
+    return (
+        batch.confirmed_at is not None
+        and batch.plan == plan
+        and batch.confirmed_by_id == context.actor.person_id
+    )
+
+
+@pages.get("/jobs/<int:id>/errors.xlsx")
+def errors(id: int) -> Response:  # noqa: A002
+    """错误表: the person's sheet with what is wrong beside each row, to be corrected in place."""
+    context = acting()
+    with context.database.read() as session:
+        batch = seen(context, session, id)
+    return download(f"{batch.id}_预检.xlsx", lambda path: write_check_sheet(context, id, path))
+
+
+def download(name: str, write: Any) -> Response:
+    """A sheet that is written for this answer."""
+    with tempfile.TemporaryDirectory(prefix="blankforms-page-") as folder:
+        path = Path(folder) / "sheet.xlsx"
+        write(path)
+        answer = Response(path.read_bytes())
+    answer.content_type = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+    answer.headers.set("Content-Disposition", "attachment", filename=name)
+    return answer
+
+
+def mode_of(batch: Batch) -> PagesMode:
+    """What page counts of the batch mean."""
+    return (
+        load_request(batch.asked_for).pages_mode
+        if batch.asked_for.get("pages_mode")
+        else PagesMode.ADDITIONAL
+    )

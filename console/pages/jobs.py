@@ -1,0 +1,150 @@
+"""作业: what becomes of orders, live; taking them back, their results, and doing the failed rows once more."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from flask import Response, request
+
+from console.pages.door import acting, moved, page, pages, part, polling
+from console.pages.importing import download, seen
+from console.pages.lists import limit_of, word_of
+from models.reads.batches import (
+    BatchFilter,
+    batch_document,
+    batch_progress,
+    list_batches,
+)
+from models.reads.endorsements import list_endorsements
+from models.reads.pauses import pauses_of
+from models.reads.row_results import row_results
+from models.rules.errors import BlankformsError
+from models.rules.states import FINAL_FORM_STATES, BatchState, FormState, RowOutcome
+from models.rules.two_persons import RULE_WORDS, Rule
+from tasks.context import Context
+from tasks.orders import planning, redoing, releasing
+from tasks.receipts.reporting import write_result_sheet
+
+ROWS_SHOWN: Final = 100
+LOOKED_THROUGH: Final = 5000
+"""Rows that are looked through for those that are shown first, refused and open ones."""
+
+_ENDED: Final = (BatchState.FINISHED, BatchState.CANCELLED)
+_UNCONFIRMED: Final = (
+    BatchState.RECEIVED,
+    BatchState.ASKED,
+    BatchState.CHECKED,
+    BatchState.UNREADABLE,
+)
+
+
+@pages.get("/jobs")
+def jobs() -> Response:
+    """Jobs of all people, newest first."""
+    context, args = acting(), request.args
+    limit = limit_of(args)
+    chosen, below = word_of(args, "state"), word_of(args, "below")
+    wanted = BatchFilter(
+        context.actor if "mine" in args else None,
+        BatchState(chosen) if chosen in set(BatchState) else None,
+        word_of(args, "reference") or None,
+        int(below) if below.isdecimal() and below.isascii() and len(below) < 19 else None,  # noqa: PLR2004 - 64 bit
+        context.sight,
+    )
+    with context.database.read() as session:
+        found = list(list_batches(session, limit, wanted))
+    values: dict[str, Any] = {"found": found, "more": found[-1]["id"] if len(found) == limit else None, "states": list(BatchState),
+              "state_of": BatchState, "unconfirmed": {s.value for s in _UNCONFIRMED}}  # fmt: skip
+    return part("jobs.html", "list", **values) if polling() else page("jobs.html", **values)
+
+
+@pages.get("/jobs/<int:id>")
+def job(id: int) -> Response:  # noqa: A002 - the name of the path's parameter
+    """One job, live until it has ended."""
+    context = acting()
+    with context.database.read() as session:
+        batch = seen(context, session, id)
+        if batch.state in _UNCONFIRMED:
+            return moved("pages.check", id=id)
+        values = _job(context, session, batch)
+    if polling():
+        return part("job.html", "live", **values)
+    return page("job.html", said=request.args.get("said"), done=None, error=None, **values)
+
+
+def _job(context: Context, session: Any, batch: Any) -> dict[str, Any]:
+    document = batch_document(session, batch)
+    forms = document["progress"] or (document["counts"] or {}).get("by_state", {})
+    how_far = batch_progress(session, batch.id) if not document["counts"] else None
+    given_back = how_far.given_back if how_far else document["counts"]["refused_forms"]
+    ended = batch.state in _ENDED
+    rows = [] if batch.row_count > LOOKED_THROUGH and not ended else _rows(session, batch)
+    asked = next(list_endorsements(session, batch_id=batch.id, sight=context.sight), None)
+    follow = list(list_batches(session, 5, BatchFilter(redo_of=batch.id, sight=context.sight)))
+    live = {FormState(s): n for s, n in forms.items() if n}
+    total = sum(live.values()) + given_back
+    return {
+        "batch": batch,
+        "counts": document["counts"],
+        "forms": live,
+        "given_back": given_back,
+        "total": total,
+        "final": sum(n for s, n in live.items() if s in FINAL_FORM_STATES),
+        "ended": ended,
+        "rows": rows,
+        "asked": asked,
+        "rules": [RULE_WORDS[Rule(r)] for r in asked["rules"]] if asked else [],
+        "follow": follow,
+        "paused": pauses_of(session, batch.id),
+        "state_of": FormState,
+        "in_grace": batch.grace_until is not None
+        and batch.grace_until > context.now()
+        and not ended,
+    }
+
+
+def _rows(session: Any, batch: Any) -> list[Any]:
+    """Refused and open rows before those that are done; each group in the order of the sheet."""
+    order = {RowOutcome.REFUSED: 0, RowOutcome.NOT_PROCESSED: 1, RowOutcome.OPEN: 2}
+    found = []
+    for seen_rows, row in enumerate(row_results(session, batch), start=1):
+        found.append(row)
+        if seen_rows == LOOKED_THROUGH:
+            break
+    return sorted(found, key=lambda row: order.get(row.outcome, 3))[:ROWS_SHOWN]
+
+
+@pages.post("/jobs/<int:id>/cancel")
+def cancel(id: int) -> Response:  # noqa: A002
+    """撤回: what has not left comes back; what has left is named."""
+    context = acting()
+    done, error = None, None
+    try:
+        done = releasing.cancel(context, id)
+    except BlankformsError as refused:
+        error = refused
+    with context.database.read() as session:
+        batch = seen(context, session, id)
+        values = _job(context, session, batch)
+    return page("job.html", 409 if error else 200, said=None, done=done, error=error, **values)
+
+
+@pages.post("/jobs/<int:id>/redo")
+def redo(id: int) -> Response:  # noqa: A002
+    """重做失败行: a new job of the rows that were refused or taken back."""
+    context = acting()
+    with context.database.read() as session:
+        seen(context, session, id)
+    made = redoing.redo(context, id)
+    planning.check(context, made.batch_id)
+    return moved("pages.check", id=made.batch_id)
+
+
+@pages.get("/jobs/<int:id>/result.xlsx")
+def result(id: int) -> Response:  # noqa: A002
+    """结果表, all rows or the refused ones."""
+    context, refused = acting(), "refused" in request.args
+    with context.database.read() as session:
+        seen(context, session, id)
+    name = f"{id}_{'失败行' if refused else '结果'}.xlsx"
+    return download(name, lambda path: write_result_sheet(context, id, path, refused_only=refused))
