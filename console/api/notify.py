@@ -77,8 +77,13 @@ def removed(call: Call, id: int) -> Answer:  # noqa: A002
 def rotated(call: Call, id: int) -> Answer:  # noqa: A002
     """A new secret; the old one signs beside it for a while."""
     overlap = timedelta(hours=call.body.overlap_hours)
-    made = endpoints.rotate(call.context, id, overlap)
+    made = endpoints.rotate(call.context, id, overlap, call.must_once)
     return Answer({"endpoint": id, "secret": made.secret})
+
+
+def rotated_before(_context: Context, before: MadeBefore) -> Answer:
+    """The endpoint whose secret was changed then; the secret is shown once."""
+    return Answer({"endpoint": before.made_id, "secret": None})
 
 
 def tested(call: Call, id: int) -> Answer:  # noqa: A002
@@ -127,7 +132,7 @@ OPERATIONS: Final = (
     Operation("POST", "/endpoints", Scope.NOTIFY, Text("新增通知地址", "add an endpoint"), added, shapes.EndpointWithSecret, 201, body=shapes.NewEndpoint, once=True, again=added_before, whole=True),
     Operation("PATCH", "/endpoints/{id}", Scope.NOTIFY, Text("停用或启用", "disable or enable it"), changed, shapes.Endpoint, body=shapes.Change, whole=True),
     Operation("DELETE", "/endpoints/{id}", Scope.NOTIFY, Text("删除", "remove it"), removed, status=204, whole=True),
-    Operation("POST", "/endpoints/{id}/rotate", Scope.NOTIFY, Text("换密钥", "a new secret"), rotated, shapes.EndpointWithSecret, body=shapes.Rotation, body_optional=True, whole=True),
+    Operation("POST", "/endpoints/{id}/rotate", Scope.NOTIFY, Text("换密钥", "a new secret"), rotated, shapes.EndpointWithSecret, body=shapes.Rotation, body_optional=True, once=True, again=rotated_before, whole=True),
     Operation("POST", "/endpoints/{id}/test", Scope.NOTIFY, Text("试发", "send a test"), tested, shapes.Tested, whole=True),
     Operation("GET", "/deliveries", Scope.NOTIFY, Text("通知记录", "what was told"), deliveries, shapes.Deliveries, query=shapes.DeliveryQuery, whole=True),
     Operation("POST", "/deliveries/{id}/redeliver", Scope.NOTIFY, Text("重发", "tell it again"), redelivered, shapes.Redelivered, whole=True),

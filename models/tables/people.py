@@ -74,7 +74,7 @@ class CallOnce(Base):
     """SHA-256 of what was called, so that another call under the same key is noticed."""
     made: Mapped[str] = mapped_column(String(20))
     made_id: Mapped[int] = mapped_column(BigId)
-    """What it made: `batch`, `endpoint`; and its number."""
+    """What it made, or made a secret for: `batch`, `endpoint`; and its number."""
     at: Mapped[When]
 
     __table_args__ = (Index(None, "made", "made_id"),)

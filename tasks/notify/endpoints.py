@@ -77,10 +77,16 @@ def _record(
     record_act(session, context.actor, Deed.ENDPOINT_CHANGED, about, context.now(), **detail)
 
 
-def rotate(context: Context, endpoint_id: int, overlap: timedelta = OVERLAP) -> Added:
-    """A new secret; the old one signs beside it for a while. Raises `NotFound`."""
+def rotate(
+    context: Context, endpoint_id: int, overlap: timedelta = OVERLAP, once: Once | None = None
+) -> Added:
+    """A new secret; the one before it signs beside it for a while, an older one no more. Raises `NotFound`; of a
+    call that was made before (`once`) `MadeBefore`, and no secret is made.
+    """
     root = _root(context)
     with context.database.write() as session:
+        if once is not None:
+            begin_once(session, once, context.now())
         endpoint = _endpoint(session, endpoint_id)
         if endpoint.key_mark != key_mark(root):
             endpoint.key_mark = key_mark(
@@ -89,6 +95,8 @@ def rotate(context: Context, endpoint_id: int, overlap: timedelta = OVERLAP) -> 
             overlap = timedelta()
         endpoint.generation += 1
         endpoint.overlap_until = context.now() + overlap
+        if once is not None:
+            made_once(session, once, MADE_ENDPOINT, endpoint_id)
         _record(session, context, endpoint_id, "rotated")
         return Added(endpoint_id, endpoint_secret(root, endpoint.salt, endpoint.generation))
 
