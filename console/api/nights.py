@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import date
 from typing import Final
 
-from config.names import Task
 from console.api import shapes
 from console.api.door import Answer, Call, Operation
 from models.reads.nights import differences, list_runs, run_of_day
@@ -15,7 +14,7 @@ from models.rules.numbers import NotACertificateNumber, parse_certificate_number
 from models.rules.people import Scope
 from models.rules.problems import Problem
 from tasks.ability import hindrances
-from tasks.app import require_broker
+from tasks.receipts import refreshing
 
 RUNS_TOLD: Final = 100
 DIFFERENCES_TOLD: Final = 10_000
@@ -42,17 +41,15 @@ def run(call: Call, day: str) -> Answer:
 
 
 def refresh(call: Call) -> Answer:
-    """Have customs asked now rather than in a while: receipts, then what is in doubt."""
+    """Have customs asked now rather than in a while: for receipts, and about what is in doubt or of a certificate."""
     number = call.body.certificate
     if number is not None:
         try:
-            parse_certificate_number(number)
+            number = str(parse_certificate_number(number))
         except NotACertificateNumber as error:
             problem = Problem(error.code, values={"value": number})
             raise BadArgument(detail=problem.message) from None
-    require_broker()
-    for task in (Task.POLL, Task.APPLY, Task.ASK, Task.ADOPT):
-        call.context.ring(task)
+    refreshing.refresh_soon(call.context, number)
     return Answer({"accepted": True})
 
 

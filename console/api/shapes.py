@@ -557,7 +557,10 @@ class WholeRun(Run):
 
 
 class Refresh(Said):
-    """Customs is asked now: for this certificate, or for everything."""
+    """Customs is asked now. With a certificate: what became of each of its messages that customs may have, and of no
+    others; without one: about what is in doubt and due. Receipts, and the lists that settle what a receipt leaves
+    open, come for all certificates together: customs gives them by nothing narrower.
+    """
 
     certificate: (
         Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[^\x00-\x1f\x7f]*$")] | None

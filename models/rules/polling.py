@@ -15,6 +15,11 @@ IDLE_FACTOR: Final = 6
 """When nothing is awaited, so many times the usual: only what customs says by itself may come."""
 
 
+def longest_wait(usual: timedelta) -> timedelta:
+    """The longest that we put off a poll of ourselves; a longer wait is customs' wish."""
+    return usual * IDLE_FACTOR
+
+
 def wait_for_receipts(
     awaited_for: timedelta | None, usual: timedelta, *, called_back: bool
 ) -> timedelta:
@@ -24,7 +29,7 @@ def wait_for_receipts(
     most while one is awaited, and what is enough while callbacks bring them (`called_back`).
     """
     if awaited_for is None:
-        return usual * IDLE_FACTOR
+        return longest_wait(usual)
     if called_back:
         return usual
     return min(max(awaited_for / PART_OF_AGE, SOONEST), max(usual, SOONEST))

@@ -8,7 +8,7 @@ that is no longer the last one changes nothing.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -51,6 +51,9 @@ log = structlog.get_logger(__name__)
 
 QUESTIONS_TOGETHER: Final = 256
 """Messages asked about in one ring."""
+
+_TO_ASK_ABOUT: Final = (SubmissionState.IN_DOUBT, SubmissionState.PARKED, SubmissionState.TAKEN)
+"""Where a person wants to know what became of a certificate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,26 @@ def ask(context: Context, certificate: str | None = None) -> int:
         _record_asked(context, ended)
     context.ring(Task.SEND)
     return len(doubts)
+
+
+def rung(context: Context, submission_id: int | None = None) -> int:
+    """Ask as whoever rang wants it: about the certificate of this message (`ask`), or about what is due."""
+    if submission_id is None:
+        return ask(context)
+    with context.database.read() as session:
+        certificate = session.scalar(
+            select(Submission.certificate).where(Submission.id == submission_id)
+        )
+    return ask(context, certificate)
+
+
+def message_to_ask_about(session: Session, certificate: str) -> int | None:
+    """A message of the certificate that customs has or may have; None: there is none to ask about."""
+    return session.scalar(
+        select(Submission.id)
+        .where(Submission.certificate == certificate, Submission.state.in_(_TO_ASK_ABOUT))
+        .limit(1)
+    )
 
 
 def _claim_doubts(context: Context, certificate: str | None) -> list[_Doubt]:
@@ -146,11 +169,10 @@ def _to_ask_about(
     session: Session, certificate: str | None, now: datetime
 ) -> Sequence[Row[Submission, datetime]]:
     """Messages, locked, each with the end of its last sending, or the moment when it must have ended."""
-    states = [SubmissionState.IN_DOUBT]
+    states: Collection[SubmissionState] = [SubmissionState.IN_DOUBT]
     due = and_(MAY_HAVE_LEFT, Submission.next_attempt_at <= now)
     if certificate is not None:
-        states += [SubmissionState.PARKED, SubmissionState.TAKEN]
-        due = Submission.certificate == certificate
+        states, due = _TO_ASK_ABOUT, Submission.certificate == certificate
     left_at = (
         select(func.max(func.coalesce(Attempt.finished_at, Attempt.deadline_at)))
         .where(Attempt.submission_id == Submission.id, Attempt.kind == AttemptKind.SEND)
@@ -213,10 +235,10 @@ def _record_asked(
 
 
 @app.task(name=Task.ASK.value)
-def ask_task() -> None:
-    """Messages are in doubt."""
+def ask_task(submission_id: int | None = None) -> None:
+    """Messages are in doubt; or somebody wants to know what became of those beside this one."""
     in_the_sender()
     try:
-        ask(current())
+        rung(current(), submission_id)
     except AnotherDeployment as refusal:
         log.warning("asking_waits", code=refusal.code, detail=str(refusal))

@@ -23,7 +23,7 @@ from customs.wire import OtherEvent, WireProfile
 from models.reads.deployment import require_identity
 from models.rules.causes import DiscrepancyKind
 from models.rules.errors import AnotherDeployment, AnswerTooLarge, GatewayUnreachable, ListRefused
-from models.rules.polling import SOONEST, wait_for_receipts
+from models.rules.polling import SOONEST, longest_wait, wait_for_receipts
 from models.rules.states import InboxState
 from models.tables.bulk import insert_new_keys, insert_rows, rows_table
 from models.tables.customs_link import CustomsLink
@@ -250,6 +250,19 @@ def await_receipts(session: Session, context: Context) -> None:
     session.execute(
         update(CustomsLink)
         .where(CustomsLink.poll_at > usual, ~CustomsLink.called_back)
+        .values(poll_at=soon)
+    )
+
+
+def poll_soon(session: Session, context: Context) -> None:
+    """Somebody does not want to wait: the next poll is a second away at most. What is further off than we ever
+    put it is a wait that customs asked for, and stays.
+    """
+    soon = context.now() + SOONEST
+    longest = context.now() + longest_wait(timedelta(seconds=context.settings.poll_seconds))
+    session.execute(
+        update(CustomsLink)
+        .where(CustomsLink.poll_at > soon, CustomsLink.poll_at <= longest)
         .values(poll_at=soon)
     )
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from config.names import Task
+from tasks.app import require_broker
 from tasks.context import Context
 from tasks.messages import asking
 from tasks.receipts import adopting, applying, inbox
@@ -19,9 +21,31 @@ class Refreshed:
     adopted: int
 
 
+def refresh_soon(context: Context, certificate: str | None = None) -> None:
+    """Have the processes do the same at once; nobody waits for it. Raises `BrokerUnreachable`.
+
+    Receipts are asked for within a second or two, however often this is said, and not before the end of a wait that
+    customs asked for. Of a certificate its messages alone are asked about, due or not.
+    """
+    require_broker()
+    about: int | None = None
+    with context.database.write() as session:
+        inbox.poll_soon(session, context)
+        if certificate is not None:
+            about = asking.message_to_ask_about(session, certificate)
+    for task in (Task.POLL, Task.APPLY, Task.ADOPT):
+        context.ring(task)
+    if certificate is None:
+        context.ring(Task.ASK)
+    elif about is not None:
+        context.ring(Task.ASK, about)
+
+
 def refresh(context: Context, certificate: str | None = None) -> Refreshed:
-    """Fetch receipts and apply them, ask about what is in doubt (of a certificate: about all of it), ask
-    customs' list where it must say.
+    """Fetch receipts and apply them, ask about what is in doubt and due (of a certificate: about all of its messages
+    that customs may have, due or not, and no others), ask customs' list where it must say and it is time.
+
+    Receipts and lists come for all certificates together: customs gives them by nothing narrower (contract section 2).
 
     Raises `GatewayUnreachable`; what was done until then stays. Done twice it finds what came meanwhile.
     """
