@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 from typing import Annotated, Any
 
 import typer
@@ -117,14 +118,23 @@ def endorsements(
     all_: Annotated[
         bool, typer.Option("--all", help=t("已有结果的也列", "decided ones too"))
     ] = False,
+    limit: Annotated[int, typer.Option(min=1, max=LARGEST_NUMBER - 1)] = 200,
+    after: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=LARGEST_NUMBER, help=t("从上次停下的地方接着列", "go on from there")
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """What waits, oldest first."""
+    """What waits, oldest first; with --all the newest first."""
     with opened() as context, context.database.read() as session:
-        found = list(list_endorsements(session, waiting=not all_))
+        some = list_endorsements(session, waiting=not all_, limit=limit + 1, after=after)
+        found = list(islice(some, limit))
+        following = found[-1]["id"] if next(some, None) else None
         zone = context.settings.zone
     if json:
-        print_json({"endorsements": found})
+        print_json({"endorsements": found, "next": following})
         return
     print_table(
         (t("复核号", "no."), t("状态", "state"), t("批次", "batch"), t("因何", "why"),
@@ -139,6 +149,8 @@ def endorsements(
             for e in found
         ),
     )  # fmt: skip
+    if following:
+        tell(t(f"还有，接着列: --after {following}", f"there are more: --after {following}"))
 
 
 def rules_show(json: Json = False) -> None:

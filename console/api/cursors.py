@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from datetime import date
 
 from console.api.problems import CursorUnknown
 
@@ -32,8 +33,20 @@ def unpack(cursor: str) -> str:
 def unpack_number(cursor: str) -> int | None:
     """The same where places are numbers; None for none."""
     place = unpack(cursor)
-    if not place:
-        return None
+    return number_of(place, cursor) if place else None
+
+
+def number_of(place: str, cursor: str) -> int:
+    """The number that a place, or a part of one, is. Raises `CursorUnknown`."""
     if not (place.isascii() and place.isdecimal() and len(place) <= _NUMBER_LENGTH):
         raise CursorUnknown(cursor=cursor)
     return int(place)
+
+
+def unpack_day(cursor: str) -> date | None:
+    """The same where places are days; None for none."""
+    place = unpack(cursor)
+    try:
+        return date.fromisoformat(place) if place else None
+    except ValueError:
+        raise CursorUnknown(cursor=cursor) from None

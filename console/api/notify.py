@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Final
 
 from console.api import shapes
+from console.api.cursors import pack, unpack_number
 from console.api.door import Answer, Call, Operation
 from console.api.problems import CursorUnknown
 from models.reads.events import events_after, last_place
@@ -114,8 +115,10 @@ def deliveries(call: Call) -> Answer:
     asked: shapes.DeliveryQuery = call.query
     state = DeliveryState(asked.state) if asked.state else None
     with call.context.database.read() as session:
-        found = endpoints.list_deliveries(session, asked.endpoint, state, asked.limit)
-    return Answer({"deliveries": found})
+        below = unpack_number(asked.cursor)
+        found = endpoints.list_deliveries(session, asked.endpoint, state, asked.limit, below)
+    following = found[-1]["delivery"] if len(found) == asked.limit else None
+    return Answer({"deliveries": found, "next": pack(following)})
 
 
 def redelivered(call: Call, id: int) -> Answer:  # noqa: A002

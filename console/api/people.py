@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from console.api import shapes
+from console.api.cursors import pack, unpack_number
 from console.api.door import Answer, Call, Operation
 from models.reads.endorsements import list_endorsements
 from models.reads.people import list_keys
@@ -35,8 +36,12 @@ def me(call: Call) -> Answer:
 
 def endorsements(call: Call) -> Answer:
     """What waits, the oldest first."""
+    asked: shapes.EndorsementQuery = call.query
     with call.context.database.read() as session:
-        return Answer({"endorsements": list(list_endorsements(session, sight=call.context.sight))})
+        after, sight = unpack_number(asked.cursor), call.context.sight
+        found = list(list_endorsements(session, limit=asked.limit, after=after, sight=sight))
+    following = found[-1]["id"] if len(found) == asked.limit else None
+    return Answer({"endorsements": found, "next": pack(following)})
 
 
 def endorse(call: Call, id: int) -> Answer:  # noqa: A002 - the name of the path's parameter
@@ -53,7 +58,7 @@ def reject(call: Call, id: int) -> Answer:  # noqa: A002
 
 OPERATIONS: Final = (
     Operation("GET", "/me", None, Text("我是谁", "who I am"), me, shapes.Me),
-    Operation("GET", "/endorsements", Scope.READ, Text("待复核", "what waits for a second person"), endorsements, shapes.Endorsements),
+    Operation("GET", "/endorsements", Scope.READ, Text("待复核", "what waits for a second person"), endorsements, shapes.Endorsements, query=shapes.EndorsementQuery),
     Operation("POST", "/endorsements/{id}/endorse", Scope.ENDORSE, Text("复核通过", "endorse"), endorse, shapes.Decided),
     Operation("POST", "/endorsements/{id}/reject", Scope.ENDORSE, Text("驳回", "reject"), reject, shapes.Decided, body=shapes.Reason),
 )  # fmt: skip

@@ -71,6 +71,8 @@ Subscribable = Annotated[
     AfterValidator(_one_of(*SUBSCRIBABLE)),
     Field(json_schema_extra={"enum": [event.value for event in SUBSCRIBABLE]}),
 ]
+Cursor = Annotated[str, Field(max_length=200, pattern=r"^[A-Za-z0-9_-]*$")]
+"""Where a page begins: the `next` of the one before it."""
 AskedDay = Annotated[date, BeforeValidator(_day), Field(examples=["2026-11-27"])]
 """A day of a query."""
 
@@ -184,7 +186,7 @@ class JobQuery(Asked):
     ) = None
     mine: bool = False
     limit: Annotated[int, Field(ge=1, le=LISTED_MOST)] = 50
-    cursor: Annotated[str, Field(max_length=200, pattern=r"^[A-Za-z0-9_-]*$")] = ""
+    cursor: Cursor = ""
 
 
 class RowQuery(Asked):
@@ -192,7 +194,7 @@ class RowQuery(Asked):
 
     outcome: RowOutcome | None = None
     limit: Annotated[int, Field(ge=1, le=LISTED_MOST)] = LISTED_MOST
-    cursor: Annotated[str, Field(max_length=200, pattern=r"^[A-Za-z0-9_-]*$")] = ""
+    cursor: Cursor = ""
 
 
 class ResultQuery(Asked):
@@ -346,10 +348,18 @@ class Cancelled(Told):
     serials_at_customs: list[str]
 
 
+class EndorsementQuery(Asked):
+    """Which of what waits: the oldest first."""
+
+    limit: Annotated[int, Field(ge=1, le=LISTED_MOST)] = 200
+    cursor: Cursor = ""
+
+
 class Endorsements(Told):
-    """What waits for a second person."""
+    """A page of what waits for a second person."""
 
     endorsements: list[Endorsement]
+    next: str | None
 
 
 class Decided(Told):
@@ -371,7 +381,7 @@ class CertificateQuery(Asked):
     approved_from: AskedDay | None = None
     approved_to: AskedDay | None = None
     limit: Annotated[int, Field(ge=1, le=LISTED_MOST)] = 200
-    cursor: Annotated[str, Field(max_length=200, pattern=r"^[A-Za-z0-9_-]*$")] = ""
+    cursor: Cursor = ""
 
 
 class Certificate(Told):
@@ -415,7 +425,7 @@ class FormQuery(Asked):
     ) = None
     handling: Literal["self", "agent"] | None = None
     limit: Annotated[int, Field(ge=1, le=LISTED_MOST)] = 200
-    cursor: Annotated[str, Field(max_length=200, pattern=r"^[A-Za-z0-9_-]*$")] = ""
+    cursor: Cursor = ""
 
 
 class Form(Told):
@@ -544,16 +554,32 @@ class Run(Told):
     anchor: str | None
 
 
+class RunQuery(Asked):
+    """Which runs: newest first."""
+
+    limit: Annotated[int, Field(ge=1, le=LISTED_MOST)] = 100
+    cursor: Cursor = ""
+
+
 class Runs(Told):
-    """Runs, newest first."""
+    """A page of runs."""
 
     runs: list[Run]
+    next: str | None
+
+
+class DifferenceQuery(Asked):
+    """Which differences of a run: class by class."""
+
+    limit: Annotated[int, Field(ge=1, le=LISTED_MOST)] = LISTED_MOST
+    cursor: Cursor = ""
 
 
 class WholeRun(Run):
-    """A run with what it found."""
+    """A run with a page of what it found."""
 
     rows: list[dict[str, Any]]
+    next: str | None
 
 
 class Refresh(Said):
@@ -667,12 +693,14 @@ class DeliveryQuery(Asked):
     endpoint: Annotated[int, Field(ge=1, le=(1 << 62))] | None = None
     state: Literal["pending", "delivered", "failed"] | None = None
     limit: Annotated[int, Field(ge=1, le=LISTED_MOST)] = 50
+    cursor: Cursor = ""
 
 
 class Deliveries(Told):
-    """Deliveries."""
+    """A page of deliveries."""
 
     deliveries: list[dict[str, Any]]
+    next: str | None
 
 
 class Redelivered(Told):

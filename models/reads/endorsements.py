@@ -96,10 +96,14 @@ def list_endorsements(
     waiting: bool = True,
     number: int | None = None,
     batch_id: int | None = None,
-    limit: int = 200,
+    limit: int | None = None,
+    after: int | None = None,
     sight: Sight | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """What waits, the oldest first, or all, the newest first, or the one with this number; as JSON says it."""
+    """What waits, the oldest first, or all, the newest first, or the one with this number; as JSON says it.
+
+    `after`: those that come behind this one in that order.
+    """
     maker, checker = aliased(Person), aliased(Person)
     query = (
         select(Endorsement, maker.name, checker.name, Batch)
@@ -116,6 +120,8 @@ def list_endorsements(
         query = query.where(sight.batches)
     if batch_id is not None:
         query = query.where(Endorsement.batch_id == batch_id)
+    if after is not None:
+        query = query.where(Endorsement.id > after if waiting else Endorsement.id < after)
     query = query.order_by(Endorsement.id if waiting else Endorsement.id.desc())
     for one, asked_by, decided_by, batch in session.execute(query):
         yield {

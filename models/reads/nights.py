@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import literal, select, tuple_
 from sqlalchemy.orm import Session
 
 from models.rules.differences import TREATMENTS, DifferenceClass, outcome_text
@@ -14,9 +14,12 @@ from models.tables.bulk import CHUNK
 from models.tables.reconciliation import Difference, Repair, Run
 
 
-def list_runs(session: Session, limit: int) -> Iterator[dict[str, Any]]:
-    """Runs, newest first."""
-    for run in session.scalars(select(Run).order_by(Run.business_date.desc()).limit(limit)):
+def list_runs(session: Session, limit: int, before: date | None = None) -> Iterator[dict[str, Any]]:
+    """Runs, newest first; those `before` a date."""
+    query = select(Run).order_by(Run.business_date.desc()).limit(limit)
+    if before is not None:
+        query = query.where(Run.business_date < before)
+    for run in session.scalars(query):
         yield run_head(run)
 
 
@@ -46,9 +49,16 @@ def run_head(run: Run) -> dict[str, Any]:
 
 
 def differences(
-    session: Session, run_id: int, kind: DifferenceClass | None = None, limit: int | None = None
+    session: Session,
+    run_id: int,
+    kind: DifferenceClass | None = None,
+    limit: int | None = None,
+    after: tuple[DifferenceClass, int] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """The differences of a run, class by class, with what was done about each. Memory: a chunk."""
+    """The differences of a run, class by class, with what was done about each. Memory: a chunk.
+
+    `after`: those behind the one of this class and id.
+    """
     query = (
         select(Difference, Repair)
         .outerjoin(Repair, Repair.difference_id == Difference.id)
@@ -58,10 +68,14 @@ def differences(
     )
     if kind is not None:
         query = query.where(Difference.kind == kind)
+    if after is not None:
+        place = (literal(after[0], Difference.kind.type), literal(after[1]))
+        query = query.where(tuple_(Difference.kind, Difference.id) > tuple_(*place))
     if limit is not None:
         query = query.limit(limit)
     for d, repair in session.execute(query):
         yield {
+            "id": d.id,
             "class": d.kind.value,
             "owner": d.owner,
             "type": d.form_type,

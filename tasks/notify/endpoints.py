@@ -188,9 +188,13 @@ def list_endpoints(session: Session) -> list[dict[str, Any]]:
 
 
 def list_deliveries(
-    session: Session, endpoint_id: int | None, state: DeliveryState | None, limit: int
+    session: Session,
+    endpoint_id: int | None,
+    state: DeliveryState | None,
+    limit: int,
+    below: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Deliveries, newest first."""
+    """Deliveries, newest first; those `below` a number."""
     query = select(Delivery, Notification).join(
         Notification, Notification.id == Delivery.notification_id
     )
@@ -198,6 +202,8 @@ def list_deliveries(
         query = query.where(Delivery.endpoint_id == endpoint_id)
     if state is not None:
         query = query.where(Delivery.state == state)
+    if below is not None:
+        query = query.where(Delivery.id < below)
     return [
         {
             "delivery": d.id,

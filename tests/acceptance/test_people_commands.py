@@ -73,6 +73,16 @@ def test_the_wrong_void_is_stopped_by_a_second_person_and_taken_back_in_time(run
     again = as_(running, wang, *VOID)
     (request,) = running.json("endorsements")["endorsements"]
     as_(running, li, "endorse", str(request["id"]), "--yes")
+    one = ("endorsements", "--all", "--limit", "1")
+    newest = running.json(*one)
+    older = running.json(*one, "--after", str(newest["next"]))
+    assert [e["state"] for p in (newest, older) for e in p["endorsements"]] == [
+        "endorsed",
+        "rejected",
+    ]
+    assert older["next"] is None
+    running.run(*one)
+    assert f"还有，接着列: --after {newest['next']}" in running.stderr
 
     shown = running.json("batch", "show", str(again["id"]))
     assert shown["counts"]["forms"]["reserved"] == 3
