@@ -28,6 +28,7 @@ from customs.gateway import LONGEST_PAUSE
 from models.reads.deliveries import deliveries_due
 from models.reads.pauses import not_paused
 from models.rules.grace import LONGEST
+from models.rules.retries import RETRY_MOST
 from models.rules.states import (
     AT_CUSTOMS,
     BatchState,
@@ -106,6 +107,17 @@ def _unprepared(now: datetime) -> Select[int]:
     return select(Batch.id).where(OPEN_BATCH, working, waiting)
 
 
+def _queued(_now: datetime) -> Select[int]:
+    return select(Batch.id).where(Batch.queued_at.is_not(None))
+
+
+def _to_read(now: datetime) -> Select[int]:
+    """Queued, and not put off after it failed. What a clock that ran ahead put off for longer than that is due now."""
+    until = Batch.lease_until
+    put_off = and_(Batch.lease.is_(None), until > now, until <= now + RETRY_MOST)
+    return _queued(now).where(or_(until.is_(None), ~put_off))
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """What makes a task due: a query of ids, and since when each has been due."""
@@ -115,13 +127,16 @@ class Stage:
     since: (
         ColumnElement[datetime] | QueryableAttribute[datetime] | QueryableAttribute[datetime | None]
     )
+    waits: Callable[[datetime], Select[int]] | None = None
+    """What is due or was put off because it failed: nobody is rung for that, and its age is shown."""
 
 
 PER_BATCH: Final = (
     Stage(
         Task.READ,
-        lambda _now: select(Batch.id).where(Batch.queued_at.is_not(None)),
+        _to_read,
         Batch.queued_at,
+        _queued,
     ),
     Stage(
         Task.RESERVE,
@@ -236,14 +251,14 @@ def due(session: Session, now: datetime) -> Iterator[tuple[Task, tuple[int, ...]
 
 
 def oldest_due(session: Session, now: datetime) -> dict[Task, float]:
-    """By task, for how many seconds its oldest row has been due: what nobody works on grows old.
+    """By task, for how many seconds its oldest row has been due: what nobody works on, or what fails, grows old.
 
     A task that is due and does not know since when counts as 0.
     """
     ages: dict[Task, float] = {}
     for stage in (*PER_BATCH, *AT_ALL):
         count, since = session.execute(
-            stage.due(now).with_only_columns(func.count(), func.min(stage.since))
+            (stage.waits or stage.due)(now).with_only_columns(func.count(), func.min(stage.since))
         ).one()
         if count:
             age = max(0.0, (now - aware(since)).total_seconds()) if since is not None else 0.0

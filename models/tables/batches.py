@@ -96,7 +96,9 @@ class Batch(Base):
     """A person took it back: what has not left never will, whatever the clock says."""
     lease: Mapped[str | None] = mapped_column(String(120))
     lease_until: Mapped[datetime | None] = mapped_column(UTCDateTime())
-    """Who plans or reserves it step by step, and until when (`models.writes.leases`)."""
+    """Who plans or reserves it step by step, and until when (`models.writes.leases`). Nobody, and a time: its work
+    failed, and is not tried again before.
+    """
     made_by: Mapped[str | None] = mapped_column(String(64))
     made_via: Mapped[str | None] = mapped_column(String(16))
     made_by_id: Mapped[int | None] = mapped_column(BigId)
@@ -119,7 +121,9 @@ class Batch(Base):
     client_reference: Mapped[str | None] = mapped_column(String(100))
     """How the program that brought it names it."""
     asked_for: Mapped[JsonDict] = mapped_column(Json, default=dict, server_default="{}")
-    """What was asked with it (`models.rules.requests`), and why it did not come to that; {}: a person is at it."""
+    """What was asked with it (`models.rules.requests`), how often that failed, and why it did not come to that; {}:
+    a person is at it.
+    """
     queued_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
     """Since when a worker is to read, check and, where asked, confirm it; NULL: nobody is."""
     next_turn: Mapped[int | None] = mapped_column(BigInteger)

@@ -77,6 +77,12 @@ def give_back_batch(session: Session, batch_id: int, lease: str) -> None:
     )
 
 
+def put_off_batch(batch: Batch, until: datetime) -> None:
+    """Nobody is rung for a locked batch until then, whose work has failed; not where a process is at it."""
+    if batch.lease is None:
+        batch.lease_until = until
+
+
 def give_back(session: Session, run_id: int, lease: str) -> None:
     """Let another process take the run, unless one has."""
     session.execute(

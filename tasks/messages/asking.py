@@ -30,6 +30,7 @@ from customs.gateway import (
 from models.reads.deployment import require_identity
 from models.rules.causes import Cause
 from models.rules.errors import AnotherDeployment
+from models.rules.retries import wait_after
 from models.rules.states import Action, AttemptKind, SubmissionState
 from models.tables.base import NO_KEY_UPDATE
 from models.tables.bulk import ids_table
@@ -43,7 +44,6 @@ from tasks.messages.attempts import (
     move_forms_of,
     record_parked,
     record_taken,
-    wait_after,
 )
 from tasks.pulse import KEPT_EVERY, in_the_sender, keep_pulse
 

@@ -45,14 +45,7 @@ from tasks.context import Context
 
 log = structlog.get_logger(__name__)
 
-RETRY_FIRST: Final = timedelta(seconds=2)
-RETRY_MOST: Final = timedelta(minutes=10)
 _DETAIL_LIMIT: Final = 255
-
-
-def wait_after(count: int) -> timedelta:
-    """Waiting time after try number `count` (from 1): 4 s, then doubling to 10 minutes."""
-    return min(RETRY_FIRST * float(1 << min(count, 16)), RETRY_MOST)
 
 
 def record_taken(session: Session, taken: dict[int, Taken], now: datetime) -> None:

@@ -36,6 +36,7 @@ from models.reads.deployment import require_identity
 from models.rules.causes import Cause
 from models.rules.errors import AnotherDeployment
 from models.rules.plan import CERTIFICATE_APPROVED
+from models.rules.retries import RETRY_FIRST, wait_after
 from models.rules.states import Action, AttemptKind, LineReason, SubmissionState
 from models.tables.base import NO_KEY_UPDATE
 from models.tables.batches import Batch
@@ -49,7 +50,6 @@ from tasks.app import app
 from tasks.context import Context, current
 from tasks.journal import Entry
 from tasks.messages.attempts import (
-    RETRY_FIRST,
     begin_attempts,
     finish_attempts,
     give_back_unsent,
@@ -57,7 +57,6 @@ from tasks.messages.attempts import (
     record_parked,
     record_taken,
     refuse_whole,
-    wait_after,
 )
 from tasks.pipeline import may_leave
 from tasks.pulse import KEPT_EVERY, in_the_sender, keep_pulse

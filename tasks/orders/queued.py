@@ -7,6 +7,7 @@ queue, and of two confirmations one wins. What keeps it from going on is kept wi
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 import structlog
@@ -15,12 +16,20 @@ from sqlalchemy import update
 from config.names import Task
 from models.reads.batches import batch_counts
 from models.reads.people import actor_of_maker
-from models.rules.errors import BatchGoesOn, BlankformsError, FileError, Kind
+from models.rules.errors import (
+    BatchGoesOn,
+    BlankformsError,
+    DatabaseUnreachable,
+    FileError,
+    Kind,
+)
 from models.rules.requests import ConfirmMode, Request, load_request
+from models.rules.retries import wait_after
 from models.rules.states import BatchState
 from models.tables.base import NO_KEY_UPDATE
 from models.tables.batches import Batch
 from models.writes.announcements import stop_order
+from models.writes.leases import put_off_batch
 from tasks.app import app
 from tasks.context import Context, current
 from tasks.orders import confirming, planning
@@ -35,8 +44,30 @@ _WAITING = (BatchState.RECEIVED, BatchState.ASKED, BatchState.CHECKED)
 def read(context: Context, batch_id: int) -> None:
     """Do all that is to be done for this batch before a person or customs is asked.
 
-    Another process may be at it, or have done it: then nothing is done here. What may work later stays queued.
+    Another process may be at it, or have done it: then nothing is done here. What may work later stays queued, and so
+    does what fails as nobody foresaw: the sweep rings for it ever more rarely, and its age is seen (`pipeline.Stage`).
     """
+    try:
+        _read(context, batch_id)
+    except Exception as error:
+        with suppress(DatabaseUnreachable):
+            _put_off(context, batch_id, error)
+        raise
+
+
+def _put_off(context: Context, batch_id: int, error: Exception) -> None:
+    now = context.now()
+    with context.database.write() as session:
+        batch = session.get(Batch, batch_id, with_for_update=NO_KEY_UPDATE)
+        if batch is None or batch.queued_at is None:
+            return
+        failed = batch.asked_for.get("failed", 0) + 1
+        batch.asked_for = batch.asked_for | {"failed": failed}
+        put_off_batch(batch, now + wait_after(failed))
+    log.warning("order_put_off", batch_id=batch_id, failed=failed, error=type(error).__name__)
+
+
+def _read(context: Context, batch_id: int) -> None:
     try:
         with step_by_step(context, batch_id, [BatchState.RECEIVED]) as steps:
             with steps.read() as session:

@@ -23,6 +23,7 @@ from models.reads.customs_list import Key
 from models.reads.deployment import require_identity
 from models.rules.causes import DiscrepancyKind, OwnCode, of_customs
 from models.rules.errors import AnotherDeployment, GatewayUnreachable, ListRefused
+from models.rules.retries import wait_after
 from models.rules.states import AT_CUSTOMS, FormState, ItemState
 from models.rules.verdicts import WANTED_STATE, CustomsState, Verdict
 from models.tables.batches import Item
@@ -36,7 +37,6 @@ from models.writes.holds import lock_stocks_of, release_forms
 from tasks.app import app
 from tasks.context import Context, current
 from tasks.lists import form_pages
-from tasks.messages.attempts import wait_after
 from tasks.receipts.decisions import (
     CONTRADICTED_HOLD,
     DecidedItem,

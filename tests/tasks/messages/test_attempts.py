@@ -8,10 +8,11 @@ import pytest
 from sqlalchemy import select
 
 from customs.gateway import InDoubt, NotTaken, Refused, Taken
+from models.rules.retries import wait_after
 from models.rules.states import AttemptKind, SubmissionState
 from models.tables.submissions import Attempt, Submission
 from tasks.messages import asking, preparing, sending, signing
-from tasks.messages.attempts import finish_attempts, wait_after
+from tasks.messages.attempts import finish_attempts
 from tests.support.factories import AGENT_HANDLED, bring_in, confirm, upload
 
 
