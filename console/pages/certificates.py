@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from flask import Response, request
 
-from config.names import Task
 from console.pages.door import acting, page, pages, part, polling
 from console.pages.lists import day_of, limit_of, number_of, word_of
 from models.reads.certificate_use import verified_counts
@@ -32,6 +31,7 @@ from models.rules.states import (
 )
 from tasks.context import Context
 from tasks.orders import intake, planning
+from tasks.receipts import refreshing
 
 FORMS_OF_ONE: Final = 500
 """Forms of a certificate that its window lists; none has so many."""
@@ -94,8 +94,7 @@ def window(number: str) -> Response:
             return _picker(context, number, drafts, int(row or 0))
         drafts = _edited(context, number, drafts, do, row)
         if do == "refresh":
-            for task in (Task.POLL, Task.APPLY, Task.ASK, Task.ADOPT):
-                context.ring(task)
+            refreshing.refresh_soon(context, number.upper())
     except BlankformsError as refused:
         error = refused
     return page("window.html", 422 if error else 200, drafts=drafts, error=error, said=request.args.get("said"),

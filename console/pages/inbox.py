@@ -6,7 +6,6 @@ from typing import Any
 
 from flask import Response, request
 
-from config.names import Task
 from console.pages.door import acting, moved, page, pages, part, polling
 from models.reads.endorsements import list_endorsements
 from models.reads.plans import plan_view
@@ -19,7 +18,7 @@ from models.tables.batches import Batch
 from tasks.context import Context
 from tasks.notify import endpoints
 from tasks.people import endorsing
-from tasks.receipts import discrepancies, quarantine
+from tasks.receipts import discrepancies, quarantine, refreshing
 
 
 @pages.get("/inbox")
@@ -93,8 +92,7 @@ def mend(kind: str, id: int) -> Response:  # noqa: A002
             case ToDo.UNDELIVERED, "again":
                 endpoints.redeliver(context, [id], None)
             case ((ToDo.IN_DOUBT | ToDo.PARKED), "ask"):
-                for task in (Task.POLL, Task.APPLY, Task.ASK, Task.ADOPT):
-                    context.ring(task)
+                refreshing.refresh_soon(context)
             case _:
                 raise BadArgument(detail=kind)
     except BlankformsError as error:

@@ -53,8 +53,13 @@ def jobs() -> Response:
     )
     with context.database.read() as session:
         found = list(list_batches(session, limit, wanted))
-    values: dict[str, Any] = {"found": found, "more": found[-1]["id"] if len(found) == limit else None, "states": list(BatchState),
-              "state_of": BatchState, "unconfirmed": {s.value for s in _UNCONFIRMED}}  # fmt: skip
+    values: dict[str, Any] = {
+        "found": found,
+        "more": found[-1]["id"] if len(found) == limit else None,
+        "states": list(BatchState),
+        "state_of": BatchState,
+        "unconfirmed": {s.value for s in _UNCONFIRMED},
+    }
     return part("jobs.html", "list", **values) if polling() else page("jobs.html", **values)
 
 

@@ -68,10 +68,12 @@ def list_sign_ins(
 
 
 def passwords_given(session: Session, now: datetime) -> list[dict[str, Any]]:
-    """Whose password was given anew of late, and by whom: everybody is shown it."""
+    """Whose password was given anew of late, and by whom: everybody is shown it. Not a person's first."""
     acts = select(Act).order_by(Act.number.desc()).limit(200)
     return [
         {"login": act.about, "by": act.actor, "at": act.at}
         for act in session.scalars(acts)
-        if act.deed == Deed.PASSWORD_GIVEN and act.at > now - SHOWN_TO_ALL
+        if act.deed == Deed.PASSWORD_GIVEN
+        and act.detail.get("again")
+        and act.at > now - SHOWN_TO_ALL
     ]

@@ -112,7 +112,7 @@ def give_one_time(context: Context, login: str) -> tuple[str, int | None]:
     kept, until = hash_of(password), context.now() + timedelta(hours=ONE_TIME_HOURS)
     with context.database.write() as session:
         person = person_of(session, login)
-        asked = None
+        asked, again = None, person.password_hash is not None
         if not _recovers(context, person):
             asked = ask_where_ruled(
                 session, context, Rule.PEOPLE, Deed.PASSWORD_GIVEN, ChangeKind.PASSWORD, login,
@@ -120,7 +120,8 @@ def give_one_time(context: Context, login: str) -> tuple[str, int | None]:
             )  # fmt: skip
         if asked is None:
             give_password(session, login, kept, until, context.now())
-            record_act(session, context.actor, Deed.PASSWORD_GIVEN, login, context.now())
+            now = context.now()
+            record_act(session, context.actor, Deed.PASSWORD_GIVEN, login, now, again=again)
     log.info("password_given", login=login, by=context.actor.name, endorsement=asked)
     return password, asked
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sqlalchemy import exists, select
+from sqlalchemy.orm import Session
+
 from config.names import Task
+from models.rules.errors import NotFound
+from models.tables.certificates import Certificate
 from tasks.app import require_broker
 from tasks.context import Context
 from tasks.messages import asking
@@ -22,7 +27,7 @@ class Refreshed:
 
 
 def refresh_soon(context: Context, certificate: str | None = None) -> None:
-    """Have the processes do the same at once; nobody waits for it. Raises `BrokerUnreachable`.
+    """Have the processes do the same at once; nobody waits for it. Raises `BrokerUnreachable`, `NotFound`.
 
     Receipts are asked for within a second or two, however often this is said, and not before the end of a wait that
     customs asked for. Of a certificate its messages alone are asked about, due or not.
@@ -32,6 +37,7 @@ def refresh_soon(context: Context, certificate: str | None = None) -> None:
     with context.database.write() as session:
         inbox.poll_soon(session, context)
         if certificate is not None:
+            _require_seen(session, context, certificate)
             about = asking.message_to_ask_about(session, certificate)
     for task in (Task.POLL, Task.APPLY, Task.ADOPT):
         context.ring(task)
@@ -39,6 +45,14 @@ def refresh_soon(context: Context, certificate: str | None = None) -> None:
         context.ring(Task.ASK)
     elif about is not None:
         context.ring(Task.ASK, about)
+
+
+def _require_seen(session: Session, context: Context, certificate: str) -> None:
+    """Raise `NotFound` for a certificate of an enterprise that the actor does not work for."""
+    if context.sight is not None:
+        theirs = exists().where(Certificate.number == certificate, context.sight.certificates)
+        if not session.scalar(select(theirs)):
+            raise NotFound(what=certificate)
 
 
 def refresh(context: Context, certificate: str | None = None) -> Refreshed:

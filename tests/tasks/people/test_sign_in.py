@@ -278,7 +278,7 @@ class TestTheWayBackIn:
         with world.context.database.read() as session:
             shown = passwords_given(session, world.clock())
             acts = [a["deed"] for a in list_acts(session, 10)]
-        assert ("boss", "root") in [(g["login"], g["by"]) for g in shown]
+        assert [(g["login"], g["by"]) for g in shown] == [("boss", "root")]
         assert "password.given" in acts
 
 
