@@ -14,6 +14,7 @@ from typing import Any, Final
 from flask import Response, request
 
 from console.pages.door import acting, moved, page, pages, part, polling, uploaded
+from console.pages.lists import attached
 from models.reads.batches import BatchFilter, list_batches
 from models.reads.deployment import known_grace
 from models.reads.plans import PlanRow, plan_rows, plan_view
@@ -21,7 +22,7 @@ from models.reads.row_results import row_results
 from models.reads.sight import require_seen
 from models.rules.errors import BatchNotOpen, BlankformsError
 from models.rules.people import Deed, kept_reason, require
-from models.rules.requests import Request, load_request
+from models.rules.requests import Request
 from models.rules.results import RowResult
 from models.rules.states import BatchState, PagesMode, RowStatus
 from models.tables.batches import Batch
@@ -87,10 +88,7 @@ def template() -> Response:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "t.xlsx"
         write_template(path)
-        answer = Response(path.read_bytes())
-    answer.content_type = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-    answer.headers.set("Content-Disposition", "attachment", filename="空白证单_模板.xlsx")
-    return answer
+        return attached(path.read_bytes(), "空白证单_模板.xlsx")
 
 
 def seen(context: Context, session: Any, batch_id: int) -> Batch:
@@ -280,16 +278,4 @@ def download(name: str, write: Any) -> Response:
     with tempfile.TemporaryDirectory(prefix="blankforms-page-") as folder:
         path = Path(folder) / "sheet.xlsx"
         write(path)
-        answer = Response(path.read_bytes())
-    answer.content_type = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-    answer.headers.set("Content-Disposition", "attachment", filename=name)
-    return answer
-
-
-def mode_of(batch: Batch) -> PagesMode:
-    """What page counts of the batch mean."""
-    return (
-        load_request(batch.asked_for).pages_mode
-        if batch.asked_for.get("pages_mode")
-        else PagesMode.ADDITIONAL
-    )
+        return attached(path.read_bytes(), name)

@@ -8,7 +8,7 @@ from io import BytesIO
 from typing import Final
 
 import xlsxwriter
-from flask import Response
+from flask import Response, send_file
 
 from models.rules.errors import BadArgument
 from models.rules.language import t
@@ -20,6 +20,9 @@ ROWS: Final = 50
 ROWS_MOST: Final = 200
 EXPORTED_MOST: Final = 10_000
 """Rows of an exported list; the command writes more."""
+
+
+XLSX: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
 def word_of(args: Mapping[str, str], name: str) -> str:
@@ -49,6 +52,13 @@ def limit_of(args: Mapping[str, str]) -> int:
     return min(int(said), ROWS_MOST) if said.isdecimal() and said.isascii() and int(said) else ROWS
 
 
+def attached(content: bytes, name: str) -> Response:
+    """A sheet to be kept under this name, which may be Chinese."""
+    return send_file(
+        BytesIO(content), mimetype=XLSX, as_attachment=True, download_name=name, max_age=0
+    )
+
+
 def as_xlsx(name: str, titles: Sequence[str], rows: Sequence[Sequence[object]]) -> Response:
     """A list as a sheet in which every cell is text, so that no program reads a formula or rounds a serial."""
     buffer = BytesIO()
@@ -66,7 +76,4 @@ def as_xlsx(name: str, titles: Sequence[str], rows: Sequence[Sequence[object]]) 
         sheet.autofit()
     finally:
         book.close()
-    answer = Response(buffer.getvalue())
-    answer.content_type = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-    answer.headers.set("Content-Disposition", "attachment", filename=name)
-    return answer
+    return attached(buffer.getvalue(), name)
