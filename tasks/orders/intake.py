@@ -153,6 +153,7 @@ def answer(context: Context, batch_id: int, answers: Answers) -> None:
             raise BatchNotOpen(batch=batch_id, state=label(batch.state))
         batch.state, batch.header_row, batch.plan = BatchState.RECEIVED, 0, None
         batch.answers, batch.queued_at = answers.stored(), context.now()
+        batch.asked_for = {k: v for k, v in batch.asked_for.items() if k != "stopped"}
     context.ring(Task.READ, batch_id)
 
 
