@@ -171,6 +171,18 @@ class Settings(BaseModel):
     sign_in_hours: int = Field(
         default=12, ge=1, le=168, description="登录后至多多少小时须重新登录 / absolute end"
     )
+    oidc_issuer: str = Field(
+        default="", description="统一身份认证(OIDC)的地址；不设则只用口令 / issuer, none: passwords"
+    )
+    oidc_client_id: str = Field(default="", description="在该处登记的客户端 / client id there")
+    oidc_client_secret: Secret | None = Field(
+        default=None, description="客户端密钥；只给页面进程 / client secret, for the pages alone"
+    )
+    oidc_login_claim: str = Field(
+        default="preferred_username",
+        min_length=1,
+        description="其中哪一项是本系统的登录名 / claim that is the login here",
+    )
     simulator_port: int = Field(default=8700, ge=1, le=65535, description="模拟海关端口")
     simulator_delay_seconds: float = Field(default=1, ge=0, description="模拟海关审核用时，秒")
     simulator_answer_seconds: float = Field(
@@ -357,6 +369,18 @@ class Settings(BaseModel):
         except (OSError, ValueError) as error:
             raise ConfigurationError(f"PKCS11_PIN_FILE: {error}") from None
 
+    def require_oidc(self) -> None:
+        """For the process that persons sign in at, and no other. Raises `ConfigurationError`."""
+        if not self.oidc_issuer:
+            return
+        wrong = []
+        if self.oidc_client_secret is None:
+            wrong.append("OIDC_CLIENT_SECRET or OIDC_CLIENT_SECRET_FILE: needed with OIDC_ISSUER")
+        if self.root_of_secrets is None:
+            wrong.append("NOTIFICATION_KEY or NOTIFICATION_KEY_FILE: needed with OIDC_ISSUER")
+        if wrong:
+            raise ConfigurationError("; ".join(wrong))
+
     def shown(self) -> dict[str, str]:
         """Every setting by its environment name; secrets masked."""
         values: dict[str, str] = {}
@@ -428,8 +452,8 @@ def _is_callback_secret(secret: str) -> bool:
     return secret.startswith("whsec_") and len(key) in range(24, 65)
 
 
-def _is_sealed(url: str) -> bool:
-    """Whether the token travels unseen: over TLS, or to an address inside (a front-end machine)."""
+def is_sealed(url: str) -> bool:
+    """Whether a secret travels unseen: over TLS, or to an address inside (a front-end machine)."""
     parts = urlsplit(url)
     if parts.scheme == "https":
         return True
@@ -441,7 +465,10 @@ def _is_sealed(url: str) -> bool:
 
 def _check_together(settings: Settings) -> None:
     """Rules over several settings; each error names the settings concerned."""
-    parts = (_wrong_with_customs, _wrong_with_secrets, _wrong_with_the_card, _wrong_in_production)
+    parts = (
+        *(_wrong_with_customs, _wrong_with_secrets, _wrong_with_the_card, _wrong_with_oidc),
+        _wrong_in_production,
+    )
     wrong = [said for part in parts for said in part(settings)]
     if wrong:
         raise ConfigurationError("; ".join(wrong))
@@ -488,14 +515,38 @@ def _wrong_with_the_card(settings: Settings) -> Iterator[str]:
         yield "SIGNATURE_MECHANISM: needed with SIGNATURE_PROFILE=sm2-sm3"
 
 
+def _wrong_with_oidc(settings: Settings) -> Iterator[str]:
+    issuer = settings.oidc_issuer
+    if not issuer:
+        return
+    try:
+        parts = urlsplit(issuer)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        yield f"OIDC_ISSUER: {error}"
+        return
+    if parts.scheme not in _PORTS or not host:
+        yield "OIDC_ISSUER: must begin with http:// or https://"
+    elif not is_sealed(issuer):
+        yield "OIDC_ISSUER: https://, but for a private address"
+    if parts.username is not None or parts.query or parts.fragment:
+        yield "OIDC_ISSUER: no user, query or fragment in it"
+    if not settings.oidc_client_id:
+        yield "OIDC_CLIENT_ID: needed with OIDC_ISSUER"
+
+
 def _wrong_in_production(settings: Settings) -> Iterator[str]:
     if settings.blankforms_env != "production":
         return
     if settings.simulated:
         yield "CUSTOMS_URL: needed in production, the simulator is refused"
-    elif not _is_sealed(settings.gateway_url):
+    elif not is_sealed(settings.gateway_url):
         yield "CUSTOMS_URL: https:// in production, but for a private address"
     if settings.pkcs11_module is None:
         yield "PKCS11_MODULE: needed in production, the key file is refused"
+    if settings.oidc_issuer.lower().startswith(
+        "http:"
+    ):  # whoever answers there can be anybody here
+        yield "OIDC_ISSUER: https:// in production"
     if settings.settle_seconds == 0:
         yield "SETTLE_SECONDS: more than 0 in production (contract section 2)"

@@ -120,6 +120,7 @@ CUSTOMS = {
     "CUSTOMS_TOKEN": "t",
     "ENTERPRISE_CODE": SENDER,
 }
+OIDC = {"OIDC_ISSUER": "https://id.example", "OIDC_CLIENT_ID": "blankforms"}
 CARD = {"PKCS11_MODULE": "/bin/sh", "PKCS11_TOKEN_LABEL": "t", "PKCS11_KEY_LABEL": "k"}
 """What a deployment with a real customs and a card says at least."""
 
@@ -147,7 +148,7 @@ class TestSettings:
     def test_what_a_deployment_needs_is_enough(self):
         assert self.load(**CUSTOMS).customs == "https://customs.example:443"
         assert self.load(**CARD).pkcs11_token_label == "t"
-        assert not self.load(**PRODUCTION, **CUSTOMS, **CARD).simulated
+        assert not self.load(**PRODUCTION, **CUSTOMS, **CARD, **OIDC).simulated
 
     @pytest.mark.parametrize(
         ("environ", "said"),
@@ -171,6 +172,13 @@ class TestSettings:
             ({"CALLBACK_SECRETS": "QUFB" * 8}, "CALLBACK_SECRETS: each must be whsec_"),
             ({"CALLBACK_SECRETS": "whsec_" + "QUFB" * 22}, "CALLBACK_SECRETS: each must be whsec_"),
             ({"NOTIFICATION_KEY": "k" * 31}, "NOTIFICATION_KEY: at least 32 characters"),
+            ({**OIDC, "OIDC_ISSUER": "ldap://x"}, "OIDC_ISSUER: must begin with http:// or https://"),
+            ({**OIDC, "OIDC_ISSUER": "https://x:port"}, "OIDC_ISSUER: Port could not be cast"),
+            ({**OIDC, "OIDC_ISSUER": "http://id.example"}, "OIDC_ISSUER: https://, but for a private address"),
+            ({**OIDC, "OIDC_ISSUER": "https://u:p@id.example"}, "OIDC_ISSUER: no user, query or fragment"),
+            ({**OIDC, "OIDC_ISSUER": "https://id.example/?x"}, "OIDC_ISSUER: no user, query or fragment"),
+            ({**OIDC, "OIDC_CLIENT_ID": ""}, "OIDC_CLIENT_ID: needed with OIDC_ISSUER"),
+            ({**PRODUCTION, **CUSTOMS, **CARD, **OIDC, "OIDC_ISSUER": "http://10.1.2.3"}, "OIDC_ISSUER: https:// in production"),
             ({SWITCH: "confirmed:1", **PRODUCTION, **CUSTOMS, **CARD}, f"{SWITCH}: not in production"),
             ({**PRODUCTION, **CARD}, "CUSTOMS_URL: needed in production, the simulator is refused"),
             ({**PRODUCTION, **CUSTOMS}, "PKCS11_MODULE: needed in production, the key file is refused"),
@@ -213,6 +221,17 @@ class TestSettings:
     def test_a_token_may_travel_in_clear_to_a_machine_inside_alone(self):
         inside = {**PRODUCTION, **CUSTOMS, **CARD, "CUSTOMS_URL": "http://10.1.2.3:8080"}
         assert self.load(**inside).customs == "http://10.1.2.3:8080"
+
+    def test_who_signs_in_by_oidc_is_proved_over_tls_or_by_a_machine_inside_that_is_tried(self):
+        for inside in ("http://127.0.0.1:8080/realms/x", "http://10.1.2.3", "http://localhost"):
+            assert self.load(**{**OIDC, "OIDC_ISSUER": inside}).oidc_issuer == inside
+
+    def test_the_secret_of_oidc_is_asked_of_the_process_that_persons_sign_in_at_alone(self):
+        outside = {**OIDC, "DATABASE_URL": "postgres://h/d"}
+        with pytest.raises(ConfigurationError, match=r"OIDC_CLIENT_SECRET.*; NOTIFICATION_KEY"):
+            self.load(**outside).require_oidc()
+        self.load(**outside, OIDC_CLIENT_SECRET="s", NOTIFICATION_KEY="k" * 32).require_oidc()
+        self.load().require_oidc()  # passwords alone
 
     def test_a_part_of_a_password_is_not_said(self):
         chosen = self.load(DATABASE_URL="postgresql://u:p@ss:w0rd@h/db")
