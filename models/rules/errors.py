@@ -290,6 +290,17 @@ class SignInBusy(BlankformsError):
     text = Text("登录的人较多，请稍后再试", "many are signing in; try again in a moment")
 
 
+class OidcUnreachable(BlankformsError):
+    """The provider is away, or what it says of itself cannot be used: nobody is refused by that."""
+
+    code = "oidc_unreachable"
+    kind = Kind.NOT_NOW
+    text = Text(
+        "统一身份认证暂时不可用({detail})；请稍后再试，或用口令登录",
+        "the provider of sign-ins cannot be used now ({detail}); try again later, or sign in with a password",
+    )
+
+
 class PasswordUnusable(BlankformsError):
     code = "password_unusable"
     kind = Kind.WRONG_INPUT
