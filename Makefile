@@ -1,5 +1,6 @@
 # make demo   a demonstration, start to end, in var/demo
 # make test   lint, types, import contracts and all tests; installs what it needs
+# make test-browser  the pages in a real Chromium (part of make test); PICTURES=docs/pictures makes the manual's pictures
 # make bench  figures of this machine, printed
 # make faults processes killed at every point, customs and databases failing: a referee judges
 # make audit  known weaknesses of the dependencies
@@ -10,13 +11,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint bench faults audit lock system-packages clean
+.PHONY: demo test test-browser lint bench faults audit lock system-packages clean
 
 demo: $(VENV)/installed
 	$(BIN)/blankforms demo
 
 test: $(VENV)/installed-dev system-packages lint
 	$(BIN)/pytest -n 4 --dist loadfile
+
+test-browser: $(VENV)/installed-dev system-packages
+	$(BIN)/pytest tests/browser -n 2 --dist loadfile
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
@@ -37,11 +41,11 @@ faults: $(VENV)/installed-dev system-packages
 	$(if $(FULL),$(BIN)/python -m tests.mutants)
 
 # What no wheel has, for the tests alone: a software token, an independent judge of signatures, systemd's judge of
-# units; and two programs that are taken out of their packages, so that no service of theirs is installed.
+# units, a browser; and two programs that are taken out of their packages, so that no service of theirs is installed.
 system-packages: $(VENV)/tools/promtool $(VENV)/tools/nginx
-	@command -v softhsm2-util >/dev/null && command -v xmlsec1 >/dev/null && command -v systemd-analyze >/dev/null && command -v pkcs11-tool >/dev/null || { \
-	  echo "make test: installing softhsm2, xmlsec1, systemd and opensc (apt-get, needs root)"; \
-	  apt-get update -qq && apt-get install -y -qq --no-install-recommends softhsm2 xmlsec1 systemd opensc >/dev/null; }
+	@command -v softhsm2-util >/dev/null && command -v xmlsec1 >/dev/null && command -v systemd-analyze >/dev/null && command -v pkcs11-tool >/dev/null && command -v chromium >/dev/null || { \
+	  echo "make test: installing softhsm2, xmlsec1, systemd, opensc, chromium and a Chinese font (apt-get, needs root)"; \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends softhsm2 xmlsec1 systemd opensc chromium fonts-wqy-microhei >/dev/null; }
 
 $(VENV)/tools/promtool: PACKAGE = prometheus
 $(VENV)/tools/nginx: PACKAGE = nginx

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+
+from config.errors import ConfigurationError
+from config.exits import Exit
 from config.log import set_up_logging
 from config.settings import load_settings
 from console.app import create_app
@@ -10,6 +14,11 @@ from tasks.opening import connect
 from workers.bootstrap import context_with
 
 _settings = load_settings()
+try:
+    _settings.require_oidc()
+except ConfigurationError as error:
+    sys.stderr.write(f"{error}\n")
+    sys.exit(int(Exit.CONFIGURATION))
 set_up_logging(_settings)
 configure(_settings)
 

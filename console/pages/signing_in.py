@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import segno
-from flask import Response, request
+from flask import Response, request, url_for
 
 from console.pages.door import (
     COOKIE,
@@ -21,7 +23,7 @@ from models.reads.sign_ins import list_sign_ins
 from models.rules.errors import BlankformsError, Kind
 from models.rules.language import Language
 from models.rules.people import Scope
-from tasks.people import passwords, second_factor, sign_ins
+from tasks.people import oidc, passwords, second_factor, sign_ins
 
 
 @pages.get("/")
@@ -38,9 +40,12 @@ def login() -> Response:
         return page("login.html", target=target, error=None, given="")
     given = request.form.get("login", "")[:64]
     try:
-        browser = sign_ins.Browser(request.remote_addr or "", request.headers.get("User-Agent", ""))
         token = sign_ins.sign_in(
-            whole(), given, request.form.get("password", ""), request.form.get("code", ""), browser
+            whole(),
+            given,
+            request.form.get("password", ""),
+            request.form.get("code", ""),
+            _browser(),
         )
     except BlankformsError as error:
         status = 429 if error.kind is Kind.NOT_NOW else 403
@@ -54,6 +59,56 @@ def with_cookie(answer: Response, token: str) -> Response:
         COOKIE, token, httponly=True, samesite="Lax", secure=request.is_secure, path="/"
     )
     return answer
+
+
+_OIDC_COOKIE: Final = "blankforms_oidc"
+
+
+def _way_back() -> str:
+    """Where the provider sends the browser: the same in both calls, and registered there."""
+    return url_for("pages.login_oidc_back", _external=True)
+
+
+@pages.get("/login/oidc")
+def login_oidc() -> Response:
+    """To the provider of the enterprise."""
+    try:
+        begun = oidc.begin(whole(), _way_back())
+    except BlankformsError as error:
+        return page("login.html", 503, target="/", error=error, given="")
+    answer = Response(status=303, headers={"Location": begun.url})
+    answer.set_cookie(
+        _OIDC_COOKIE, begun.kept, max_age=int(oidc.LASTS.total_seconds()), httponly=True, samesite="Lax",
+        secure=request.is_secure, path="/login/oidc",
+    )  # fmt: skip
+    return answer
+
+
+@pages.get("/login/oidc/back")
+def login_oidc_back() -> Response:
+    """Back from the provider: whoever it names is signed in, where they are a person here."""
+    kept, args = request.cookies.get(_OIDC_COOKIE, ""), request.args
+    try:
+        person = oidc.finish(
+            whole(), kept, args.get("state", ""), args.get("code", ""), _way_back()
+        )
+        token = sign_ins.begin(whole(), person, _browser())
+    except BlankformsError as error:
+        answer = page(
+            "login.html",
+            503 if error.kind is Kind.NOT_NOW else 403,
+            target="/",
+            error=error,
+            given="",
+        )
+    else:
+        answer = with_cookie(Response(status=303, headers={"Location": "/"}), token)
+    answer.delete_cookie(_OIDC_COOKIE, path="/login/oidc")
+    return answer
+
+
+def _browser() -> sign_ins.Browser:
+    return sign_ins.Browser(request.remote_addr or "", request.headers.get("User-Agent", ""))
 
 
 @pages.post("/logout")
