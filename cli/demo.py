@@ -5,6 +5,7 @@ Leaves the folder `var/demo` with everything to look at; a second run begins ane
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -15,22 +16,34 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from cli.runtime import err, out
 from cli.shipped import shipped
 from cli.up import process_environment
+from config.log import set_up_logging
+from config.settings import load_settings
 from models.rules.differences import TREATMENTS, DifferenceClass
-from models.rules.language import current_language, t
+from models.rules.language import Text, current_language, t
+from models.rules.people import ROLE_WORDS, Role
 from models.rules.states import BatchState, FormState, RowOutcome, label
+from models.rules.two_persons import Rules
+from tasks.context import Context
+from tasks.opening import connect
+from tasks.people import grace as graces
+from tasks.people import passwords, persons, rules, sign_ins
+from workers.bootstrap import context_with
 
 START_SECONDS: Final = 60
 STOP_SECONDS: Final = 20
 
 
-def run_demo() -> int:
-    """Run it; 0 when the batch came to its end and everything was stopped."""
+def run_demo(*, stay: bool = False) -> int:
+    """Run it; 0 when the batch came to its end and everything was stopped. `stay`: the console is left open on it,
+    with a slow customs and three persons, until Ctrl-C.
+    """
     os.umask(0o077)  # nothing of it is for others
     home = Path("var/demo").absolute()
     shutil.rmtree(home, ignore_errors=True)
@@ -46,6 +59,7 @@ def run_demo() -> int:
         "SWEEP_SECONDS": "1",
         "POLL_SECONDS": "3",
         "MOVING_MINUTES": "0",  # nothing is in motion when the batch has ended
+        "SIMULATOR_DELAY_SECONDS": "5" if stay else "1",  # one sees states arrive
     }
     for name in ("DATABASE_URL", "BROKER_URL", "CUSTOMS_URL", "PKCS11_MODULE", "BLANKFORMS_ENV"):
         environment[name] = ""  # embedded whatever a .env file says
@@ -61,10 +75,54 @@ def run_demo() -> int:
         )
         try:
             _wait_until_alive(environment["PORT"], system)
-            return _one_batch(environment)
+            code = _one_batch(environment)
+            if stay:
+                _leave_open(environment, system)
+            return code
         finally:
             _stop(system)
             _say(t("已停止全部进程", "all processes stopped"))
+
+
+PERSONS: Final = (
+    ("zhang", Text("张三", "Zhang San"), Role.MAKER),
+    ("li", Text("李娜", "Li Na"), Role.CHECKER),
+    ("zhao", Text("赵敏", "Zhao Min"), Role.CHECKER),
+)
+
+
+def _leave_open(environment: dict[str, str], system: subprocess.Popen[bytes]) -> None:
+    """Persons with random passwords, every void under two of them, a minute to take it back; then the address."""
+    settings = load_settings({**environment, "LOG_LEVEL": "WARNING"})
+    set_up_logging(settings)
+    context = context_with(settings, connect(settings))
+    try:
+        for login, name, role in PERSONS:
+            persons.add_person(context, login, str(name), [role])
+            _say(f"{login:<6} {passwords_of(context, login)}   {name} {ROLE_WORDS[role]}")
+        rules.set_rules(context, Rules(on=True, voids_per_batch=0))
+        graces.set_grace(context, 0, 1)
+    finally:
+        context.close()
+    _say(
+        t(
+            f"打开 http://127.0.0.1:{settings.console_port}/ 以 zhang 登录，作废一张，再以 li 复核；Ctrl-C 结束",
+            f"open http://127.0.0.1:{settings.console_port}/, void a form as zhang, endorse it as li; Ctrl-C ends it",
+        )
+    )
+    with contextlib.suppress(KeyboardInterrupt):
+        system.wait()
+
+
+def passwords_of(context: Context, login: str) -> str:
+    """A random password of this person's own, chosen as they would."""
+    given, _ = passwords.give_one_time(context, login)
+    token = sign_ins.sign_in(context, login, given, "", sign_ins.Browser("127.0.0.1", "demo"))
+    signed = sign_ins.who(context, token, doing=True)
+    own = passwords.new_one_time()
+    passwords.choose(replace(context, actor=signed.actor), given, own)
+    sign_ins.sign_out(replace(context, actor=signed.actor))
+    return own
 
 
 def _one_batch(environment: dict[str, str]) -> int:

@@ -169,10 +169,19 @@ def up() -> None:
     raise typer.Exit(run_system(settings()))
 
 
-def demo() -> None:
+def demo(
+    stay: Annotated[
+        bool,
+        typer.Option("--stay", help=t("留着页面供试用", "leave the console open to be tried")),
+    ] = False,
+) -> None:
     """Start everything in a folder of its own, do a batch from the samples, stop everything."""
     from cli.demo import run_demo
 
-    if run_demo() != 0:
+    if run_demo(stay=stay) != 0:
         raise typer.Exit(Exit.FAILURE)
     out().print(t("演示完成", "demonstration done"))
+    if not stay:
+        out().print(
+            t("在页面上试用: blankforms demo --stay", 'to try the pages: "blankforms demo --stay"')
+        )
