@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 from bench import big
 from bench.data import AGENT, certificate, record
@@ -28,6 +29,7 @@ from tasks.messages import preparing, signing
 from tasks.orders import confirming, intake, planning
 from tasks.stock.imports import add_ranges, store_certificates
 from tests.conftest import ROOT
+from tests.support.clerks_pages import at_the_pages
 from tests.support.system import broker
 from webhook.app import create_app
 
@@ -39,6 +41,11 @@ COMMANDS = (
     ("forms", "--state", "已作废", "--owner", AGENT),
     ("discrepancies",),
     ("doctor",),
+)
+PAGES = (
+    *("/certificates", f"/certificates/{certificate(0)}", "/forms", "/forms?view=all&state=voided"),
+    *("/forms/B/211000001", "/import", "/jobs", "/jobs?state=finished", "/inbox", "/settings"),
+    "/find?q=211000001",
 )
 ORDERS = 12
 BIG = 100_000
@@ -111,7 +118,15 @@ def _parts(context: Context) -> dict[str, Callable[[], object]]:
         with context.database.read() as session:
             list_forms(session, wanted, 50)
 
-    return {
+    clerk = at_the_pages(SimpleNamespace(context=context), "clerk")
+
+    def look(path: str, **said: str) -> Callable[[], object]:
+        return lambda: clerk.client.get(path, **said)
+
+    live = {"headers": {"HX-Request": "true"}}
+    pages = {f"page {path}": look(path) for path in PAGES}
+    pages["live part of the jobs"] = lambda: clerk.client.get("/jobs?live=1", **live)
+    return pages | {
         "`/metrics`": lambda: client.get("/metrics"),
         "sweep": lambda: upkeep.sweep(context),
         "count of the stock": lambda: upkeep.count_stock(context),

@@ -14,11 +14,12 @@ import pytest
 from sqlalchemy import event
 
 from bench.big import FIRST, fill
-from models.reads.batches import list_batches
+from models.reads.batches import BatchFilter, list_batches
 from models.reads.certificates import list_certificates
-from models.reads.forms import FormFilter, list_forms
+from models.reads.forms import FormFilter, free_serials, list_forms
 from models.reads.health import look
-from models.reads.passport import form_passport
+from models.reads.passport import form_passport, message_batch
+from models.reads.sign_ins import passwords_given
 from models.reads.stock_book import (
     balances,
     list_stocks,
@@ -27,6 +28,7 @@ from models.reads.stock_book import (
     stock_book,
     weekly_use,
 )
+from models.reads.to_do import to_do_count
 from models.rules.calendar import BEIJING, business_date
 from models.rules.states import FormState
 from models.tables.database import Database
@@ -173,6 +175,18 @@ def test_lists_read_what_they_show(world):
         list(list_batches(session, 50))
         list(list_certificates(session, "B201000000000077", None, None, None, 50))
         assert form_passport(session, f"{FIRST + 77}")
+
+
+def test_what_the_pages_show_is_read_by_an_index(world):
+    now = world.clock()
+    with no_scan(world), world.context.database.read() as session:
+        to_do_count(session, now)
+        passwords_given(session, now)
+        list(list_batches(session, 50, BatchFilter(redo_of=1)))
+        list(list_batches(session, 1, BatchFilter(number=1)))
+        list(list_batches(session, 5, BatchFilter(client_reference="PO-1")))
+        assert message_batch(session, "NONE") is None
+        assert len(free_serials(session, SENDER, "B", 20)) == 20
 
 
 def test_an_order_is_carried_out_from_its_own_rows(world):
