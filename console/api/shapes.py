@@ -450,6 +450,8 @@ class Forms(Told):
 class Passport(Form):
     """All that is known of a form."""
 
+    whole: bool
+    """Whether the history is as it was written."""
     messages: list[dict[str, Any]]
     history: list[dict[str, Any]]
     receipts: list[dict[str, Any]]

@@ -9,7 +9,7 @@ from typing import Any, Final
 from flask import Response, request
 
 from console.pages.door import acting, page, pages, part, polling
-from console.pages.lists import day_of, limit_of, number_of, word_of
+from console.pages.lists import EXPORTED_MOST, as_xlsx, day_of, limit_of, number_of, word_of
 from models.reads.certificate_use import verified_counts
 from models.reads.certificates import list_certificates
 from models.reads.deployment import known_grace
@@ -56,7 +56,8 @@ class Draft:
 def certificates() -> Response:
     """All certificates of the enterprise, of every type (S-10), by the guide's three filters (S-11)."""
     context, args = acting(), request.args
-    limit = limit_of(args)
+    exporting = "xlsx" in args
+    limit = EXPORTED_MOST if exporting else limit_of(args)
     error, found = None, []
     try:
         days = day_of(args, "from"), day_of(args, "to")
@@ -68,6 +69,12 @@ def certificates() -> Response:
             )  # fmt: skip
     except BlankformsError as refused:
         error = refused
+    if exporting and error is None:
+        titles = (t("证书号", "certificate"), t("类型", "type"), t("出口商", "exporter"), t("录入企业", "agent"),
+                  t("审核日期", "approved"), t("页数", "pages"), t("证单", "forms"))  # fmt: skip
+        names = ("certificate", "type", "exporter", "agent", "approved_on", "pages", "forms")
+        rows = [tuple(c[name] for name in names) for c in found[:limit]]
+        return as_xlsx(t("证书.xlsx", "certificates.xlsx"), titles, rows)
     more = found[limit - 1]["certificate"] if len(found) > limit else None
     return page(
         "certificates.html", 422 if error else 200, found=found[:limit], more=more, error=error

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from flask import Response, request
 
-from console.pages.door import acting, moved, page, pages, part, polling
+from console.pages.door import acting, moment, moved, page, pages, part, polling
 from console.pages.importing import download, seen
-from console.pages.lists import limit_of, word_of
+from console.pages.lists import EXPORTED_MOST, as_xlsx, limit_of, word_of
 from models.reads.batches import (
     BatchFilter,
     batch_document,
@@ -19,7 +19,8 @@ from models.reads.endorsements import list_endorsements
 from models.reads.pauses import pauses_of
 from models.reads.row_results import row_results
 from models.rules.errors import BlankformsError
-from models.rules.states import FINAL_FORM_STATES, BatchState, FormState, RowOutcome
+from models.rules.language import t
+from models.rules.states import FINAL_FORM_STATES, BatchState, FormState, RowOutcome, label
 from models.rules.two_persons import RULE_WORDS, Rule
 from tasks.context import Context
 from tasks.orders import planning, redoing, releasing
@@ -42,7 +43,8 @@ _UNCONFIRMED: Final = (
 def jobs() -> Response:
     """Jobs of all people, newest first."""
     context, args = acting(), request.args
-    limit = limit_of(args)
+    exporting = "xlsx" in args
+    limit = EXPORTED_MOST if exporting else limit_of(args)
     chosen, below = word_of(args, "state"), word_of(args, "below")
     wanted = BatchFilter(
         context.actor if "mine" in args else None,
@@ -53,6 +55,12 @@ def jobs() -> Response:
     )
     with context.database.read() as session:
         found = list(list_batches(session, limit, wanted))
+    if exporting:
+        titles = (t("作业", "job"), t("状态", "state"), t("文件", "file"), t("行", "rows"), t("未结证单", "open forms"),
+                  t("制单人", "made by"), t("客户参考号", "reference"), t("时间", "time"))  # fmt: skip
+        rows = [(b["id"], label(BatchState(b["state"])), b["file"], b["row_count"], b["open_forms"], b["made_by"],
+                 b["client_reference"], moment(b["created_at"])) for b in found]  # fmt: skip
+        return as_xlsx(t("作业.xlsx", "jobs.xlsx"), titles, rows)
     values: dict[str, Any] = {
         "found": found,
         "more": found[-1]["id"] if len(found) == limit else None,

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from models.reads.forms import FormFilter, list_forms
 from models.reads.sight import Sight
+from models.rules.chain import EventFacts, StoredEvent, examine_chain
 from models.tables.batches import Batch, Item
 from models.tables.forms import Form, FormEvent
 from models.tables.inbox import InboxMessage, ReceiptLine
@@ -23,18 +24,34 @@ def message_batch(session: Session, number: str, sight: Sight | None = None) -> 
     return session.scalar(query)
 
 
+def _stored(form: Form, event: FormEvent) -> StoredEvent:
+    """An event as its chain is examined."""
+    facts = EventFacts(
+        form.form_type, form.serial, event.number, event.from_state, event.to_state, event.at,
+        event.cause, event.certificate, event.batch_id, event.submission_id, event.inbox_id, event.reason,
+    )  # fmt: skip
+    return StoredEvent(event.id, facts, event.hash)
+
+
 def form_passport(
     session: Session, serial: str, sight: Sight | None = None
 ) -> list[dict[str, Any]]:
-    """Every form of a serial (one for each type) with its history, messages and receipts (S-63, S-64)."""
+    """Every form of a serial (one for each type) with its history, messages and receipts (S-63, S-64), and whether
+    the history is as it was written (`whole`; against anchors: `audit verify`).
+    """
     passports = []
     for form in list_forms(session, FormFilter(serial=serial, sight=sight), limit=100).forms:
-        form_id = session.scalars(
-            select(Form.id).where(Form.serial == serial, Form.form_type == form["type"])
+        kept = session.scalars(
+            select(Form).where(Form.serial == serial, Form.form_type == form["type"])
         ).one()
-        history = session.execute(
-            select(FormEvent).where(FormEvent.form_id == form_id).order_by(FormEvent.id)
-        ).scalars()
+        form_id = kept.id
+        events = session.execute(
+            select(FormEvent, Batch.made_by, Batch.confirmed_by)
+            .outerjoin(Batch, Batch.id == FormEvent.batch_id)
+            .where(FormEvent.form_id == form_id)
+            .order_by(FormEvent.id)
+        ).all()
+        stored = [_stored(kept, event) for event, *_ in events]
         receipts = session.execute(
             select(ReceiptLine, InboxMessage.receipt_id, InboxMessage.source)
             .join(InboxMessage, InboxMessage.id == ReceiptLine.inbox_id)
@@ -49,12 +66,14 @@ def form_passport(
         passports.append(
             {
                 **form,
+                "whole": not examine_chain(stored, kept.event_count, kept.chain),
                 "messages": [
                     {
                         "number": message.number,
                         "state": message.state.value,
                         "batch": message.batch_id,
                         "sent": message.send_count,
+                        "card": message.signed_with,
                         "customs_number": message.seq_no,
                         "taken_at": message.taken_at.isoformat() if message.taken_at else None,
                         "answer": " ".join(filter(None, (message.deal_flag, message.deal_text))),
@@ -69,10 +88,12 @@ def form_passport(
                         "cause": event.cause,
                         "certificate": event.certificate,
                         "batch": event.batch_id,
+                        "made_by": made_by,
+                        "confirmed_by": confirmed_by,
                         "submission": event.submission_id,
                         "reason": event.reason,
                     }
-                    for event in history
+                    for event, made_by, confirmed_by in events
                 ],
                 "receipts": [
                     {
