@@ -15,8 +15,8 @@ from models.reads.certificates import list_certificates
 from models.reads.deployment import known_grace
 from models.reads.forms import FormFilter, free_serials, list_forms
 from models.reads.plans import plan_rows, plan_view
-from models.rules.errors import BadArgument, BlankformsError, NotFound
-from models.rules.language import t
+from models.rules.errors import BadArgument, BlankformsError, Kind, NotFound
+from models.rules.language import Text, t
 from models.rules.people import Deed, require
 from models.rules.plan import VOID_REASON_WORDS
 from models.rules.problems import Problem
@@ -172,30 +172,26 @@ def _filled(context: Context, number: str, drafts: list[Draft], source: StockSou
     except ValueError:
         wanted = 0
     if not 0 < wanted <= DRAFTS_MOST:
-        raise _Refused(t(f"核销页数须为 1-{DRAFTS_MOST}", f"a page count of 1-{DRAFTS_MOST}"))
+        raise WindowRefused(
+            message=t(f"核销页数须为 1-{DRAFTS_MOST}", f"a page count of 1-{DRAFTS_MOST}")
+        )
     owner = certificate["exporter"] if source is StockSource.EXPORTER else certificate["agent"]
     named = {d.serial for d in drafts}
     with context.database.read() as session:
         free = free_serials(session, owner, certificate["type"], wanted + len(named), context.sight)
     free = [serial for serial in free if serial not in named]
     if len(free) < wanted:
-        raise _Refused(
-            Problem("stock_short", values={"wanted": wanted, "available": len(free)}).message
-        )
+        short = Problem("stock_short", values={"wanted": wanted, "available": len(free)})
+        raise WindowRefused(message=short.message)
     return [Draft(serial, ticked=True) for serial in free[:wanted]]
 
 
-class _Refused(BlankformsError):
+class WindowRefused(BlankformsError):
     """Said in the window, beside what was typed."""
 
     code = "window_refused"
-
-    def __init__(self, message: str) -> None:
-        super().__init__()
-        self._message = message
-
-    def __str__(self) -> str:
-        return self._message
+    kind = Kind.WRONG_INPUT
+    text = Text("{message}", "{message}")
 
 
 def _picker(context: Context, number: str, drafts: list[Draft], row: int) -> Response:
@@ -224,7 +220,7 @@ def _review(context: Context, number: str, action: Action, drafts: list[Draft]) 
     require(context.actor, Deed.ORDER_CONFIRMED)
     serials = [d.serial for d in drafts if d.ticked and d.serial]
     if not serials:
-        raise _Refused(t("请先勾选未使用的空白证单", "tick the forms first"))
+        raise WindowRefused(message=t("请先勾选未使用的空白证单", "tick the forms first"))
     reason = request.form.get("reason", "")
     cells = {
         "certificate": number.upper(),
@@ -243,7 +239,7 @@ def _review(context: Context, number: str, action: Action, drafts: list[Draft]) 
         (row,) = (r.row for r in plan_rows(session, view.batch))
     if row.problems:
         marked = [Draft(d.serial, d.ticked, _about(row, d)) for d in drafts]
-        return page("window.html", 422, drafts=marked, error=_Refused(_said(row)), said=None, job=None,
+        return page("window.html", 422, drafts=marked, error=WindowRefused(message=_said(row)), said=None, job=None,
                     over=any(p.code == "pages_exceeded" for p in row.problems), **_window(context, number))  # fmt: skip
     with context.database.read() as session:
         grace = known_grace(session)

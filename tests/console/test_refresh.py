@@ -104,7 +104,7 @@ def test_receipts_are_due_within_a_second_however_often_it_is_said(office):
     erp = program(office)
     for _ in range(3):
         refresh(erp, certificate=AGENT_HANDLED)
-    assert poll_in(office) == 1
+    assert poll_in(office) <= 1
     office.clock.forward(seconds=1)
     assert inbox.poll_when_due(office.context) == 0
     assert poll_in(office) > 1
@@ -114,4 +114,4 @@ def test_a_wait_that_customs_asked_for_is_not_cut_short(office):
     with pytest.raises(GatewayUnreachable):
         inbox.poll(replace(office.context, open_gateway=Asking))
     refresh(program(office))
-    assert poll_in(office) == 1200
+    assert 1150 < poll_in(office) <= 1200
