@@ -117,6 +117,7 @@ def test_the_console_started_anew_in_the_middle_loses_nothing_that_was_typed(off
 
 def test_the_keyboard_alone_is_enough(office):
     page = office.open("/certificates")
+    expect(page.locator("input[name=login]")).to_be_focused()
     page.keyboard.type("zhang")
     page.keyboard.press("Tab")
     page.keyboard.type(office.passwords["zhang"])
