@@ -21,6 +21,7 @@ from models.reads.plans import PlanRow, plan_rows, plan_view
 from models.reads.row_results import row_results
 from models.reads.sight import require_seen
 from models.rules.errors import BatchNotOpen, BlankformsError
+from models.rules.language import t
 from models.rules.people import Deed, kept_reason, require
 from models.rules.requests import Request
 from models.rules.results import RowResult
@@ -162,10 +163,10 @@ def _wrong(batch: Batch, row: RowResult) -> Wrong:
     others: list[str] = []
     for problem in row.problems:
         column = batch.columns.get(problem.field)
-        if column is None:
-            others.append(problem.message)
-        else:
-            by_column.setdefault(column, []).append(problem.message)
+        said = [problem.message]
+        if problem.suggestion:
+            said.append(t("建议: ", "suggestion: ") + problem.suggestion)
+        (others if column is None else by_column.setdefault(column, [])).extend(said)
     return Wrong(row, by_column, others)
 
 

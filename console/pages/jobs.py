@@ -19,6 +19,7 @@ from models.reads.endorsements import list_endorsements
 from models.reads.pauses import pauses_of
 from models.reads.row_results import row_results
 from models.rules.errors import BlankformsError
+from models.rules.forecast import minutes_left
 from models.rules.language import t
 from models.rules.states import FINAL_FORM_STATES, BatchState, FormState, RowOutcome, label
 from models.rules.two_persons import RULE_WORDS, Rule
@@ -96,13 +97,18 @@ def _job(context: Context, session: Any, batch: Any) -> dict[str, Any]:
     follow = list(list_batches(session, 5, BatchFilter(redo_of=batch.id, sight=context.sight)))
     live = {FormState(s): n for s, n in forms.items() if n}
     total = sum(live.values()) + given_back
+    final = sum(n for s, n in live.items() if s in FINAL_FORM_STATES)
+    begun = max(filter(None, (batch.confirmed_at, batch.grace_until)), default=context.now())
     return {
         "batch": batch,
         "counts": document["counts"],
         "forms": live,
         "given_back": given_back,
         "total": total,
-        "final": sum(n for s, n in live.items() if s in FINAL_FORM_STATES),
+        "final": final,
+        "minutes": None
+        if ended
+        else minutes_left(final + given_back, total - final - given_back, context.now() - begun),
         "ended": ended,
         "rows": rows,
         "asked": asked,

@@ -17,6 +17,15 @@ LOSS_REPORT_DAYS: Final = 5
 """Working days within which a loss is to be reported (features B-11)."""
 
 
+def minutes_left(done: int, left: int, elapsed: timedelta) -> int | None:
+    """How long the rest of a batch takes at the rate so far, whatever limits it (mostly the card), in whole minutes
+    upwards; None while nothing is done yet, from which nothing could be said.
+    """
+    if done <= 0 or left <= 0 or elapsed <= timedelta(0):
+        return None
+    return math.ceil(elapsed.total_seconds() / done * left / 60)
+
+
 @dataclass(frozen=True, slots=True)
 class Forecast:
     """What is to be expected of one stock. `days_left` None: nothing is used, it does not run out."""
