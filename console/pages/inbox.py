@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from flask import Response, request
 
@@ -20,6 +20,9 @@ from tasks.notify import endpoints
 from tasks.people import endorsing
 from tasks.receipts import discrepancies, quarantine, refreshing
 
+SHOWN: Final = 50
+"""Requests with their plans on one page, the oldest first: who works them off sees the next ones."""
+
 
 @pages.get("/inbox")
 def inbox() -> Response:
@@ -34,7 +37,10 @@ def inbox() -> Response:
 def _inbox(context: Context) -> dict[str, Any]:
     now = context.now()
     with context.database.read() as session:
-        asked = [_plan_of(session, one) for one in list_endorsements(session, sight=context.sight)]
+        asked = [
+            _plan_of(session, one)
+            for one in list_endorsements(session, limit=SHOWN, sight=context.sight)
+        ]
         # what is everybody's is not for a person who works for some enterprises alone
         waiting = list(to_do(session, now)) if context.sight is None else []
     return {"asked": asked, "waiting": waiting, "words": TO_DO_WORDS, "means": TO_DO_MEANS, "kinds": ToDo,
