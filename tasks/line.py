@@ -12,7 +12,7 @@ from config.names import Task
 from models.reads.line import Line
 from models.reads.pauses import pauses
 from models.rules.errors import BatchNotFound
-from models.rules.people import Deed
+from models.rules.people import Deed, require
 from models.rules.states import PauseScope
 from models.tables.batches import Batch
 from models.writes.acts import record_act
@@ -28,8 +28,9 @@ def open_again(context: Context) -> Line:
     """What closed the line is mended: sending goes on, after refusals for the card with one message.
 
     The submitter is told first: what another card has signed and has not left is made anew. Raises as
-    `models.writes.line.open_line`.
+    `models.writes.line.open_line`, and `NotAllowed`.
     """
+    require(context.actor, Deed.RESUMED)
     with context.database.write() as session:
         line = open_line(session, context.now(), context.settings.zone)
     context.ring(Task.SIGN)

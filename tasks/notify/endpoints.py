@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from config.names import Task
 from models.rules.errors import BadArgument, NotFound
 from models.rules.language import t
-from models.rules.people import Deed
+from models.rules.people import Deed, require
 from models.rules.states import DeliveryState, NotificationType
 from models.tables.base import NO_KEY_UPDATE
 from models.tables.notifications import Delivery, Endpoint, Notification
@@ -134,6 +134,7 @@ def redeliver(context: Context, delivery_ids: Sequence[int], endpoint_id: int | 
 
     The same body under the same id, signed with the secret of now.
     """
+    require(context.actor, Deed.ENDPOINT_CHANGED)
     wanted: ColumnElement[bool] = Delivery.id.in_(delivery_ids)
     if endpoint_id is not None:
         wanted = (Delivery.endpoint_id == endpoint_id) & (Delivery.state == DeliveryState.FAILED)

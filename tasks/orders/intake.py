@@ -271,7 +271,8 @@ def list_layouts(context: Context) -> list[dict[str, Any]]:
 
 
 def forget_layout(context: Context, key: str) -> None:
-    """Forget a layout by the key that the list shows, or all. Raises `NotFound`."""
+    """Forget a layout by the key that the list shows, or all. Raises `NotFound`, `NotAllowed`."""
+    require(context.actor, Deed.ORDER_CONFIRMED)
     with context.database.write() as session:
         found = session.scalars(select(RememberedLayout)).all()
         those = [layout for layout in found if key == "all" or layout.key.startswith(key)]

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from models.reads.sight import require_seen
 from models.rules.errors import BatchNotEnded, NothingToSubmit
+from models.rules.people import Deed, require
 from models.rules.serials import show_serials
 from models.rules.states import (
     Action,
@@ -58,8 +59,9 @@ def redo(
     impossible. `reason`: of a void, as a sheet says it; else that of the row. Of two such batches one is
     confirmed (`FileSubmittedBefore`), unless the person says that it is to be done again.
 
-    Raises `BatchNotFound`, `BatchNotEnded` while something is still open, `NothingToSubmit`.
+    Raises `NotAllowed`, `BatchNotFound`, `BatchNotEnded` while something is still open, `NothingToSubmit`.
     """
+    require(context.actor, Deed.ORDER_CONFIRMED)
     with context.database.read() as session:
         batch = require_seen(context.sight, session.get(Batch, batch_id), batch_id)
         if batch.state not in ENDED:

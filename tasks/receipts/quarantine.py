@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy import select, update
 
 from models.rules.errors import NotFound
-from models.rules.people import Deed
+from models.rules.people import Deed, require
 from models.rules.states import InboxState
 from models.tables.discrepancies import Discrepancy
 from models.tables.inbox import InboxMessage
@@ -73,8 +73,9 @@ def apply_again(context: Context, numbers: Sequence[int]) -> list[int]:
     """Apply these anew, as if they had just come; gives those that could be used now.
 
     What still fits nothing is quarantined again, with its reason of today. Raises `NotFound` when one of
-    them is not in quarantine; then nothing is done.
+    them is not in quarantine, `NotAllowed`; then nothing is done.
     """
+    require(context.actor, Deed.RECEIPT_DISMISSED)
     _require(context, numbers)
     with context.database.write() as session:
         applying.receive_again(session, numbers, context.now())

@@ -175,6 +175,36 @@ def test_who_makes_no_orders_makes_none_here(office, role):
     assert office.customs.effects() == {}
 
 
+def test_an_auditor_looks_and_changes_nothing(office):
+    wang, auditor = at_the_pages(office), at_the_pages(office, "audit", Role.AUDITOR)
+    page = wang.post(
+        f"/certificates/{AGENT_HANDLED}",
+        {"do": "verify", "serial": "211014003", "tick": "0"},
+        status=200,
+    ).text
+    job, plan = (
+        re.search(r"/jobs/(\d+)/confirm", page)[1],
+        re.search(r'name="plan" value="(\w+)"', page)[1],
+    )
+    assert f"/jobs/{job}/confirm" not in auditor.get(f"/jobs/{job}/check")
+    for path, said in (
+        (f"/jobs/{job}/confirm", {"plan": plan}),
+        (f"/jobs/{job}/cancel", {}),
+        (f"/jobs/{job}/redo", {}),
+        (f"/jobs/{job}/recheck", {"again": "1", "reason": "x"}),
+        ("/inbox/endorsements/1", {"do": "endorse"}),
+        ("/inbox/quarantined/1", {"do": "apply"}),
+        ("/inbox/quarantined/1", {"do": "close", "reason": "x"}),
+        ("/inbox/discrepancy/1", {"do": "close", "reason": "x"}),
+        ("/inbox/undelivered/1", {"do": "again"}),
+        ("/settings/layouts", {"key": "all"}),
+    ):
+        answer = auditor.client.post(path, data=said, headers=HERE)
+        assert answer.status_code in {403, 409, 422}, path
+    office.drain()
+    assert office.customs.effects() == {}
+
+
 def test_a_maker_changes_no_persons_rules_or_grace(office):
     wang = at_the_pages(office)
     for path, said in (
