@@ -11,7 +11,7 @@ from console.pages.door import acting, moved, page, pages, signed
 from console.pages.signing_in import show_me
 from models.reads.deployment import known_grace
 from models.reads.endorsements import able_persons, known_rules
-from models.reads.people import list_acts, list_keys, list_persons
+from models.reads.people import list_acts, list_persons
 from models.rules.errors import BadArgument, BlankformsError
 from models.rules.language import t
 from models.rules.people import CHANNEL_WORDS, DEED_WORDS, ROLE_WORDS, Channel, Deed, Role, Scope
@@ -33,19 +33,19 @@ def _settings(
     error: BlankformsError | None = None, password: str = "", waits: int | None = None
 ) -> Response:
     context = acting()
+    whole = context.sight is None  # of others a limited person sees nothing
     with context.database.read() as session:
         version, known = known_rules(session)
         values = {
-            "persons": list(list_persons(session)),
-            "keys": list(list_keys(session)),
+            "persons": [p for p in list_persons(session) if whole or p["login"] == signed().login],
             "version": version,
             "rules": known,
             "able_persons": able_persons(session),
             "grace": known_grace(session),
-            "acts": list_acts(session, _ACTS) if context.sight is None else [],
+            "acts": list_acts(session, _ACTS) if whole else [],
         }
     return page("settings.html", 422 if error else 200, error=error, password=password, waits=waits,
-                layouts=intake.list_layouts(context), role_words=ROLE_WORDS, deed_words=DEED_WORDS,
+                layouts=intake.list_layouts(context) if whole else [], role_words=ROLE_WORDS, deed_words=DEED_WORDS,
                 channel_words=CHANNEL_WORDS, deed_of=Deed, channel_of=Channel, role_of=Role,
                 said=request.args.get("said"), **values)  # fmt: skip
 

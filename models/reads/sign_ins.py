@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session
 
 from models.reads.people import person_actor
 from models.rules.errors import SignInRefused
-from models.rules.people import Actor, Channel, Deed
+from models.rules.people import Actor, Channel
 from models.rules.sign_in import SHOWN_TO_ALL, Lasting
-from models.tables.people import Act, Person
+from models.tables.people import Person
 from models.tables.sign_ins import SignIn
 
 
@@ -69,11 +69,8 @@ def list_sign_ins(
 
 def passwords_given(session: Session, now: datetime) -> list[dict[str, Any]]:
     """Whose password was given anew of late, and by whom: everybody is shown it. Not a person's first."""
-    acts = select(Act).order_by(Act.number.desc()).limit(200)
+    given = select(Person).where(Person.given_again_at > now - SHOWN_TO_ALL)
     return [
-        {"login": act.about, "by": act.actor, "at": act.at}
-        for act in session.scalars(acts)
-        if act.deed == Deed.PASSWORD_GIVEN
-        and act.detail.get("again")
-        and act.at > now - SHOWN_TO_ALL
+        {"login": person.login, "by": person.given_again_by, "at": person.given_again_at}
+        for person in session.scalars(given.order_by(Person.given_again_at.desc()))
     ]

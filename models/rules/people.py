@@ -233,6 +233,8 @@ def may(actor: Actor, deed: Deed) -> bool:
     right = RIGHTS[deed]
     if not actor.roles & right.roles:
         return False
+    if actor.principals is not None and right.roles == _ADMINISTRATOR:
+        return False  # what is everybody's is not for a person who works for some enterprises alone
     if actor.scopes is None or right.scope in actor.scopes:
         return True
     return right.scope is None and actor.channel is Channel.COMMAND

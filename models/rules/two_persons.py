@@ -73,6 +73,10 @@ ABLE_PERSONS: Final = 2
 """So many who may endorse there must be before the rules can be turned on: one could not endorse their own."""
 
 
+HOURS_MOST: Final = 24 * 30
+"""A request that waits longer is asked for anew: the stock has moved long since."""
+
+
 class EndorsementState(StrEnum):
     """What became of a request for a second person."""
 

@@ -29,6 +29,9 @@ class Person(Base):
     """argon2id, with its parameters; None: does not sign in by a password."""
     one_time_until: Mapped[datetime | None] = mapped_column(UTCDateTime())
     """The password was given by another: it is good until then, and for choosing an own one alone."""
+    given_again_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    given_again_by: Mapped[str | None] = mapped_column(String(64))
+    """When and by whom another password was given in place of an own one: everybody is shown it for a while."""
     second_factor: Mapped[int | None]
     """Which of the secrets that are derived for this person is in use; None: no second factor."""
     second_factor_step: Mapped[int] = mapped_column(BigId, default=0)

@@ -38,9 +38,13 @@ def limit_person(session: Session, login: str, principals: Collection[str] | Non
     person_of(session, login).principals = None if principals is None else sorted(set(principals))
 
 
-def give_password(session: Session, login: str, kept: str, until: datetime, at: datetime) -> None:
+def give_password(
+    session: Session, login: str, kept: str, until: datetime, by: str, at: datetime
+) -> None:
     """A one-time password, by its hash: the second factor and all sign-ins end. Raises `PersonUnknown`."""
     person = person_of(session, login)
+    if person.password_hash is not None:
+        person.given_again_at, person.given_again_by = at, by
     person.password_hash, person.one_time_until, person.second_factor = kept, until, None
     end_sign_ins(session, person.id, at)
 

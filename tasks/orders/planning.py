@@ -48,6 +48,8 @@ def check(context: Context, batch_id: int, lift: Lift = NOTHING_LIFTED) -> str |
         batch = session.get(Batch, batch_id, with_for_update=NO_KEY_UPDATE)
         if batch is None or batch.state not in _CHECKABLE:
             return None
+        if batch.state is BatchState.RECEIVED and not batch.header_row:
+            return None  # it is being read: some of its rows are not there yet
         batch.again_reason, batch.beyond_reason = lift.again, lift.beyond_pages
         large = is_large(session, batch)
         if not large:

@@ -91,7 +91,8 @@ def _release(session: Session, context: Context, change: Mapping[str, Any]) -> b
 def _password(session: Session, context: Context, change: Mapping[str, Any]) -> bool:
     secret = change[SECRET]
     until = datetime.fromisoformat(secret["until"])
-    give_password(session, change["about"], secret["hash"], until, context.now())
+    by = context.actor.name
+    give_password(session, change["about"], secret["hash"], until, by, context.now())
     return True
 
 

@@ -15,7 +15,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy.orm import Session
 from zxcvbn import zxcvbn
 
-from models.reads.people import person_of
+from models.reads.people import actor_as_now, person_of
 from models.rules.errors import PasswordUnusable, SignInBusy
 from models.rules.language import t
 from models.rules.people import Deed, Role
@@ -26,6 +26,7 @@ from models.rules.sign_in import (
     PASSWORD_SHORTEST,
 )
 from models.rules.two_persons import ChangeKind, Rule
+from models.tables.base import NO_KEY_UPDATE
 from models.tables.people import Person
 from models.writes.acts import record_act
 from models.writes.people import end_sign_ins, give_password
@@ -112,16 +113,15 @@ def give_one_time(context: Context, login: str) -> tuple[str, int | None]:
     kept, until = hash_of(password), context.now() + timedelta(hours=ONE_TIME_HOURS)
     with context.database.write() as session:
         person = person_of(session, login)
-        asked, again = None, person.password_hash is not None
+        asked = None
         if not _recovers(context, person):
             asked = ask_where_ruled(
                 session, context, Rule.PEOPLE, Deed.PASSWORD_GIVEN, ChangeKind.PASSWORD, login,
                 secret={"hash": kept, "until": until.isoformat()},
             )  # fmt: skip
         if asked is None:
-            give_password(session, login, kept, until, context.now())
-            now = context.now()
-            record_act(session, context.actor, Deed.PASSWORD_GIVEN, login, now, again=again)
+            give_password(session, login, kept, until, context.actor.name, context.now())
+            record_act(session, context.actor, Deed.PASSWORD_GIVEN, login, context.now())
     log.info("password_given", login=login, by=context.actor.name, endorsement=asked)
     return password, asked
 
@@ -146,13 +146,16 @@ def choose(context: Context, current: str, chosen: str) -> None:
         raise PasswordUnusable(detail=t("与原口令相同", "it is the current one"))
     kept = hash_of(chosen)
     with context.database.write() as session:
-        _keep(session, context, kept)
+        _keep(session, context, kept, person.password_hash)
     log.info("password_chosen", login=person.login)
 
 
-def _keep(session: Session, context: Context, kept: str) -> None:
-    actor, now = context.actor, context.now()
-    person = session.get_one(Person, actor.person_id)
+def _keep(session: Session, context: Context, kept: str, before: str | None) -> None:
+    """In place of the one that was shown to be known: one that was given meanwhile stays."""
+    actor, now = actor_as_now(session, context.actor), context.now()
+    person = session.get_one(Person, actor.person_id, with_for_update=NO_KEY_UPDATE)
+    if person.password_hash != before:
+        raise PasswordUnusable(detail=t("原口令不正确", "the current one is not right"))
     person.password_hash, person.one_time_until = kept, None
     end_sign_ins(session, person.id, now, but=actor.sign_in_id)
     record_act(session, actor, Deed.PASSWORD_CHOSEN, person.login, now)

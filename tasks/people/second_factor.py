@@ -9,6 +9,7 @@ import pyotp
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
+from models.reads.people import actor_as_now
 from models.rules.errors import SecondFactorUnusable
 from models.rules.language import t
 from models.rules.people import Actor, Deed
@@ -16,6 +17,7 @@ from models.tables.people import Person
 from models.writes.acts import record_act
 from net.secrets import second_factor_secret
 from tasks.context import Context
+from tasks.people import tries
 
 _STEP: Final = timedelta(seconds=30)
 _AROUND: Final = 1
@@ -56,6 +58,7 @@ def turn_on(context: Context, code: str) -> None:
     Raises `SecondFactorUnusable` for a wrong one.
     """
     person = _me(context)
+    _count(context, person)
     step = _step_of(context, person, _next(person), code)
     if step is None:
         raise SecondFactorUnusable(detail=t("动态码不正确", "the code is not right"))
@@ -65,13 +68,22 @@ def turn_on(context: Context, code: str) -> None:
 def turn_off(context: Context, code: str) -> None:
     """No code any more; the last one shows that it is the person. Raises `SecondFactorUnusable`."""
     person = _me(context)
+    _count(context, person)
     if not uses_code(context, person, code):
         raise SecondFactorUnusable(detail=t("动态码不正确", "the code is not right"))
     _set(context, person, None, person.second_factor_step)
 
 
+def _count(context: Context, person: Person) -> None:
+    """Whoever sits before somebody's open page guesses no code. Raises `SignInPaused`."""
+    with context.database.write() as session:
+        tries.count(session, tries.key_of_factor(person.login), context.now())
+
+
 def _set(context: Context, person: Person, generation: int | None, step: int) -> None:
     with context.database.write() as session:
+        actor_as_now(session, context.actor)
+        tries.forgive(session, tries.key_of_factor(person.login))
         kept = session.get_one(Person, person.id)
         kept.second_factor, kept.second_factor_step = generation, max(step, kept.second_factor_step)
         record_act(

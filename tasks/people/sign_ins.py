@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from math import ceil
 from typing import Final
 
 import structlog
 from sqlalchemy import delete, select, update
-from sqlalchemy.orm import Session
 
 from models.reads.sign_ins import Signed, signed_in, token_hash
-from models.rules.errors import SignInPaused, SignInRefused
+from models.rules.errors import SignInRefused
 from models.rules.people import LOGIN, Deed
-from models.rules.sign_in import FORGOTTEN_AFTER, Counted, Lasting, pause_after
+from models.rules.sign_in import Counted, Lasting
 from models.tables.base import NO_KEY_UPDATE
-from models.tables.bulk import insert_new
 from models.tables.people import Person
-from models.tables.sign_ins import SignIn, WrongTry
+from models.tables.sign_ins import SignIn
 from models.writes.acts import record_act
 from models.writes.people import end_sign_ins
 from tasks.context import Context
-from tasks.people import passwords
+from tasks.people import passwords, tries
 from tasks.people.second_factor import uses_code
 
 log = structlog.get_logger(__name__)
@@ -59,9 +55,9 @@ def sign_in(context: Context, login: str, password: str, code: str, browser: Bro
     same work; `SignInPaused` after too many wrong ones of a login or an address.
     """
     login, now = login.strip().lower(), context.now()
-    keys = _counted(login, browser)
+    keys = tries.keys_of(login, browser.address)
     with context.database.write() as session:
-        _count_try(session, keys, now)
+        tries.count(session, keys, now)
     with context.database.read() as session:
         person = (
             session.scalar(select(Person).where(Person.login == login))
@@ -77,20 +73,30 @@ def sign_in(context: Context, login: str, password: str, code: str, browser: Bro
     ):
         log.warning("sign_in_refused", address=browser.address)
         raise SignInRefused
-    return begin(context, person.id, browser, keys)
+    return begin(context, person.id, browser, _Proof(keys, person.password_hash))
 
 
-def begin(
-    context: Context, person_id: int, browser: Browser, keys: dict[Counted, str] | None = None
-) -> str:
-    """A sign-in of a person who is proved already. Raises `SignInRefused` for a disabled one."""
+@dataclass(frozen=True, slots=True)
+class _Proof:
+    """By what a password was right: its tries, and the hash that it was compared with."""
+
+    keys: dict[Counted, str]
+    password_hash: str | None
+
+
+def begin(context: Context, person_id: int, browser: Browser, proof: _Proof | None = None) -> str:
+    """A sign-in of a person who is proved already. Raises `SignInRefused` for a disabled one, and where another
+    password was kept while this one was compared.
+    """
     token, now = secrets.token_urlsafe(32), context.now()
     with context.database.write() as session:
         person = session.get_one(Person, person_id, with_for_update=NO_KEY_UPDATE)
         if person.disabled_at is not None:
             raise SignInRefused
-        if keys:
-            _forget_tries(session, keys)
+        if proof is not None:
+            if person.password_hash != proof.password_hash:
+                raise SignInRefused
+            tries.forgive(session, proof.keys)
         session.execute(delete(SignIn).where(SignIn.begun_at < now - _KEPT))
         session.add(
             SignIn(
@@ -143,39 +149,3 @@ def _welcome(person: Person, now: datetime) -> bool:
     """Neither disabled nor with a one-time password that is too old."""
     in_time = person.one_time_until is None or now < person.one_time_until
     return person.disabled_at is None and in_time
-
-
-def _counted(login: str, browser: Browser) -> dict[Counted, str]:
-    typed = hashlib.sha256(login.encode("utf-8", "replace")).hexdigest()[:32]
-    return {
-        Counted.LOGIN: f"{Counted.LOGIN.value}:{typed}",
-        Counted.ADDRESS: f"{Counted.ADDRESS.value}:{browser.address[:45]}",
-    }
-
-
-def _count_try(session: Session, keys: dict[Counted, str], now: datetime) -> None:
-    """Count it as wrong before it is looked at, so that many at once gain nothing; who is right is forgiven.
-
-    Raises `SignInPaused`, and then counts nothing.
-    """
-    session.execute(delete(WrongTry).where(WrongTry.last_at < now - FORGOTTEN_AFTER))
-    for counted, what in sorted(keys.items()):
-        insert_new(session, WrongTry, [{"what": what, "tries": 0, "last_at": now}])
-        tries = session.get_one(
-            WrongTry, what, with_for_update=NO_KEY_UPDATE, populate_existing=True
-        )
-        if tries.until is not None and now < tries.until:
-            raise SignInPaused(seconds=ceil((tries.until - now).total_seconds()))
-        tries.tries, tries.last_at = tries.tries + 1, now
-        tries.until = now + pause_after(tries.tries, counted)
-        session.flush()
-
-
-def _forget_tries(session: Session, keys: dict[Counted, str]) -> None:
-    """The login's wrong tries are over; of the address only this one: another may be guessing from there."""
-    session.execute(delete(WrongTry).where(WrongTry.what == keys[Counted.LOGIN]))
-    session.execute(
-        update(WrongTry)
-        .where(WrongTry.what == keys[Counted.ADDRESS], WrongTry.tries > 0)
-        .values(tries=WrongTry.tries - 1, until=None)
-    )

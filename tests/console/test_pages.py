@@ -285,6 +285,37 @@ def test_a_person_limited_to_an_enterprise_finds_nothing_of_another(world):
     wang.post(f"/jobs/{job}/redo", status=404)
 
 
+def test_an_administrator_limited_to_an_enterprise_changes_nothing_that_is_everybodys(office):
+    boss = at_the_pages(office, "boss", Role.ADMINISTRATOR)
+    at_the_pages(office, "wang")
+    persons.set_principals(office.context, "boss", [EXPORTER])
+    for path, said in (
+        ("/settings/persons", {"do": "limit", "login": "boss", "principals": ""}),
+        ("/settings/persons", {"do": "password", "login": "wang"}),
+        ("/settings/grace", {"verify": "0", "void": "0"}),
+    ):
+        boss.post(path, said, status=422)
+    assert "wang" not in boss.get("/settings")
+
+
+def test_a_sheet_that_is_still_read_is_not_checked_by_hand(office):
+    wang = at_the_pages(office)
+    content = sheet([[AGENT_HANDLED, "核销", "211014003"]])
+    check = wang.post("/import", {"file": (io.BytesIO(content), "a.csv"), "once": "1"}).location
+    wang.post(check.replace("/check", "/recheck"), {"again": "1", "reason": "x"})
+    assert "正在读取表格" in wang.get(check)
+    office.drain()
+    assert "将核销 1 张" in text_of(wang.get(check))
+
+
+@pytest.mark.parametrize("wrong", [{"hours": "0"}, {"hours": "99999"}, {"reasons": "99"}])
+def test_rules_that_make_no_sense_are_refused(office, wrong):
+    boss = at_the_pages(office, "boss", Role.ADMINISTRATOR)
+    rules = {"voids_per_batch": "9", "voids_per_day": "9", "hours": "9", "reasons": "04 09"}
+    boss.post("/settings/rules", rules | wrong, status=422)
+    boss.post("/settings/rules", rules)
+
+
 def test_what_is_not_there_is_said_in_words(office):
     wang = at_the_pages(office)
     for path in (

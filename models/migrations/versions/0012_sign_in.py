@@ -17,6 +17,8 @@ JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 def upgrade() -> None:
     op.add_column("person", sa.Column("password_hash", sa.String(200), nullable=True))
     op.add_column("person", sa.Column("one_time_until", UTCDateTime(), nullable=True))
+    op.add_column("person", sa.Column("given_again_at", UTCDateTime(), nullable=True))
+    op.add_column("person", sa.Column("given_again_by", sa.String(64), nullable=True))
     op.add_column("person", sa.Column("second_factor", sa.Integer(), nullable=True))
     op.add_column(
         "person", sa.Column("second_factor_step", BigId, nullable=False, server_default="0")

@@ -13,6 +13,7 @@ from models.reads.endorsements import list_endorsements
 from models.reads.people import list_acts
 from models.reads.sign_ins import passwords_given
 from models.rules.errors import (
+    KeyRefused,
     NotAllowed,
     PasswordUnusable,
     PersonNeeded,
@@ -284,3 +285,46 @@ def test_pauses_double_and_have_an_end():
     assert [pause_after(n, Counted.LOGIN).total_seconds() for n in (0, 4, 5, 6, 7, 14, 500)] == [
         0, 0, 1, 2, 4, 300, 300,
     ]  # fmt: skip
+
+
+class TestTwoAtOnce:
+    def test_a_password_given_while_another_is_chosen_stays(self, world, monkeypatch):
+        with_password(world)
+        context = signed(world, come_in(world))
+        given = []
+        really = passwords.hash_of
+
+        def meanwhile(password):
+            monkeypatch.setattr(passwords, "hash_of", really)
+            given.append(passwords.give_one_time(world.context, "wang")[0])
+            return really(password)
+
+        monkeypatch.setattr(passwords, "hash_of", meanwhile)
+        with pytest.raises((KeyRefused, PasswordUnusable)):
+            passwords.choose(context, OWN, "another kettle under snow")
+        assert come_in(world, password=given[0])
+
+    def test_a_sign_in_by_a_password_that_is_replaced_meanwhile_is_none(self, world, monkeypatch):
+        with_password(world)
+        really = passwords.is_right
+
+        def meanwhile(kept, password):
+            right = really(kept, password)
+            monkeypatch.setattr(passwords, "is_right", really)
+            passwords.give_one_time(world.context, "wang")
+            return right
+
+        monkeypatch.setattr(passwords, "is_right", meanwhile)
+        with pytest.raises(SignInRefused):
+            come_in(world)
+
+    def test_codes_are_not_guessed_at_an_open_page(self, world):
+        give_root_of_secrets(world)
+        with_password(world)
+        context = signed(world, come_in(world))
+        second_factor.offered(context)
+        for _ in range(5):
+            with pytest.raises(SecondFactorUnusable):
+                second_factor.turn_on(context, "000000")
+        with pytest.raises(SignInPaused):
+            second_factor.turn_on(context, "000000")
