@@ -17,7 +17,7 @@ from models.reads.forms import FormFilter, free_serials, list_forms
 from models.reads.plans import plan_rows, plan_view
 from models.rules.errors import BadArgument, BlankformsError, Kind, NotFound
 from models.rules.language import Text, t
-from models.rules.people import Deed, require
+from models.rules.people import Deed, kept_reason, require
 from models.rules.plan import VOID_REASON_WORDS
 from models.rules.problems import Problem
 from models.rules.results import RowResult
@@ -98,7 +98,7 @@ def window(number: str) -> Response:
         if do in {"verify", "void"}:
             return _review(context, number, Action(do), drafts)
         if do == "picker":
-            return _picker(context, number, drafts, int(row or 0))
+            return _picker(context, number, drafts, _row_of(row))
         drafts = _edited(context, number, drafts, do, row)
         if do == "refresh":
             refreshing.refresh_soon(context, number.upper())
@@ -154,19 +154,28 @@ def _edited(context: Context, number: str, drafts: list[Draft], do: str, row: st
     if do == "fill":
         return [
             *(d for d in drafts if d.serial),
-            *_filled(context, number, drafts, StockSource(row)),
+            *_filled(context, number, drafts, row),
         ]
     if do == "pick":
-        picked, at = request.form.get("picked", ""), int(row or 0)
+        picked, at = request.form.get("picked", ""), _row_of(row)
         return [
             Draft(picked, ticked=True) if i == at and picked else d for i, d in enumerate(drafts)
         ]
     return drafts
 
 
-def _filled(context: Context, number: str, drafts: list[Draft], source: StockSource) -> list[Draft]:
+def _row_of(said: str) -> int:
+    """The row that a button is about. Raises `BadArgument` for one that no page of ours has."""
+    if not (said.isascii() and said.isdecimal() and len(said) < 4):  # noqa: PLR2004 - there are 200 at most
+        raise BadArgument(detail=said[:20])
+    return int(said)
+
+
+def _filled(context: Context, number: str, drafts: list[Draft], source: str) -> list[Draft]:
     """返填: the lowest unused serials (S-40, S-41, S-43); all of them or none (S-47)."""
     certificate = _certificate(context, number)
+    if source not in set(StockSource):
+        raise BadArgument(detail=source[:20])
     try:
         wanted = int(request.form.get("pages", ""))
     except ValueError:
@@ -175,7 +184,7 @@ def _filled(context: Context, number: str, drafts: list[Draft], source: StockSou
         raise WindowRefused(
             message=t(f"核销页数须为 1-{DRAFTS_MOST}", f"a page count of 1-{DRAFTS_MOST}")
         )
-    owner = certificate["exporter"] if source is StockSource.EXPORTER else certificate["agent"]
+    owner = certificate["exporter"] if source == StockSource.EXPORTER else certificate["agent"]
     named = {d.serial for d in drafts}
     with context.database.read() as session:
         free = free_serials(session, owner, certificate["type"], wanted + len(named), context.sight)
@@ -232,7 +241,8 @@ def _review(context: Context, number: str, action: Action, drafts: list[Draft]) 
     }
     name = " ".join((cells["certificate"], cells["action"], cells["serial"]))
     batch_id = intake.receive_orders(context, name, [cells], PagesMode.ADDITIONAL)
-    beyond = request.form.get("beyond", "").strip() or None
+    said = request.form.get("beyond", "").strip()
+    beyond = kept_reason(said) if said else None
     planning.check(context, batch_id, planning.Lift(beyond_pages=beyond))
     with context.database.read() as session:
         view = plan_view(session, batch_id)

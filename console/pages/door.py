@@ -20,7 +20,14 @@ from jinja2_fragments.flask import render_block
 
 from models.reads.sign_ins import Signed, passwords_given
 from models.reads.to_do import to_do_count
-from models.rules.errors import BlankformsError, FileUnreadable, Kind, SignInRefused, text_of_code
+from models.rules.errors import (
+    BlankformsError,
+    FileUnreadable,
+    Kind,
+    NotFound,
+    SignInRefused,
+    text_of_code,
+)
 from models.rules.language import Language, Text, t, use_language
 from models.rules.people import ROLE_WORDS, Deed, may
 from models.rules.plan import VOID_REASON_WORDS
@@ -38,6 +45,9 @@ pages = Blueprint(
 )
 
 COOKIE: Final = "blankforms_sign_in"
+LARGEST: Final = (1 << 63) - 1
+"""Of a number that a database keeps."""
+
 LANGUAGE: Final = "blankforms_lang"
 
 POLICY: Final = (
@@ -146,6 +156,10 @@ def come_in() -> Response | None:
     g.pages = True
     if request.method == "POST" and not _from_our_own_page():
         raise ForeignForm
+    path = (request.view_args or {}).values()
+    said = [*request.args.values(), *request.form.values(), *path]
+    if any(isinstance(v, int) and v > LARGEST for v in path) or any("\0" in str(v) for v in said):
+        raise NotFound(what=request.path[:100])
     if request.endpoint in _OPEN:
         return None
     try:
@@ -249,9 +263,9 @@ def with_query(**changed: Any) -> str:
         **request.args.to_dict(flat=False),
         **{k: [v] for k, v in changed.items()},
     }
-    pairs = [
-        (k, v) for k, values in query.items() for v in values if v not in {"", None} and k != "live"
-    ]
+    if "live" not in changed:
+        query.pop("live", None)
+    pairs = [(k, v) for k, values in query.items() for v in values if v not in {"", None}]
     return f"{request.path}?{urlencode(pairs)}" if pairs else request.path
 
 

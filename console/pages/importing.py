@@ -74,7 +74,9 @@ def bring() -> Response:
         else PagesMode.ADDITIONAL
     )
     key = f"page:{request.form.get('once', '')[:64]}"
-    once = Once(context.actor.person_id or 0, key, hashlib.sha256(content).hexdigest())
+    once = Once(
+        context.actor.person_id or 0, key, hashlib.sha256(content + mode.value.encode()).hexdigest()
+    )
     try:
         brought = intake.Brought(once, Request(pages_mode=mode))
         batch_id = intake.keep_sheet(context, content, name, NO_ANSWERS, brought)
@@ -204,7 +206,6 @@ def _check(context: Context, batch: Batch, error: BlankformsError | None = None)
 def recheck(id: int) -> Response:  # noqa: A002
     """Check once more, allowing what the person gives a reason for."""
     context, form = acting(), request.form
-    require(context.actor, Deed.ORDER_CONFIRMED)
     with context.database.read() as session:
         batch = seen(context, session, id)
     try:
@@ -213,7 +214,8 @@ def recheck(id: int) -> Response:  # noqa: A002
             reason if "again" in form else batch.again_reason,
             reason if "beyond" in form else batch.beyond_reason,
         )
-        planning.check(context, id, lift)
+        if batch.state is BatchState.CHECKED:
+            planning.lift(context, id, lift)
     except BlankformsError as error:
         return _check(context, batch, error)
     return moved("pages.check", id=id)
@@ -238,7 +240,7 @@ def confirm(id: int) -> Response:  # noqa: A002
     except BatchNotOpen:
         if not _given(context, id, plan):
             raise
-        goes_on = True
+        return moved("pages.job", id=id)  # said before: the job says where it stands
     except BlankformsError as error:
         if number:
             return page("error.html", 409, error=error, back=number)

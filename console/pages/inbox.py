@@ -12,7 +12,7 @@ from models.reads.plans import plan_view
 from models.reads.to_do import TO_DO_MEANS, TO_DO_WORDS, ToDo, to_do
 from models.rules.causes import DISCREPANCY_WORDS
 from models.rules.errors import BadArgument, BlankformsError
-from models.rules.people import kept_name, kept_reason
+from models.rules.people import kept_name, kept_reason, require_whole
 from models.rules.two_persons import CHANGE_WORDS, RULE_WORDS, ChangeKind, Rule
 from models.tables.batches import Batch
 from tasks.context import Context
@@ -85,6 +85,7 @@ def decide(id: int) -> Response:  # noqa: A002 - the name of the path's paramete
 def mend(kind: str, id: int) -> Response:  # noqa: A002
     """The act that mends a thing, in place."""
     context, form = acting(), request.form
+    require_whole(context.actor)
     try:
         match ToDo(kind) if kind in set(ToDo) else None, form.get("do"):
             case ToDo.DISCREPANCY, "close":

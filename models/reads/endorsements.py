@@ -14,9 +14,9 @@ from models.reads.sight import Sight
 from models.rules.calendar import business_date, start_of
 from models.rules.people import Actor, Role
 from models.rules.states import Action, BatchState, ItemState, RowStatus
-from models.rules.two_persons import SECRET, EndorsementState, OrderFacts, Rules, rules_from
+from models.rules.two_persons import SECRET, OrderFacts, Rules, rules_from
 from models.tables.batches import Batch, BatchRow, Item
-from models.tables.endorsements import Endorsement, RulesVersion
+from models.tables.endorsements import IS_WAITING, Endorsement, RulesVersion
 from models.tables.people import Person
 
 
@@ -115,7 +115,7 @@ def list_endorsements(
     if number is not None:
         query = query.where(Endorsement.id == number)
     elif waiting:
-        query = query.where(Endorsement.state == EndorsementState.WAITING)
+        query = query.where(IS_WAITING)
     if sight is not None:
         query = query.where(sight.batches)
     if batch_id is not None:

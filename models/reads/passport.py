@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import select
@@ -11,6 +12,7 @@ from models.reads.forms import FormFilter, list_forms
 from models.reads.sight import Sight
 from models.rules.chain import EventFacts, StoredEvent, examine_chain
 from models.tables.batches import Batch, Item
+from models.tables.certificates import Certificate
 from models.tables.forms import Form, FormEvent
 from models.tables.inbox import InboxMessage, ReceiptLine
 from models.tables.submissions import Submission
@@ -22,6 +24,16 @@ def message_batch(session: Session, number: str, sight: Sight | None = None) -> 
     if sight is not None:
         query = query.join(Batch, Batch.id == Submission.batch_id).where(sight.batches)
     return session.scalar(query)
+
+
+def _hidden(session: Session, events: Sequence[Any], sight: Sight | None) -> set[int]:
+    """Events of when a form was taken for an enterprise that is not seen: that it was taken is all that is told."""
+    if sight is None:
+        return set()
+    named = {event.certificate for event, *_ in events if event.certificate}
+    theirs = select(Certificate.number).where(Certificate.number.in_(named), sight.certificates)
+    seen = set(session.scalars(theirs))
+    return {event.id for event, *_ in events if event.certificate and event.certificate not in seen}
 
 
 def _stored(form: Form, event: FormEvent) -> StoredEvent:
@@ -52,6 +64,7 @@ def form_passport(
             .order_by(FormEvent.id)
         ).all()
         stored = [_stored(kept, event) for event, *_ in events]
+        hidden = _hidden(session, events, sight)
         receipts = session.execute(
             select(ReceiptLine, InboxMessage.receipt_id, InboxMessage.source)
             .join(InboxMessage, InboxMessage.id == ReceiptLine.inbox_id)
@@ -79,6 +92,7 @@ def form_passport(
                         "answer": " ".join(filter(None, (message.deal_flag, message.deal_text))),
                     }
                     for message in messages
+                    if sight is None or message.exporter in sight.principals
                 ],
                 "history": [
                     {
@@ -86,12 +100,12 @@ def form_passport(
                         "from": event.from_state,
                         "to": event.to_state,
                         "cause": event.cause,
-                        "certificate": event.certificate,
-                        "batch": event.batch_id,
-                        "made_by": made_by,
-                        "confirmed_by": confirmed_by,
-                        "submission": event.submission_id,
-                        "reason": event.reason,
+                        "certificate": None if event.id in hidden else event.certificate,
+                        "batch": None if event.id in hidden else event.batch_id,
+                        "made_by": None if event.id in hidden else made_by,
+                        "confirmed_by": None if event.id in hidden else confirmed_by,
+                        "submission": None if event.id in hidden else event.submission_id,
+                        "reason": None if event.id in hidden else event.reason,
                     }
                     for event, made_by, confirmed_by in events
                 ],
@@ -105,6 +119,7 @@ def form_passport(
                         "form_state": line.form_state,
                     }
                     for line, receipt_id, source in receipts
+                    if not hidden
                 ],
             }
         )

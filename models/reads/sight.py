@@ -83,10 +83,18 @@ def limit_of_maker(session: Session, batch: Batch) -> frozenset[str] | None:
 
 
 def one_exporter(session: Session, batch_id: int) -> str | None:
-    """The exporter of all certificates that the batch's rows name; None where there are several, or none known."""
-    lowest, highest = session.execute(
-        select(func.min(Certificate.exporter), func.max(Certificate.exporter))
-        .join(BatchRow, BatchRow.certificate == Certificate.number)
+    """The exporter of all certificates that the batch's rows name; None where there are several, or where one is not
+    known: it may turn out to be of anybody.
+    """
+    lowest, highest, known, rows = session.execute(
+        select(
+            func.min(Certificate.exporter),
+            func.max(Certificate.exporter),
+            func.count(Certificate.number),
+            func.count(),
+        )
+        .select_from(BatchRow)
+        .outerjoin(Certificate, BatchRow.certificate == Certificate.number)
         .where(BatchRow.batch_id == batch_id, BatchRow.status != RowStatus.SKIPPED)
     ).one()
-    return lowest if lowest == highest else None
+    return lowest if lowest == highest and known == rows else None

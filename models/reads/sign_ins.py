@@ -48,7 +48,9 @@ def signed_in(session: Session, token: str, now: datetime, lasting: Lasting) -> 
     if over or not lasting.lives(kept.begun_at, kept.seen_at, now):
         raise SignInRefused
     actor = person_actor(person, Channel.PAGE, sign_in_id=kept.id)
-    return Signed(actor, person.login, kept.seen_at, person.one_time_until is not None)
+    return Signed(
+        actor, person.login, kept.seen_at, kept.by_password and person.one_time_until is not None
+    )
 
 
 def list_sign_ins(

@@ -18,10 +18,9 @@ from models.rules.states import (
     InboxState,
     SubmissionState,
 )
-from models.rules.two_persons import EndorsementState
 from models.tables.card import Card
 from models.tables.discrepancies import Discrepancy
-from models.tables.endorsements import Endorsement
+from models.tables.endorsements import IS_WAITING, Endorsement
 from models.tables.forms import Stock
 from models.tables.inbox import InboxMessage
 from models.tables.notifications import Delivery, Endpoint
@@ -99,7 +98,7 @@ class Waiting:
 
 def to_do_count(session: Session, now: datetime) -> int:
     """How many things wait, endorsements too; counted by indexes of what is open."""
-    waiting = select(func.count()).where(Endorsement.state == EndorsementState.WAITING)
+    waiting = select(func.count()).select_from(Endorsement).where(IS_WAITING)
     return (session.scalar(waiting) or 0) + sum(1 for _ in to_do(session, now))
 
 

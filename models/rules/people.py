@@ -57,6 +57,8 @@ class Deed(StrEnum):
     """Confirmed without the time in which it could be taken back."""
     ORDER_ASKED = "order.asked"
     """Confirmed, and a second person is asked."""
+    ORDER_LIFTED = "order.lifted"
+    """The same once more, or past the certificate's pages, was allowed for an order of anybody."""
     ENDORSED = "endorsed"
     REJECTED = "rejected"
     RULES_SET = "rules.set"
@@ -110,6 +112,7 @@ RIGHTS: Final[Mapping[Deed, Right]] = {
     Deed.ORDER_CONFIRMED: Right(_MAKER, Scope.SUBMIT),
     Deed.ORDER_AT_ONCE: Right(_MAKER, Scope.IMMEDIATE),
     Deed.ORDER_ASKED: Right(_MAKER, Scope.SUBMIT),
+    Deed.ORDER_LIFTED: Right(_MAKER, Scope.SUBMIT),
     Deed.ENDORSED: Right(_CHECKER, Scope.ENDORSE),
     Deed.REJECTED: Right(_CHECKER, Scope.ENDORSE),
     Deed.RULES_SET: Right(_ADMINISTRATOR, None),
@@ -164,6 +167,7 @@ DEED_WORDS: Final[Mapping[Deed, Text]] = {
     Deed.ORDER_CONFIRMED: Text("确认提交", "order confirmed"),
     Deed.ORDER_AT_ONCE: Text("确认提交(不留撤回期)", "order confirmed, at once"),
     Deed.ORDER_ASKED: Text("送复核", "order sent to a second person"),
+    Deed.ORDER_LIFTED: Text("允许再办或超出页数", "once more, or past the pages, allowed"),
     Deed.ENDORSED: Text("复核通过", "endorsed"),
     Deed.REJECTED: Text("驳回", "rejected"),
     Deed.RULES_SET: Text("改复核规则", "rules set"),

@@ -44,6 +44,9 @@ LONGEST_PAUSE: Final = timedelta(minutes=5)
 FORGOTTEN_AFTER: Final = timedelta(hours=24)
 """Wrong tries that were followed by none for so long count no more."""
 
+DECAY: Final = timedelta(minutes=10)
+"""An address is forgiven one wrong try for each: an office mistypes every day, a guesser is quicker."""
+
 
 def pause_after(wrong: int, counted: Counted) -> timedelta:
     """How long nobody may try again after so many wrong tries: none, then 1 s, doubled each time."""

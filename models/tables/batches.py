@@ -135,6 +135,7 @@ class Batch(Base):
         Index(None, "client_reference"),
         Index(None, "exporter"),
         Index(None, "redo_of"),
+        Index(None, "state", "id"),
         Index(None, "made_by_id"),
         Index(
             "ix_batch_queued",

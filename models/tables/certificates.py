@@ -26,4 +26,4 @@ class Certificate(Base):
     status: Mapped[Code]
     updated_at: Mapped[When]
 
-    __table_args__ = (Index(None, "exporter"), Index(None, "agent"))
+    __table_args__ = (Index(None, "exporter"), Index(None, "agent"), Index(None, "type", "number"))

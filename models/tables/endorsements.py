@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, text
+from sqlalchemy import (
+    CheckConstraint,
+    ColumnElement,
+    ForeignKey,
+    Index,
+    String,
+    literal_column,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.rules.two_persons import EndorsementState
 from models.tables.base import Base, Id, Json, JsonDict, UTCDateTime, When, state_column
 
 _WAITING = "state = 'waiting'"
+
+IS_WAITING: Final[ColumnElement[bool]] = literal_column(f"endorsement.{_WAITING}")
+"""A request that nobody has decided; the words of its index again."""
 
 
 class Endorsement(Base):

@@ -22,6 +22,8 @@ class SignIn(Base):
     seen_at: Mapped[When]
     """When the person last did something; a page that refreshes itself does not count."""
     ended_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    by_password: Mapped[bool] = mapped_column(default=True)
+    """False: the provider of the house has proved who it is."""
     address: Mapped[str] = mapped_column(String(45), default="")
     agent: Mapped[str] = mapped_column(String(100), default="")
     """What the browser calls itself, for the person to tell it from another."""

@@ -21,7 +21,7 @@ from config.crash import Point, crash_point
 from config.names import Task
 from models.reads.sight import require_seen
 from models.rules.errors import BatchNotOpen, FileError, NotFound, OrderTooLarge
-from models.rules.people import Deed, require
+from models.rules.people import Deed, require, require_whole
 from models.rules.requests import Request, load_request
 from models.rules.serials import StockRanges
 from models.rules.states import BatchState, ItemState, PagesMode, RowStatus, label
@@ -273,6 +273,7 @@ def list_layouts(context: Context) -> list[dict[str, Any]]:
 def forget_layout(context: Context, key: str) -> None:
     """Forget a layout by the key that the list shows, or all. Raises `NotFound`, `NotAllowed`."""
     require(context.actor, Deed.ORDER_CONFIRMED)
+    require_whole(context.actor)
     with context.database.write() as session:
         found = session.scalars(select(RememberedLayout)).all()
         those = [layout for layout in found if key == "all" or layout.key.startswith(key)]

@@ -13,10 +13,13 @@ from sqlalchemy.orm import Session
 from config.crash import Point, crash_point
 from config.names import Task
 from models.reads.sight import one_exporter
+from models.rules.people import Deed
 from models.rules.states import BatchState
 from models.tables.base import NO_KEY_UPDATE
 from models.tables.batches import Batch
+from models.writes.acts import record_act
 from models.writes.announcements import announce_checked
+from models.writes.leases import is_busy
 from models.writes.planner import make_plan
 from models.writes.steps import OneTransaction
 from tasks.context import Context
@@ -50,6 +53,8 @@ def check(context: Context, batch_id: int, lift: Lift = NOTHING_LIFTED) -> str |
             return None
         if batch.state is BatchState.RECEIVED and not batch.header_row:
             return None  # it is being read: some of its rows are not there yet
+        if is_busy(batch, context.now()):
+            return None
         batch.again_reason, batch.beyond_reason = lift.again, lift.beyond_pages
         large = is_large(session, batch)
         if not large:
@@ -70,6 +75,15 @@ def check(context: Context, batch_id: int, lift: Lift = NOTHING_LIFTED) -> str |
             return None
     context.ring(Task.DELIVER)
     return plan
+
+
+def lift(context: Context, batch_id: int, allowed: Lift) -> None:
+    """Check anew what somebody brought, allowing this: an act, with who did and why. Raises `NotAllowed`."""
+    with context.database.write() as session:
+        said = {"again": allowed.again, "beyond_pages": allowed.beyond_pages}
+        about = f"batch {batch_id}"
+        record_act(session, context.actor, Deed.ORDER_LIFTED, about, context.now(), **said)
+    check(context, batch_id, allowed)
 
 
 def _plan_before(batch: Batch) -> str | None:

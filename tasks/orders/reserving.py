@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 from config.crash import Point, crash_point
 from config.names import Task
 from models.reads.deployment import known_grace
+from models.reads.sight import one_exporter
 from models.rules.causes import Cause
 from models.rules.errors import (
     BlankformsError,
@@ -99,7 +100,7 @@ def _reserve_at_once(session: Session, context: Context, batch: Batch) -> Blankf
     plan = make_plan(steps, batch)
     refusal = _refusal(session, batch, plan)
     if refusal is None:
-        batch.plan = plan
+        batch.plan, batch.exporter = plan, one_exporter(session, batch.id)
         for numbers in _by_certificates(steps, batch.id):
             _take(session, context, batch, numbers)
         _begin_work(session, context, batch)
@@ -156,7 +157,7 @@ def _plan_again(steps: Steps, context: Context, batch_id: int) -> BlankformsErro
     with steps.write() as session:
         batch = session.get_one(Batch, batch_id)
         refusal = _refusal(session, batch, plan)
-        batch.plan = plan
+        batch.plan, batch.exporter = plan, one_exporter(session, batch.id)
         if refusal is not None:
             _back_to_checked(session, context, batch, plan, refusal)
     return refusal
@@ -176,7 +177,7 @@ def _take_in_steps(steps: Steps, context: Context, batch_id: int, stocks: Sequen
 def _back_to_checked(
     session: Session, context: Context, batch: Batch, plan: str, refusal: BlankformsError
 ) -> None:
-    batch.plan = plan
+    batch.plan, batch.exporter = plan, one_exporter(session, batch.id)
     batch.state = BatchState.CHECKED
     batch.confirmed_content = None
     batch.checked_at = context.now()

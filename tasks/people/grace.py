@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from models.reads.deployment import known_grace
-from models.rules.grace import Grace
+from models.rules.errors import BadArgument
+from models.rules.grace import LONGEST_MINUTES, Grace
+from models.rules.language import t
 from models.rules.people import Deed
 from models.writes.acts import record_act
 from models.writes.deployment import set_grace as write_grace
@@ -11,7 +13,14 @@ from tasks.context import Context
 
 
 def set_grace(context: Context, verify: int | None, void: int | None) -> Grace:
-    """Other minutes, for orders that are confirmed from now on; None: as it is. Gives what holds now."""
+    """Other minutes, for orders that are confirmed from now on; None: as it is. Gives what holds now.
+
+    Raises `BadArgument`, `NotAllowed`.
+    """
+    if any(m is not None and not 0 <= m <= LONGEST_MINUTES for m in (verify, void)):
+        raise BadArgument(
+            detail=t(f"撤回期 0-{LONGEST_MINUTES} 分钟", f"0 to {LONGEST_MINUTES} minutes")
+        )
     with context.database.write() as session:
         before = known_grace(session)
         after = Grace(

@@ -31,12 +31,16 @@ from models.tables.people import Person
 from models.writes.acts import record_act
 from models.writes.people import end_sign_ins, give_password
 from tasks.context import Context
+from tasks.people import tries
 from tasks.people.changes import ask_where_ruled
 
 log = structlog.get_logger(__name__)
 
 _HASHER: Final = PasswordHasher()
 """argon2id with RFC 9106's parameters for little memory: 64 MiB and some 100 ms of four lanes for each hash."""
+
+JUDGED: Final = 32
+"""Characters that are judged: 40 in a spelling of numbers for letters cost zxcvbn a second."""
 
 _HASHES_AT_ONCE: Final = 2
 _WAIT_SECONDS: Final = 10
@@ -85,7 +89,8 @@ def judge(password: str, login: str, name: str) -> None:
                 f"{PASSWORD_SHORTEST} to {PASSWORD_LONGEST} characters",
             )
         )
-    said = zxcvbn(password, user_inputs=[login, name, "blankforms"], max_length=PASSWORD_LONGEST)
+    with _slot():  # it costs the more the longer: the rest of a long one makes it no easier
+        said = zxcvbn(password[:JUDGED], user_inputs=[login, name, "blankforms"])
     if said["guesses_log10"] < GUESSES_LOG10:
         raise PasswordUnusable(
             detail=t(
@@ -140,6 +145,8 @@ def choose(context: Context, current: str, chosen: str) -> None:
     with context.database.read() as session:
         person = session.get_one(Person, context.actor.person_id)
     judge(chosen, person.login, person.name)
+    with context.database.write() as session:
+        tries.count(session, tries.key_of_page(person.login), context.now())
     if not is_right(person.password_hash, current):
         raise PasswordUnusable(detail=t("原口令不正确", "the current one is not right"))
     if current == chosen:
@@ -157,5 +164,6 @@ def _keep(session: Session, context: Context, kept: str, before: str | None) -> 
     if person.password_hash != before:
         raise PasswordUnusable(detail=t("原口令不正确", "the current one is not right"))
     person.password_hash, person.one_time_until = kept, None
+    tries.forgive(session, tries.key_of_page(person.login))
     end_sign_ins(session, person.id, now, but=actor.sign_in_id)
     record_act(session, actor, Deed.PASSWORD_CHOSEN, person.login, now)

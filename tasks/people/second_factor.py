@@ -77,13 +77,13 @@ def turn_off(context: Context, code: str) -> None:
 def _count(context: Context, person: Person) -> None:
     """Whoever sits before somebody's open page guesses no code. Raises `SignInPaused`."""
     with context.database.write() as session:
-        tries.count(session, tries.key_of_factor(person.login), context.now())
+        tries.count(session, tries.key_of_page(person.login), context.now())
 
 
 def _set(context: Context, person: Person, generation: int | None, step: int) -> None:
     with context.database.write() as session:
         actor_as_now(session, context.actor)
-        tries.forgive(session, tries.key_of_factor(person.login))
+        tries.forgive(session, tries.key_of_page(person.login))
         kept = session.get_one(Person, person.id)
         kept.second_factor, kept.second_factor_step = generation, max(step, kept.second_factor_step)
         record_act(

@@ -73,7 +73,9 @@ def sign_in(context: Context, login: str, password: str, code: str, browser: Bro
     ):
         log.warning("sign_in_refused", address=browser.address)
         raise SignInRefused
-    return begin(context, person.id, browser, _Proof(keys, person.password_hash))
+    return begin(
+        context, person.id, browser, _Proof(keys, person.password_hash, person.second_factor)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class _Proof:
 
     keys: dict[Counted, str]
     password_hash: str | None
+    second_factor: int | None
 
 
 def begin(context: Context, person_id: int, browser: Browser, proof: _Proof | None = None) -> str:
@@ -94,7 +97,8 @@ def begin(context: Context, person_id: int, browser: Browser, proof: _Proof | No
         if person.disabled_at is not None:
             raise SignInRefused
         if proof is not None:
-            if person.password_hash != proof.password_hash:
+            now_kept = (person.password_hash, person.second_factor)
+            if now_kept != (proof.password_hash, proof.second_factor):
                 raise SignInRefused
             tries.forgive(session, proof.keys)
         session.execute(delete(SignIn).where(SignIn.begun_at < now - _KEPT))
@@ -106,6 +110,7 @@ def begin(context: Context, person_id: int, browser: Browser, proof: _Proof | No
                 seen_at=now,
                 address=browser.address[:45],
                 agent=browser.agent[:100],
+                by_password=proof is not None,
             )
         )
     log.info("signed_in", login=person.login, address=browser.address)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from datetime import datetime
+from ipaddress import ip_address, ip_network
 from math import ceil
 
 from sqlalchemy import delete, update
 from sqlalchemy.orm import Session
 
 from models.rules.errors import SignInPaused
-from models.rules.sign_in import FORGOTTEN_AFTER, Counted, pause_after
+from models.rules.sign_in import DECAY, FORGOTTEN_AFTER, Counted, pause_after
 from models.tables.base import NO_KEY_UPDATE
 from models.tables.bulk import insert_new
 from models.tables.sign_ins import WrongTry
@@ -25,9 +26,18 @@ def keys_of(typed: str, address: str) -> dict[Counted, str]:
     }
 
 
-def key_of_factor(login: str) -> dict[Counted, str]:
-    """By what a code is counted that somebody who is signed in types."""
-    return {Counted.LOGIN: _login(f"second factor of {login}")}
+def key_of_page(login: str) -> dict[Counted, str]:
+    """By what codes and passwords are counted that somebody who is signed in types."""
+    return {Counted.LOGIN: _login(f"page of {login}")}
+
+
+def _network(address: str) -> str:
+    """An IPv4 address; of IPv6 the network, of which one subscriber has all 2^64 addresses."""
+    try:
+        given = ip_address(address)
+    except ValueError:
+        return address[:45]
+    return str(given) if given.version == 4 else str(ip_network((given, 64), strict=False))  # noqa: PLR2004
 
 
 def _login(typed: str) -> str:
@@ -49,7 +59,10 @@ def count(session: Session, keys: Mapping[Counted, str], now: datetime) -> None:
         )
         if tries.until is not None and now < tries.until:
             raise SignInPaused(seconds=ceil((tries.until - now).total_seconds()))
-        tries.tries, tries.last_at = tries.tries + 1, now
+        over = int((now - tries.last_at) / DECAY) if counted is Counted.ADDRESS else 0
+        if over or not tries.tries or counted is Counted.LOGIN:
+            tries.last_at = now
+        tries.tries = max(0, tries.tries - over) + 1
         tries.until = now + pause_after(tries.tries, counted)
         session.flush()
 

@@ -316,6 +316,70 @@ def test_rules_that_make_no_sense_are_refused(office, wrong):
     boss.post("/settings/rules", rules)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [{"do": "fill"}, {"do": "fill:xx", "pages": "1"}, {"do": "pick:x"}, {"do": "picker:x"}, {"do": "picker:\u00b2"},
+     {"do": "fill:agent", "pages": "9" * 40},
+     {"do": "verify", "serial": "1", "tick": "0", "beyond": "x" * 5000}],
+    ids=str,
+)  # fmt: skip
+def test_made_up_buttons_are_refused_in_words(office, said):
+    wang = at_the_pages(office)
+    answer = wang.client.post(f"/certificates/{AGENT_HANDLED}", data=said, headers=HERE)
+    assert answer.status_code == 422
+    assert "系统错误" not in answer.text
+
+
+def test_numbers_that_no_database_keeps_are_not_there(office):
+    wang = at_the_pages(office)
+    large = 1 << 70
+    for path in (
+        f"/jobs/{large}",
+        f"/jobs/{large}/check",
+        f"/jobs/{large}/result.xlsx",
+        "/find?q=%00",
+    ):
+        wang.get(path, status=404)
+    for path in (f"/jobs/{large}/confirm", f"/jobs/{large}/cancel", f"/inbox/endorsements/{large}"):
+        wang.post(path, {}, status=404)
+    wang.get(f"/certificates/{AGENT_HANDLED}?said=grace")
+
+
+def test_the_list_of_jobs_refreshes_itself_with_its_filters(office):
+    wang = at_the_pages(office)
+    for query in ("", "?state=&reference=", "?state=finished&mine=1"):
+        live = re.search(r'hx-get="([^"]+)"', wang.get(f"/jobs{query}"))[1].replace("&amp;", "&")
+        assert "<html" not in wang.get(live, headers={"HX-Request": "true"})
+    assert "state=finished" in live
+
+
+def test_grace_has_bounds_that_hold(office):
+    boss = at_the_pages(office, "boss", Role.ADMINISTRATOR)
+    boss.post("/settings/grace", {"verify": "1441", "void": "0"}, status=422)
+    boss.post("/settings/grace", {"verify": "1440", "void": "0"})
+
+
+def test_a_batch_with_a_certificate_that_is_not_known_belongs_to_no_enterprise(office):
+    boss, wang = at_the_pages(office, "boss", Role.MAKER), at_the_pages(office, "wang", *Role)
+    persons.set_principals(office.context, "wang", [EXPORTER])
+    rows = [[AGENT_HANDLED, "核销", "211014003"], ["B201026902339001", "核销", "211014004"]]
+    check = boss.post("/import", {"file": (io.BytesIO(sheet(rows)), "a.csv"), "once": "1"}).location
+    office.drain()
+    boss.get(check)
+    wang.get(check, status=404)
+
+
+def test_the_acts_of_the_inbox_are_not_for_a_person_limited_to_an_enterprise(office):
+    wang = at_the_pages(office, "wang", *Role)
+    persons.set_principals(office.context, "wang", [EXPORTER])
+    for path, said in (
+        ("/inbox/quarantined/1", {"do": "apply"}),
+        ("/inbox/discrepancy/1", {"do": "close", "reason": "x"}),
+        ("/settings/layouts", {"key": "all"}),
+    ):
+        assert wang.client.post(path, data=said, headers=HERE).status_code in {403, 422}
+
+
 def test_what_is_not_there_is_said_in_words(office):
     wang = at_the_pages(office)
     for path in (

@@ -26,6 +26,8 @@ def upgrade() -> None:
     op.add_column("person", sa.Column("principals", JSON, nullable=True))
     op.add_column("batch", sa.Column("exporter", sa.String(18), nullable=True))
     op.create_index(op.f("ix_batch_exporter"), "batch", ["exporter"])
+    op.create_index(op.f("ix_batch_state_id"), "batch", ["state", "id"])
+    op.create_index(op.f("ix_certificate_type_number"), "certificate", ["type", "number"])
     op.create_index(op.f("ix_batch_redo_of"), "batch", ["redo_of"])
     op.create_index(op.f("ix_batch_made_by_id"), "batch", ["made_by_id"])
     op.create_table(
@@ -36,6 +38,7 @@ def upgrade() -> None:
         sa.Column("begun_at", UTCDateTime(), nullable=False),
         sa.Column("seen_at", UTCDateTime(), nullable=False),
         sa.Column("ended_at", UTCDateTime(), nullable=True),
+        sa.Column("by_password", sa.Boolean(), nullable=False),
         sa.Column("address", sa.String(45), nullable=False),
         sa.Column("agent", sa.String(100), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_sign_in")),
