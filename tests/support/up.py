@@ -13,7 +13,8 @@ from tests.support.system import System
 MARKS = {
     "broker": "valkey-server",
     "simulator": "simulator",
-    "web": "gunicorn",
+    "web": "webhook.wsgi",
+    "console": "console.wsgi",
     "worker": "workers.worker",
     "submitter": "workers.submitter",
     "sender": "workers.sender",
