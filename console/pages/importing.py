@@ -17,7 +17,7 @@ from console.pages.door import acting, moved, page, pages, part, polling, upload
 from console.pages.lists import attached
 from models.reads.batches import BatchFilter, list_batches
 from models.reads.deployment import known_grace
-from models.reads.plans import PlanRow, plan_rows, plan_view
+from models.reads.plans import plan_rows, plan_view
 from models.reads.row_results import row_results
 from models.reads.sight import require_seen
 from models.rules.errors import BatchNotOpen, BlankformsError
@@ -39,8 +39,6 @@ PROBLEM_ROWS: Final = 50
 """Rows with problems that the check shows as the person's own sheet; the error sheet has all."""
 
 PLANNED_ROWS: Final = 50
-LOOKED_THROUGH: Final = 20_000
-"""Rows that are looked through for those with problems; a worse sheet is corrected by its error sheet."""
 
 _LAST: Final = 10
 
@@ -181,16 +179,10 @@ def _check(context: Context, batch: Batch, error: BlankformsError | None = None)
             else None
         )
         view = plan_view(session, batch.id)
-        wrong: list[Wrong] = []
-        planned: list[PlanRow] = []
-        for planned_row in islice(plan_rows(session, batch), LOOKED_THROUGH):
-            row = planned_row.row
-            if row.status is RowStatus.PROBLEM and len(wrong) < PROBLEM_ROWS:
-                wrong.append(_wrong(batch, row))
-            if row.status is RowStatus.OK and len(planned) < PLANNED_ROWS:
-                planned.append(planned_row)
-            if len(wrong) == PROBLEM_ROWS and len(planned) == PLANNED_ROWS:
-                break
+        bad_rows = islice(row_results(session, batch, status=RowStatus.PROBLEM), PROBLEM_ROWS)
+        wrong = [_wrong(batch, row) for row in bad_rows]
+        right_rows = plan_rows(session, batch, RowStatus.OK, PLANNED_ROWS)
+        planned = list(islice(right_rows, PLANNED_ROWS))
         grace = known_grace(session)
     counts = view.counts.rows
     right, bad = counts.get(RowStatus.OK, 0), counts.get(RowStatus.PROBLEM, 0)

@@ -31,6 +31,9 @@ ROWS_SHOWN: Final = 100
 LOOKED_THROUGH: Final = 5000
 """Rows that are looked through for those that are shown first, refused and open ones."""
 
+LIVE_ROWS: Final = 500
+"""A job with more rows shows them when it has ended: while it is under way it is looked at every two seconds."""
+
 _ENDED: Final = (BatchState.FINISHED, BatchState.CANCELLED)
 _UNCONFIRMED: Final = (
     BatchState.RECEIVED,
@@ -92,7 +95,7 @@ def _job(context: Context, session: Any, batch: Any) -> dict[str, Any]:
     how_far = batch_progress(session, batch.id) if not document["counts"] else None
     given_back = how_far.given_back if how_far else document["counts"]["refused_forms"]
     ended = batch.state in _ENDED
-    rows = [] if batch.row_count > LOOKED_THROUGH and not ended else _rows(session, batch)
+    rows = _rows(session, batch) if ended or batch.row_count <= LIVE_ROWS else []
     asked = next(list_endorsements(session, batch_id=batch.id, sight=context.sight), None)
     follow = list(list_batches(session, 5, BatchFilter(redo_of=batch.id, sight=context.sight)))
     live = {FormState(s): n for s, n in forms.items() if n}

@@ -26,7 +26,7 @@ from models.rules.serials import as_ranges
 from models.rules.standings import Standing
 from models.rules.states import Action, PagesMode, RowStatus, StockSource
 from models.tables.batches import Batch, BatchRow, Item
-from models.tables.bulk import chunks, rows_table
+from models.tables.bulk import CHUNK, chunks, rows_table
 from models.tables.certificates import Certificate
 from models.tables.forms import Form, Stock
 
@@ -136,9 +136,11 @@ class PlanRow:
         }
 
 
-def plan_rows(session: Session, batch: Batch) -> Iterator[PlanRow]:
-    """The rows of a plan in the order of the sheet. Memory: a chunk."""
-    for some in chunks(row_results(session, batch)):
+def plan_rows(
+    session: Session, batch: Batch, status: RowStatus | None = None, size: int = CHUNK
+) -> Iterator[PlanRow]:
+    """The rows of a plan, all or those that the check found so, in the order of the sheet. Memory: a chunk."""
+    for some in chunks(row_results(session, batch, status=status), size):
         numbers = sorted({row.certificate for row in some if row.certificate})
         has = verified_counts(session, numbers)
         given = rows_table(session, {"number": String()}, [(n,) for n in numbers])

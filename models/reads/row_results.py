@@ -59,9 +59,14 @@ class ItemFacts:
         return FormState.ISSUED
 
 
-def row_results(session: Session, batch: Batch, after: int = 0) -> Iterator[RowResult]:
-    """Every row of the batch behind the row `after`, in the order of the sheet. Memory: one chunk."""
+def row_results(
+    session: Session, batch: Batch, after: int = 0, status: RowStatus | None = None
+) -> Iterator[RowResult]:
+    """Every row of the batch behind the row `after`, or those that the check found so, in the order of the sheet.
+    Memory: one chunk.
+    """
     last = after
+    found = [] if status is None else [BatchRow.status == status]
     while True:
         rows = session.execute(
             select(
@@ -73,7 +78,7 @@ def row_results(session: Session, batch: Batch, after: int = 0) -> Iterator[RowR
                 BatchRow.cells,
                 BatchRow.problems,
             )
-            .where(BatchRow.batch_id == batch.id, BatchRow.number > last)
+            .where(BatchRow.batch_id == batch.id, BatchRow.number > last, *found)
             .order_by(BatchRow.number)
             .limit(CHUNK)
         ).all()
