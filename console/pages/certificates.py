@@ -239,10 +239,10 @@ def _review(context: Context, number: str, action: Action, drafts: list[Draft]) 
         if action is Action.VOID
         else "",
     }
-    name = " ".join((cells["certificate"], cells["action"], cells["serial"]))
-    batch_id = intake.receive_orders(context, name, [cells], PagesMode.ADDITIONAL)
     said = request.form.get("beyond", "").strip()
     beyond = kept_reason(said) if said else None
+    name = " ".join((cells["certificate"], cells["action"], cells["serial"]))
+    batch_id = intake.receive_orders(context, name, [cells], PagesMode.ADDITIONAL)
     planning.check(context, batch_id, planning.Lift(beyond_pages=beyond))
     with context.database.read() as session:
         view = plan_view(session, batch_id)

@@ -153,14 +153,10 @@ def polling() -> bool:
 def come_in() -> Response | None:
     """Language, the origin of forms, and whoever is signed in."""
     use_language(_language())
-    g.pages = True
     if request.method == "POST" and not _from_our_own_page():
         raise ForeignForm
-    path = (request.view_args or {}).values()
-    said = [*request.args.values(), *request.form.values(), *path]
-    if any(isinstance(v, int) and v > LARGEST for v in path) or any("\0" in str(v) for v in said):
-        raise NotFound(what=request.path[:100])
     if request.endpoint in _OPEN:
+        _refuse_unkeepable()
         return None
     try:
         g.signed = sign_ins.who(whole(), request.cookies.get(COOKIE, ""), doing=not polling())
@@ -168,9 +164,20 @@ def come_in() -> Response | None:
         return _to_sign_in()
     g.actor = g.signed.actor
     g.acting = replace(whole(), actor=g.signed.actor)
+    _refuse_unkeepable()
     if g.signed.must_choose and request.endpoint not in {"pages.password", "pages.logout"}:
         return moved("pages.password")
     return None
+
+
+def _refuse_unkeepable() -> None:
+    """Raise `NotFound` for numbers and words that no database keeps. A stranger's form is not even read for it."""
+    path = (request.view_args or {}).values()
+    lists = (*request.args.listvalues(), *request.form.listvalues(), path)
+    if any(isinstance(v, int) and v > LARGEST for v in path) or any(
+        "\0" in str(v) for values in lists for v in values
+    ):
+        raise NotFound(what=request.path[:100])
 
 
 class ForeignForm(BlankformsError):

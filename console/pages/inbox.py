@@ -9,10 +9,10 @@ from flask import Response, request
 from console.pages.door import acting, moved, page, pages, part, polling
 from models.reads.endorsements import list_endorsements
 from models.reads.plans import plan_view
-from models.reads.to_do import TO_DO_MEANS, TO_DO_WORDS, ToDo, to_do
-from models.rules.causes import DISCREPANCY_WORDS
+from models.reads.to_do import to_do
 from models.rules.errors import BadArgument, BlankformsError
 from models.rules.people import kept_name, kept_reason, require_whole
+from models.rules.to_do import TO_DO_MEANS, TO_DO_WORDS, ToDo
 from models.rules.two_persons import CHANGE_WORDS, RULE_WORDS, ChangeKind, Rule
 from models.tables.batches import Batch
 from tasks.context import Context
@@ -43,8 +43,7 @@ def _inbox(context: Context) -> dict[str, Any]:
         ]
         # what is everybody's is not for a person who works for some enterprises alone
         waiting = list(to_do(session, now)) if context.sight is None else []
-    return {"asked": asked, "waiting": waiting, "words": TO_DO_WORDS, "means": TO_DO_MEANS, "kinds": ToDo,
-            "discrepancy_words": DISCREPANCY_WORDS}  # fmt: skip
+    return {"asked": asked, "waiting": waiting, "words": TO_DO_WORDS, "means": TO_DO_MEANS}
 
 
 def _plan_of(session: Any, one: dict[str, Any]) -> dict[str, Any]:

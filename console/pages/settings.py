@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Final
 
 from flask import Response, request
 
@@ -20,7 +21,8 @@ from tasks.orders import intake
 from tasks.people import grace as graces
 from tasks.people import keys, passwords, persons, rules
 
-_ACTS = 50
+_ACTS: Final = 50
+"""The newest acts that the page shows; `acts` has all."""
 
 
 @pages.get("/settings")

@@ -22,7 +22,7 @@ def keys_of(typed: str, address: str) -> dict[Counted, str]:
     """By what a try is counted; of what was typed a hash: it may be a password in the wrong field."""
     return {
         Counted.LOGIN: _login(typed),
-        Counted.ADDRESS: f"{Counted.ADDRESS.value}:{address[:45]}",
+        Counted.ADDRESS: f"{Counted.ADDRESS.value}:{_network(address)}",
     }
 
 

@@ -342,6 +342,7 @@ def test_numbers_that_no_database_keeps_are_not_there(office):
         wang.get(path, status=404)
     for path in (f"/jobs/{large}/confirm", f"/jobs/{large}/cancel", f"/inbox/endorsements/{large}"):
         wang.post(path, {}, status=404)
+    wang.post(f"/certificates/{AGENT_HANDLED}", {"do": "add", "serial": ["1", "2\0"]}, status=404)
     wang.get(f"/certificates/{AGENT_HANDLED}?said=grace")
 
 

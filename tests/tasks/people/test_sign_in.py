@@ -153,6 +153,21 @@ class TestASignIn:
             come_in(world, "user99")
         assert come_in(world, browser=Browser("198.51.100.1"))
 
+    def test_from_one_network_of_ipv6_counts_as_from_one_address(self, world):
+        for n in range(21):
+            with pytest.raises(SignInRefused):
+                come_in(world, f"user{n}", browser=Browser(f"2001:db8:1:2::{n + 1:x}"))
+        with pytest.raises(SignInPaused):
+            come_in(world, "user99", browser=Browser("2001:db8:1:2:ffff::1"))
+        with pytest.raises(SignInRefused):
+            come_in(world, "user98", browser=Browser("2001:db8:1:3::1"))
+
+    def test_an_office_that_mistypes_every_day_is_not_kept_out(self, world):
+        for n in range(60):
+            world.clock.ahead += timedelta(minutes=11)
+            with pytest.raises(SignInRefused):
+                come_in(world, f"user{n}")
+
     def test_ends_after_an_hour_of_nothing_done_and_a_page_that_refreshes_itself_does_nothing(
         self, world
     ):
