@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
 from typing import Any, Final
 
 from flask import Response, request
 
 from console.pages.door import acting, page, pages, part, polling
-from console.pages.lists import EXPORTED_MOST, as_xlsx, day_of, limit_of, number_of, word_of
+from console.pages.lists import EXPORTED_MOST, as_xlsx, days_of, limit_of, number_of, word_of
 from models.reads.certificate_use import verified_counts
 from models.reads.certificates import list_certificates
 from models.reads.deployment import known_grace
@@ -60,8 +59,7 @@ def certificates() -> Response:
     limit = EXPORTED_MOST if exporting else limit_of(args)
     error, found = None, []
     try:
-        days = day_of(args, "from"), day_of(args, "to")
-        _in_order(*days)
+        days = days_of(args)
         with context.database.read() as session:
             found = list(
                 list_certificates(session, number_of(args, "certificate"), number_of(args, "type"), *days,
@@ -79,11 +77,6 @@ def certificates() -> Response:
     return page(
         "certificates.html", 422 if error else 200, found=found[:limit], more=more, error=error
     )
-
-
-def _in_order(first: date | None, last: date | None) -> None:
-    if first and last and first > last:
-        raise BadArgument(detail=t("起始日期晚于截止日期", "the first day is after the last"))
 
 
 @pages.route("/certificates/<number>", methods=["GET", "POST"])

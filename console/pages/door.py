@@ -18,6 +18,7 @@ from flask import Blueprint, Flask, Response, current_app, g, redirect, request,
 from flask import render_template as rendered
 from jinja2_fragments.flask import render_block
 
+from console.api.door import LARGEST
 from models.reads.sign_ins import Signed, passwords_given
 from models.reads.to_do import to_do_count
 from models.rules.errors import (
@@ -45,9 +46,6 @@ pages = Blueprint(
 )
 
 COOKIE: Final = "blankforms_sign_in"
-LARGEST: Final = (1 << 63) - 1
-"""Of a number that a database keeps."""
-
 LANGUAGE: Final = "blankforms_lang"
 
 POLICY: Final = (

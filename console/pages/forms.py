@@ -5,19 +5,16 @@ from __future__ import annotations
 from flask import Response, request, url_for
 
 from console.pages.door import acting, page, pages
-from console.pages.lists import EXPORTED_MOST, as_xlsx, day_of, limit_of, number_of, word_of
+from console.pages.lists import EXPORTED_MOST, as_xlsx, days_of, limit_of, number_of, word_of
 from models.reads.batches import BatchFilter, list_batches
 from models.reads.certificates import list_certificates
 from models.reads.forms import FormFilter, list_forms
 from models.reads.passport import form_passport, message_batch
 from models.rules.causes import cause_text
-from models.rules.errors import BadArgument, BlankformsError, NotFound
+from models.rules.errors import BlankformsError, NotFound
 from models.rules.language import t
 from models.rules.numbers import clean
 from models.rules.states import FormState, SubmissionState, label
-
-VIEWS = ("default", "agent", "all")
-"""The guide's default set (S-60); forms on certificates of principals; everything."""
 
 
 @pages.get("/forms")
@@ -45,9 +42,7 @@ def forms() -> Response:
 
 def _filter() -> FormFilter:
     args = request.args
-    first, last = day_of(args, "from"), day_of(args, "to")
-    if first and last and first > last:
-        raise BadArgument(detail=t("起始日期晚于截止日期", "the first day is after the last"))
+    first, last = days_of(args)
     chosen = word_of(args, "state")
     view = word_of(args, "view")
     states: tuple[FormState, ...] = (FormState(chosen),) if chosen in set(FormState) else ()

@@ -104,11 +104,9 @@ def _job(context: Context, session: Any, batch: Any) -> dict[str, Any]:
     begun = max(filter(None, (batch.confirmed_at, batch.grace_until)), default=context.now())
     return {
         "batch": batch,
-        "counts": document["counts"],
         "forms": live,
         "given_back": given_back,
         "total": total,
-        "final": final,
         "minutes": None
         if ended
         else minutes_left(final + given_back, total - final - given_back, context.now() - begun),

@@ -46,6 +46,14 @@ def day_of(args: Mapping[str, str], name: str) -> date | None:
         raise BadArgument(detail=t(f"不是日期: {said}", f"no date: {said}")) from None
 
 
+def days_of(args: Mapping[str, str]) -> tuple[date | None, date | None]:
+    """The days `from` and `to`. Raises `BadArgument` for what is none, and for a first day after the last."""
+    first, last = day_of(args, "from"), day_of(args, "to")
+    if first and last and first > last:
+        raise BadArgument(detail=t("起始日期晚于截止日期", "the first day is after the last"))
+    return first, last
+
+
 def limit_of(args: Mapping[str, str]) -> int:
     """Rows of a page."""
     said = word_of(args, "limit")
