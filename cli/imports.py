@@ -20,7 +20,7 @@ from cli.runtime import (
     write_table,
 )
 from cli.sheet_options import Hidden, SheetName
-from models.reads.certificates import list_certificates
+from models.reads.certificates import CertificateFilter, list_certificates
 from models.rules.errors import BadArgument
 from models.rules.language import t
 from models.rules.numbers import clean
@@ -139,8 +139,13 @@ def certificates_list(
             detail=t("审核起始日期晚于截止日期", "approved-from is after approved-to")
         )
     with opened() as opened_context, opened_context.database.read() as session:
-        wanted = (clean(number).upper() if number else None, clean(kind).upper() if kind else None)
-        found = list(list_certificates(session, *wanted, first, last, limit))
+        wanted = CertificateFilter(
+            clean(number).upper() if number else None,
+            clean(kind).upper() if kind else None,
+            first,
+            last,
+        )
+        found = list(list_certificates(session, wanted, limit))
     if json:
         print_json({"certificates": found})
         return

@@ -28,7 +28,8 @@ from models.rules.language import t
 from models.rules.problems import Problem
 from models.rules.states import Action, RowStatus, label
 from models.tables.batches import Batch
-from sheets.questions import Question, load_question, row_list
+from sheets.questions import Question, load_question
+from sheets.told import how_read
 from tasks.context import Context
 from tasks.orders.confirming import questions_of, submitted_before
 from tasks.receipts.reporting import write_check_sheet
@@ -171,39 +172,7 @@ def _serial_lines(view: PlanView) -> Iterator[str]:
 
 def _reading_lines(view: PlanView) -> Iterator[str]:
     """What was assumed, and what of the file was not used."""
-    reading = view.batch.reading
-    if not reading:
-        return
-    assumed = reading["assumed"]
-    if assumed and not view.batch.questions:
-        yield t(
-            f"没有操作列: {assumed['rows']} 行按核销办理",
-            f"no action column: {assumed['rows']} rows are taken as verify",
-        )
-    answered = [c for c in reading["columns"] if c["by"] == "answer" and c["meaning"]]
-    if answered:
-        told = ", ".join(f"{c['header']}={c['meaning']}" for c in answered)
-        how = (
-            t("记住的列含义", "columns, as remembered")
-            if reading["remembered"]
-            else t("列含义", "columns")
-        )
-        yield f"{how}: {told}"
-    unused = [c["header"] for c in reading["columns"] if not c["meaning"]]
-    if unused:
-        yield t(f"没有使用的列: {', '.join(unused)}", f"columns not used: {', '.join(unused)}")
-    others = [o["sheet"] for o in reading["other_sheets"]]
-    if others:
-        yield t(f"没有读取的工作表: {', '.join(others)}", f"sheets not read: {', '.join(others)}")
-    hidden, struck = reading["hidden_rows"], reading["struck_rows"]
-    if hidden:
-        yield t(
-            f"没有办理的隐藏行: {row_list(hidden)}", f"hidden rows left out: {row_list(hidden)}"
-        )
-    if struck:
-        yield t(
-            f"没有办理的删除线行: {row_list(struck)}", f"struck rows left out: {row_list(struck)}"
-        )
+    yield from how_read(view.batch.reading, asked=bool(view.batch.questions))
     if view.top_up:
         yield t("页数方式: 补足到所写页数", "page counts: topped up to what is written")
 

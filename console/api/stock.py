@@ -12,7 +12,7 @@ from console.api import shapes
 from console.api.cursors import pack, unpack
 from console.api.door import Answer, Call, Operation
 from console.api.jobs import answers_of
-from models.reads.certificates import list_certificates
+from models.reads.certificates import CertificateFilter, list_certificates
 from models.reads.forms import FormFilter, list_forms
 from models.reads.passport import form_passport
 from models.rules.errors import BadArgument, NotFound
@@ -41,31 +41,19 @@ def certificates(call: Call) -> Answer:
     """Certificates by number."""
     asked: shapes.CertificateQuery = call.query
     _in_order(asked.approved_from, asked.approved_to)
-    days = (asked.approved_from, asked.approved_to)
+    sight, kind = call.context.sight, _code(asked.type)
+    wanted = CertificateFilter(None, kind, asked.approved_from, asked.approved_to, sight)
     with call.context.database.read() as session:
-        found = list(
-            list_certificates(
-                session,
-                None,
-                _code(asked.type),
-                *days,
-                asked.limit,
-                unpack(asked.cursor),
-                call.context.sight,
-            )
-        )
+        found = list(list_certificates(session, wanted, asked.limit, unpack(asked.cursor)))
     following = found[-1]["certificate"] if len(found) == asked.limit else None
     return Answer({"certificates": found, "next": pack(following)})
 
 
 def certificate(call: Call, number: str) -> Answer:
     """One certificate."""
+    wanted = CertificateFilter(_code(number) or "", sight=call.context.sight)
     with call.context.database.read() as session:
-        found = list(
-            list_certificates(
-                session, _code(number) or "", None, None, None, 1, sight=call.context.sight
-            )
-        )
+        found = list(list_certificates(session, wanted, 1))
     if not found:
         raise NotFound(what=number)
     return Answer(found[0])

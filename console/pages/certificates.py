@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from typing import Any, Final
 
 from flask import Response, request
 
-from console.pages.door import acting, page, pages, part, polling
+from console.pages.door import acting, moved, once_of, page, pages, part, polling
 from console.pages.lists import EXPORTED_MOST, as_xlsx, days_of, limit_of, number_of, word_of
 from models.reads.certificate_use import verified_counts
-from models.reads.certificates import list_certificates
+from models.reads.certificates import CertificateFilter, count_approved, list_certificates
 from models.reads.deployment import known_grace
 from models.reads.forms import FormFilter, free_serials, list_forms
 from models.reads.plans import plan_rows, plan_view
@@ -28,8 +29,9 @@ from models.rules.states import (
     StockSource,
     text_of,
 )
+from models.writes.calls import MadeBefore
 from tasks.context import Context
-from tasks.orders import intake, planning
+from tasks.orders import intake, planning, selecting
 from tasks.receipts import refreshing
 
 FORMS_OF_ONE: Final = 500
@@ -54,17 +56,21 @@ class Draft:
 @pages.get("/certificates")
 def certificates() -> Response:
     """All certificates of the enterprise, of every type (S-10), by the guide's three filters (S-11)."""
+    return _certificates()
+
+
+def _certificates(error: BlankformsError | None = None) -> Response:
     context, args = acting(), request.args
     exporting = "xlsx" in args
     limit = EXPORTED_MOST if exporting else limit_of(args)
-    error, found = None, []
+    found: list[dict[str, Any]] = []
+    all_of_them = 0
     try:
-        days = days_of(args)
+        wanted = _wanted(context)
         with context.database.read() as session:
-            found = list(
-                list_certificates(session, number_of(args, "certificate"), number_of(args, "type"), *days,
-                                  limit + 1, word_of(args, "after"), sight=context.sight)
-            )  # fmt: skip
+            found = list(list_certificates(session, wanted, limit + 1, word_of(args, "after")))
+            if not exporting and len(found) > 1:
+                all_of_them = count_approved(session, wanted, selecting.SELECTED_MOST + 1)
     except BlankformsError as refused:
         error = refused
     if exporting and error is None:
@@ -74,9 +80,33 @@ def certificates() -> Response:
         rows = [tuple(c[name] for name in names) for c in found[:limit]]
         return as_xlsx(t("证书.xlsx", "certificates.xlsx"), titles, rows)
     more = found[limit - 1]["certificate"] if len(found) > limit else None
-    return page(
-        "certificates.html", 422 if error else 200, found=found[:limit], more=more, error=error
-    )
+    return page("certificates.html", 422 if error else 200, found=found[:limit], more=more, error=error,
+                all_of_them=all_of_them, most=selecting.SELECTED_MOST, once=secrets.token_hex(16))  # fmt: skip
+
+
+def _wanted(context: Context) -> CertificateFilter:
+    """The filter that stands in the address. Raises `BadArgument`."""
+    args = request.args
+    number, kind = number_of(args, "certificate"), number_of(args, "type")
+    return CertificateFilter(number, kind, *days_of(args), context.sight)
+
+
+@pages.post("/certificates")
+def select_certificates() -> Response:
+    """Order what the chosen certificates still lack, 本页 those that are ticked or 全部 that the filter finds: from
+    here on they are rows of a job, and the next page is its check. Sent twice, it is one job.
+    """
+    context, form = acting(), request.form
+    numbers = None if form.get("scope") == "all" else form.getlist("chosen")
+    said = (request.query_string.decode(), form.get("scope", ""), *(numbers or ()))
+    once = once_of("\n".join(said).encode())
+    try:
+        batch_id = selecting.order_missing(context, _wanted(context), numbers, once)
+    except MadeBefore as before:
+        batch_id = before.made_id
+    except BlankformsError as error:
+        return _certificates(error)
+    return moved("pages.check", id=batch_id)
 
 
 @pages.route("/certificates/<number>", methods=["GET", "POST"])
@@ -124,9 +154,8 @@ def _window(context: Context, number: str) -> dict[str, Any]:
 
 def _certificate(context: Context, number: str) -> dict[str, Any]:
     with context.database.read() as session:
-        found = list(
-            list_certificates(session, number.upper(), None, None, None, 1, sight=context.sight)
-        )
+        wanted = CertificateFilter(number.upper(), sight=context.sight)
+        found = list(list_certificates(session, wanted, 1))
     if not found:
         raise NotFound(what=number)
     return found[0]

@@ -6,6 +6,7 @@ the cookie of a sign-in goes with requests of our own site alone (`SameSite`).
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -33,6 +34,7 @@ from models.rules.language import Language, Text, t, use_language
 from models.rules.people import ROLE_WORDS, Deed, may
 from models.rules.plan import VOID_REASON_WORDS
 from models.rules.states import FormState, label
+from models.writes.calls import Once
 from tasks.ability import Hindrance, hindrances
 from tasks.context import Context
 from tasks.people import sign_ins
@@ -303,6 +305,12 @@ def uploaded(name: str) -> tuple[str, bytes]:
         raise FileUnreadable(file="-", detail=t("请选择一个文件", "choose a file"))
     kept = file.filename.replace("\\", "/").rpartition("/")[2][-255:]
     return "".join(c for c in kept if c.isprintable()) or "file", file.stream.read()
+
+
+def once_of(said: bytes) -> Once:
+    """A form that makes something, as it came with its page: sent twice, it makes one."""
+    key = f"page:{request.form.get('once', '')[:64]}"
+    return Once(signed().actor.person_id or 0, key, hashlib.sha256(said).hexdigest())
 
 
 def _time(value: datetime | str) -> datetime:

@@ -7,7 +7,7 @@ from flask import Response, request, url_for
 from console.pages.door import acting, page, pages
 from console.pages.lists import EXPORTED_MOST, as_xlsx, days_of, limit_of, number_of, word_of
 from models.reads.batches import BatchFilter, list_batches
-from models.reads.certificates import list_certificates
+from models.reads.certificates import CertificateFilter, list_certificates
 from models.reads.forms import FormFilter, list_forms
 from models.reads.passport import form_passport, message_batch
 from models.rules.causes import cause_text
@@ -91,12 +91,10 @@ def find() -> Response:
                 targets.append(
                     (f"{form['serial']} {form['type']} {label(FormState(form['state']))}", where)
                 )
-            certificates = list_certificates(
-                session, word, None, None, None, 1, sight=context.sight
-            )
+            certificate = CertificateFilter(word, sight=context.sight)
             targets.extend(
                 (one["certificate"], url_for("pages.window", number=one["certificate"]))
-                for one in certificates
+                for one in list_certificates(session, certificate, 1)
             )
         by_reference = BatchFilter(client_reference=said[:100], sight=context.sight)
         jobs = list(list_batches(session, 10, by_reference)) if said else []

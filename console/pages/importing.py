@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import tempfile
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from typing import Any, Final
 
 from flask import Response, request
 
-from console.pages.door import acting, moved, page, pages, part, polling, uploaded
+from console.pages.door import acting, moved, once_of, page, pages, part, polling, uploaded
 from console.pages.lists import attached
 from models.reads.batches import BatchFilter, list_batches
 from models.reads.deployment import known_grace
@@ -27,9 +26,10 @@ from models.rules.requests import Request
 from models.rules.results import RowResult
 from models.rules.states import BatchState, PagesMode, RowStatus
 from models.tables.batches import Batch
-from models.writes.calls import MadeBefore, Once
+from models.writes.calls import MadeBefore
 from sheets.questions import NO_ANSWERS, answer_words, answers_said, load_answers, load_question
 from sheets.template import write_template
+from sheets.told import how_read
 from tasks.context import Context
 from tasks.orders import confirming, intake, planning
 from tasks.orders.stepwise import is_large
@@ -71,12 +71,8 @@ def bring() -> Response:
         if request.form.get("mode") == PagesMode.TOP_UP.value
         else PagesMode.ADDITIONAL
     )
-    key = f"page:{request.form.get('once', '')[:64]}"
-    once = Once(
-        context.actor.person_id or 0, key, hashlib.sha256(content + mode.value.encode()).hexdigest()
-    )
     try:
-        brought = intake.Brought(once, Request(pages_mode=mode))
+        brought = intake.Brought(once_of(content + mode.value.encode()), Request(pages_mode=mode))
         batch_id = intake.keep_sheet(context, content, name, NO_ANSWERS, brought)
     except MadeBefore as before:
         batch_id = before.made_id
@@ -186,11 +182,11 @@ def _check(context: Context, batch: Batch, error: BlankformsError | None = None)
         grace = known_grace(session)
     counts = view.counts.rows
     right, bad = counts.get(RowStatus.OK, 0), counts.get(RowStatus.PROBLEM, 0)
-    codes = {p.code for w in wrong for p in w.row.problems}
+    lifts = {p.code for w in wrong for p in w.row.problems} & {"duplicate_order", "pages_exceeded"}
     return page(
         "check.html", 422 if error else 200, batch=batch, view=view, wrong=wrong, planned=planned, grace=grace,
         right=right, bad=bad, mostly_wrong=bad > confirming.PROBLEM_RATE * (right + bad), before=before,
-        stopped=stopped, error=error, lifts=codes & {"duplicate_order", "pages_exceeded"},
+        stopped=stopped, error=error, how=list(how_read(batch.reading, asked=False)), lifts=lifts,
     )  # fmt: skip
 
 

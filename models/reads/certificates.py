@@ -2,50 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from models.reads.certificate_use import verified_counts
 from models.reads.sight import Sight
+from models.rules.plan import CERTIFICATE_APPROVED
 from models.tables.certificates import Certificate
 from models.tables.forms import Form
 
 
+@dataclass(frozen=True, slots=True)
+class CertificateFilter:
+    """Certificates of all types unless filtered (S-10, S-11)."""
+
+    number: str | None = None
+    kind: str | None = None
+    approved_from: date | None = None
+    approved_to: date | None = None
+    sight: Sight | None = None
+
+    def conditions(self) -> list[Any]:
+        """What they have in common."""
+        found = [] if self.sight is None else [self.sight.certificates]
+        if self.number is not None:
+            found.append(Certificate.number == self.number)
+        if self.kind is not None:
+            found.append(Certificate.type == self.kind)
+        if self.approved_from is not None:
+            found.append(Certificate.approved_on >= self.approved_from)
+        if self.approved_to is not None:
+            found.append(Certificate.approved_on <= self.approved_to)
+        return found
+
+
 def list_certificates(
-    session: Session,
-    number: str | None,
-    kind: str | None,
-    approved_from: date | None,
-    approved_to: date | None,
-    limit: int,
-    after: str = "",
-    sight: Sight | None = None,
+    session: Session, wanted: CertificateFilter, limit: int, after: str = ""
 ) -> Iterator[dict[str, Any]]:
-    """Certificates of all types unless filtered (S-10, S-11), by number, those behind `after`, with the forms
-    that they have.
-    """
+    """Certificates by number, those behind `after`, with the forms that they have."""
     forms = (
         select(func.count())
         .where(Form.certificate == Certificate.number)
         .correlate(Certificate)
         .scalar_subquery()
     )
-    query = select(Certificate, forms.label("forms")).order_by(Certificate.number).limit(limit)
-    if sight is not None:
-        query = query.where(sight.certificates)
-    if after:
-        query = query.where(Certificate.number > after)
-    if number is not None:
-        query = query.where(Certificate.number == number)
-    if kind is not None:
-        query = query.where(Certificate.type == kind)
-    if approved_from is not None:
-        query = query.where(Certificate.approved_on >= approved_from)
-    if approved_to is not None:
-        query = query.where(Certificate.approved_on <= approved_to)
+    query = (
+        select(Certificate, forms.label("forms"))
+        .where(*wanted.conditions(), Certificate.number > after)
+        .order_by(Certificate.number)
+        .limit(limit)
+    )
     for certificate, count in session.execute(query):
         yield {
             "certificate": certificate.number,
@@ -58,3 +69,44 @@ def list_certificates(
             "status": certificate.status,
             "forms": count,
         }
+
+
+def count_approved(session: Session, wanted: CertificateFilter, most: int) -> int:
+    """How many of them are approved, counted up to `most`."""
+    some = (
+        select(Certificate.number)
+        .where(*wanted.conditions(), Certificate.status == CERTIFICATE_APPROVED)
+        .limit(most)
+    )
+    return session.scalar(select(func.count()).select_from(some.subquery())) or 0
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """An approved certificate whose forms are not all there, or nobody knows."""
+
+    certificate: str
+    pages: int | None
+
+
+def approved_and_missing(
+    session: Session, wanted: CertificateFilter, numbers: Sequence[str] | None, most: int
+) -> tuple[int, list[Missing]]:
+    """Of the approved ones, or of those named: how many there are, up to `most`, and which of them have fewer
+    forms verified or under way than pages.
+    """
+    query = (
+        select(Certificate.number, Certificate.pages)
+        .where(*wanted.conditions(), Certificate.status == CERTIFICATE_APPROVED)
+        .order_by(Certificate.number)
+        .limit(most)
+    )
+    if numbers is not None:
+        query = query.where(Certificate.number.in_(numbers))
+    found = session.execute(query).all()
+    used = verified_counts(session, [number for number, pages in found if pages is not None])
+    return len(found), [
+        Missing(number, pages)
+        for number, pages in found
+        if pages is None or used.get(number, 0) < pages
+    ]

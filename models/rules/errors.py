@@ -313,6 +313,24 @@ class SecondFactorUnusable(BlankformsError):
     text = Text("动态码未启用: {detail}", "the second factor was not set up: {detail}")
 
 
+class NothingChosen(BlankformsError):
+    code = "nothing_chosen"
+    kind = Kind.WRONG_INPUT
+    text = Text(
+        "没有可办理的证书: 请勾选已审核通过的证书(所选的有 {complete} 份已足页)",
+        "no certificate to be done: tick approved ones ({complete} of those chosen have all their forms)",
+    )
+
+
+class SelectionTooLarge(BlankformsError):
+    code = "selection_too_large"
+    kind = Kind.WRONG_INPUT
+    text = Text(
+        "一次至多选 {limit} 份证书，请用查询条件缩小范围",
+        "at most {limit} certificates at once; narrow the filter",
+    )
+
+
 class OrderTooLarge(BlankformsError):
     code = "order_too_large"
     kind = Kind.WRONG_INPUT

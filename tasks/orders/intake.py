@@ -122,19 +122,29 @@ def keep_sheet(
     return batch_id
 
 
-def keep_orders(context: Context, orders: Sequence[dict[str, str]], brought: Brought) -> int:
-    """Keep orders that a program brings without a sheet, one row each; gives their batch, to be checked by a
-    worker. Raises as `keep_sheet`. The same orders confirmed once more are `FileSubmittedBefore`, as of a sheet.
+def keep_orders(
+    context: Context,
+    orders: Sequence[dict[str, str]],
+    brought: Brought,
+    name: str | None = None,
+    described: dict[str, Any] | None = None,
+) -> int:
+    """Keep orders that come without a sheet, one row each; gives their batch, to be checked by a worker.
+
+    `name` stands where a sheet's has its own; `described`: what is kept of how the orders came about. Raises as
+    `keep_sheet`. The same orders confirmed once more are `FileSubmittedBefore`, as of a sheet.
     """
     header, columns, drafts = _drafts(orders, brought.request.pages_mode)
     if sum(len(draft.serials) for draft in drafts) > FORMS_TOGETHER:
         raise OrderTooLarge(limit=FORMS_TOGETHER)
     with context.database.write() as session:
         begin_once(session, brought.once, context.now())
-        batch_id = _new_batch(session, context, brought.reference or "API", None, brought)
+        called = name or brought.reference or "API"
+        batch_id = _new_batch(session, context, called, None, brought)
         for chunk in chunks(drafts):
             _insert_rows(session, batch_id, chunk)
         _set(session, batch_id, row_count=len(drafts), header=header, columns=columns, header_row=1,
+             reading=described or {},
              order_key=_digest(["orders", brought.request.pages_mode, list(orders)]))  # fmt: skip
     context.ring(Task.READ, batch_id)
     return batch_id

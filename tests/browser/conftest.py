@@ -80,6 +80,7 @@ class Office:
             page.fill("input[name=chosen]", OWN + login)
             page.fill("input[name=again]", OWN + login)
             page.click("text=保存")
+            page.wait_for_url(lambda url: "/me/password" not in url)
             self.passwords[login] = OWN + login
             page.goto(self.address + path)
         return page

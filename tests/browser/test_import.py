@@ -101,6 +101,7 @@ def test_a_sheet_from_its_questions_to_its_result(office, picture, tmp_path):  #
     page.get_by_role("button", name="重做失败行").click()
     expect(page.get_by_text("将核销 1 张，作废 3 张")).to_be_visible()
     page.get_by_role("button", name="提交 4 张").click()
+    expect(page.get_by_text("已送复核")).to_be_visible()
     other.goto(f"{office.address}/inbox")
     other.get_by_role("button", name="同意作废 3 张").click()
     expect(page.locator("#live")).to_contain_text("已完成", timeout=60_000)

@@ -41,7 +41,7 @@ def test_english_is_one_click_away_and_nothing_chinese_is_left_but_the_portals_w
     page = office.person("boss", "/certificates")
     page.get_by_role("button", name="English").click()
     expect(page.get_by_role("heading", name="Verify and void")).to_be_visible()
-    assert page.locator("html").get_attribute("lang") == "en"
+    expect(page.locator("html")).to_have_attribute("lang", "en")
     for path in (
         "/certificates",
         "/forms?view=all",
@@ -68,7 +68,7 @@ def test_without_scripts_everything_is_done_by_forms(office):
     ).to_be_visible()  # a page of its own
     page.get_by_label("选择 211014005").check()
     page.get_by_role("button", name="确定").click()
-    assert page.locator("input[name=serial]").first.get_attribute("value") == "211014005"
+    expect(page.locator("input[name=serial]").first).to_have_value("211014005")
     page.get_by_role("button", name="核销", exact=True).click()
     page.get_by_role("button", name="确认核销 1 张").click()
     expect(page.get_by_text("核销提交成功!")).to_be_visible()
@@ -80,6 +80,7 @@ def test_what_is_live_keeps_ticks_focus_caret_and_the_nodes_themselves(office):
     page.locator("#drafts input[name=serial]").fill("211014006")
     page.get_by_role("button", name="核销", exact=True).click()
     page.get_by_role("button", name="确认核销 1 张").click()
+    expect(page.get_by_text("核销提交成功!")).to_be_visible()
     page.get_by_role("button", name="新增", exact=True).click()
     box = page.locator("#drafts input[name=serial]")
     box.fill("2110")

@@ -15,7 +15,7 @@ from sqlalchemy import event
 
 from bench.big import FIRST, fill
 from models.reads.batches import BatchFilter, list_batches
-from models.reads.certificates import list_certificates
+from models.reads.certificates import CertificateFilter, list_certificates
 from models.reads.forms import FormFilter, free_serials, list_forms
 from models.reads.health import look
 from models.reads.passport import form_passport, message_batch
@@ -173,7 +173,7 @@ def test_a_page_of_forms_is_read_by_an_index(world, wanted):
 def test_lists_read_what_they_show(world):
     with no_scan(world), world.context.database.read() as session:
         list(list_batches(session, 50))
-        list(list_certificates(session, "B201000000000077", None, None, None, 50))
+        list(list_certificates(session, CertificateFilter("B201000000000077"), 50))
         assert form_passport(session, f"{FIRST + 77}")
 
 
