@@ -315,6 +315,13 @@ def is_ours(header: str) -> bool:
     return header_key(header) in _OURS
 
 
+def ours_in(header: Sequence[str]) -> frozenset[int]:
+    """The columns of a sheet that came back from us which are ours, zero-based; none of any other sheet."""
+    if not any(header_key(h) in CAME_BACK for h in header):
+        return frozenset()
+    return frozenset(i for i, h in enumerate(header) if is_ours(h))
+
+
 def is_no_account(header: str) -> bool:
     """Whether the table names the header as one that says nothing about forms."""
     return header_key(header) in _UNUSED

@@ -128,15 +128,19 @@ class Answers:
     action: Action | None = None
     include_hidden: bool | None = None
     include_struck: bool | None = None
+    corrections: Mapping[str, str] = field(default_factory=dict)
+    """Cells that are read as if this text stood there (`sheets.corrections`), by their names."""
 
     def stored(self) -> dict[str, Any]:
         """As kept with the batch, and as the sandbox is told."""
+        corrected = {"corrections": dict(sorted(self.corrections.items()))}
         return {
             "sheet": self.sheet,
             "columns": dict(sorted(self.columns.items())),
             "action": self.action.value if self.action else None,
             "include_hidden": self.include_hidden,
             "include_struck": self.include_struck,
+            **(corrected if self.corrections else {}),
         }
 
 
@@ -149,6 +153,7 @@ def load_answers(stored: Mapping[str, Any]) -> Answers:
         Action(action) if action else None,
         stored["include_hidden"],
         stored["include_struck"],
+        stored.get("corrections", {}),
     )
 
 

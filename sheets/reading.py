@@ -12,6 +12,7 @@ from typing import Any, Final
 from models.rules.numbers import clean
 from models.rules.serials import StockRanges
 from models.rules.states import PagesMode, RowStatus
+from sheets.corrections import Correction, by_row, corrected
 from sheets.drafts import RowDraft
 from sheets.headers import (
     ORDERS,
@@ -106,6 +107,8 @@ def order_lines(sheets: Iterator[Sheet], asked: Asked) -> Iterator[Any]:
         "columns": layout.columns,
     }
     blank = 0
+    corrections = by_row(asked.answers.corrections)
+    changed: list[Correction] = []
     seen_hidden: set[int] = set()
     together: list[Any] = []
     hidden_columns = [i for i in layout.columns.values() if i in chosen.sheet.hidden_columns]
@@ -113,6 +116,9 @@ def order_lines(sheets: Iterator[Sheet], asked: Asked) -> Iterator[Any]:
         if _is_blank(cells):
             blank += 1
             continue
+        if number in corrections:
+            cells, some = corrected(number, cells, corrections[number])  # noqa: PLW2901 - the row as it is read
+            changed += some
         draft = reader.read(number, cells, marks)
         if hidden_columns and draft.status is not RowStatus.SKIPPED:
             seen_hidden.update(i for i in hidden_columns if i < len(cells) and cells[i] is not None)
@@ -134,7 +140,8 @@ def order_lines(sheets: Iterator[Sheet], asked: Asked) -> Iterator[Any]:
     yield {
         "end": True,
         "blank": blank,
-        "reading": _described(chosen, others, reader),
+        "reading": _described(chosen, others, reader)
+        | ({"corrected": [c.document() for c in changed]} if changed else {}),
         "questions": [q.stored() for q in questions],
     }
 

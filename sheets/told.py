@@ -6,11 +6,13 @@ Every face says it of a plan before it is submitted (DESIGN.md section 4).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from models.rules.language import t
 from sheets.headers import ORDERS
 from sheets.questions import row_list
+
+CORRECTED_SHOWN: Final = 10
 
 
 def how_read(reading: Mapping[str, Any], *, asked: bool) -> Iterator[str]:
@@ -30,6 +32,12 @@ def how_read(reading: Mapping[str, Any], *, asked: bool) -> Iterator[str]:
     if others:
         yield t(f"没有读取的工作表: {', '.join(others)}", f"sheets not read: {', '.join(others)}")
     hidden, struck = reading["hidden_rows"], reading["struck_rows"]
+    for change in reading.get("corrected", ())[:CORRECTED_SHOWN]:
+        said = f"{change['cell']} {change['was']} → {change['now']}"
+        yield t(f"按建议更正: {said}", f"corrected as suggested: {said}")
+    if len(reading.get("corrected", ())) > CORRECTED_SHOWN:
+        count = len(reading["corrected"])
+        yield t(f"按建议更正共 {count} 格", f"{count} cells corrected in all")
     if hidden:
         yield t(
             f"没有办理的隐藏行: {row_list(hidden)}", f"hidden rows left out: {row_list(hidden)}"

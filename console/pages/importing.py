@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from flask import Response, request
 
-from console.pages.door import acting, moved, once_of, page, pages, part, polling, uploaded
+from console.pages.door import able, acting, moved, once_of, page, pages, part, polling, uploaded
 from console.pages.lists import attached
 from models.reads.batches import BatchFilter, list_batches
 from models.reads.deployment import known_grace
@@ -27,6 +27,8 @@ from models.rules.results import RowResult
 from models.rules.states import BatchState, PagesMode, RowStatus
 from models.tables.batches import Batch
 from models.writes.calls import MadeBefore
+from sheets.corrections import Correction, place_of, suggested
+from sheets.headers import ours_in
 from sheets.questions import NO_ANSWERS, answer_words, answers_said, load_answers, load_question
 from sheets.template import write_template
 from sheets.told import how_read
@@ -152,18 +154,25 @@ class Wrong:
     row: RowResult
     by_column: dict[int, list[str]]
     others: Sequence[str]
+    offered: dict[int, Correction]
+    """By column: what may be taken by a click."""
 
 
 def _wrong(batch: Batch, row: RowResult) -> Wrong:
     by_column: dict[int, list[str]] = {}
     others: list[str] = []
+    offered = {}
+    if batch.sha256 is not None and able(Deed.ORDER_CONFIRMED):
+        offered = {c.cell: c for c in suggested(row.cells, row.problems)}
     for problem in row.problems:
-        column = batch.columns.get(problem.field)
+        place = place_of(problem.cell)
+        column = batch.columns.get(problem.field) if place is None else place[1]
         said = [problem.message]
-        if problem.suggestion:
+        if problem.suggestion and problem.cell not in offered:
             said.append(t("建议: ", "suggestion: ") + problem.suggestion)
         (others if column is None else by_column.setdefault(column, [])).extend(said)
-    return Wrong(row, by_column, others)
+    taken = {place[1]: c for cell, c in offered.items() if (place := place_of(cell)) is not None}
+    return Wrong(row, by_column, others, taken)
 
 
 def _check(context: Context, batch: Batch, error: BlankformsError | None = None) -> Response:
@@ -183,11 +192,28 @@ def _check(context: Context, batch: Batch, error: BlankformsError | None = None)
     counts = view.counts.rows
     right, bad = counts.get(RowStatus.OK, 0), counts.get(RowStatus.PROBLEM, 0)
     lifts = {p.code for w in wrong for p in w.row.problems} & {"duplicate_order", "pages_exceeded"}
+    offered = [c.cell for w in wrong for c in w.offered.values()]
     return page(
         "check.html", 422 if error else 200, batch=batch, view=view, wrong=wrong, planned=planned, grace=grace,
         right=right, bad=bad, mostly_wrong=bad > confirming.PROBLEM_RATE * (right + bad), before=before,
         stopped=stopped, error=error, how=list(how_read(batch.reading, asked=False)), lifts=lifts,
+        offered=offered[:PROBLEM_ROWS], ours=ours_in(batch.header),
     )  # fmt: skip
+
+
+@pages.post("/jobs/<int:id>/corrections")
+def correct(id: int) -> Response:  # noqa: A002
+    """Take suggestions of the check: one, or all that are shown. The sheet is read anew with them."""
+    context = acting()
+    with context.database.read() as session:
+        batch = seen(context, session, id)
+    try:
+        intake.correct(context, id, request.form.get("take", "").split(",")[:PROBLEM_ROWS])
+    except BatchNotOpen:
+        return moved("pages.check", id=id)
+    except BlankformsError as error:
+        return _check(context, batch, error)
+    return moved("pages.check", id=id)
 
 
 @pages.post("/jobs/<int:id>/recheck")
@@ -257,11 +283,16 @@ def _given(context: Context, batch_id: int, plan: str) -> bool:
 
 @pages.get("/jobs/<int:id>/errors.xlsx")
 def errors(id: int) -> Response:  # noqa: A002
-    """错误表: the person's sheet with what is wrong beside each row, to be corrected in place."""
+    """错误表: the wrong rows of the person's sheet with what is wrong beside them, to be corrected and uploaded; the
+    right ones may have been submitted meanwhile.
+    """
     context = acting()
     with context.database.read() as session:
         batch = seen(context, session, id)
-    return download(f"{batch.id}_预检.xlsx", lambda path: write_check_sheet(context, id, path))
+    return download(
+        t(f"{batch.id}_错误表.xlsx", f"{batch.id}_errors.xlsx"),
+        lambda path: write_check_sheet(context, id, path, wrong_only=True),
+    )
 
 
 def download(name: str, write: Any) -> Response:

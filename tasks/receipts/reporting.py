@@ -15,7 +15,7 @@ from config.crash import Point, crash_point
 from config.names import Task
 from models.reads.row_results import row_results
 from models.rules.errors import BatchNotFound
-from models.rules.states import BatchState, RowOutcome
+from models.rules.states import BatchState, RowOutcome, RowStatus
 from models.tables.batches import Batch
 from models.writes.batches import finish_batches
 from models.writes.tallies import forget_batch
@@ -76,15 +76,17 @@ def write_result_sheet(
         return write_result(path, batch.header_row, batch.header, rows, compact=refused_only)
 
 
-def write_check_sheet(context: Context, batch_id: int, path: Path) -> int:
-    """The person's sheet with what the check says of each row; gives the number of rows.
+def write_check_sheet(
+    context: Context, batch_id: int, path: Path, *, wrong_only: bool = False
+) -> int:
+    """The person's sheet with what the check says of each row, or the wrong rows alone; gives the number of rows.
 
     Corrected in place it can be submitted: the columns that are added are ours and order nothing.
     """
     with context.database.read() as session:
         batch = session.get_one(Batch, batch_id)
-        rows = row_results(session, batch)
-        return write_result(path, batch.header_row, batch.header, rows, CHECK)
+        rows = row_results(session, batch, status=RowStatus.PROBLEM if wrong_only else None)
+        return write_result(path, batch.header_row, batch.header, rows, CHECK, compact=wrong_only)
 
 
 @app.task(name=Task.REPORT.value)
