@@ -6,6 +6,7 @@ Leaves the folder `var/demo` with everything to look at; a second run begins ane
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import os
 import shutil
@@ -25,9 +26,11 @@ from cli.shipped import shipped
 from cli.up import process_environment
 from config.log import set_up_logging
 from config.settings import load_settings
+from models.reads.certificates import CertificateFilter, list_certificates
 from models.rules.differences import TREATMENTS, DifferenceClass
 from models.rules.language import Text, current_language, t
 from models.rules.people import ROLE_WORDS, Role
+from models.rules.plan import CERTIFICATE_APPROVED
 from models.rules.states import BatchState, FormState, RowOutcome, label
 from models.rules.two_persons import Rules
 from tasks.context import Context
@@ -42,8 +45,10 @@ STOP_SECONDS: Final = 20
 
 def run_demo(*, stay: bool = False) -> int:
     """Run it; 0 when the batch came to its end and everything was stopped. `stay`: the console is left open on it,
-    with a slow customs and three persons, until Ctrl-C.
+    with a slow customs and four persons, until Ctrl-C or SIGTERM.
     """
+    for number in (signal.SIGTERM, signal.SIGINT):  # a shell's "&" has the second one ignored
+        signal.signal(number, signal.default_int_handler)
     os.umask(0o077)  # nothing of it is for others
     home = Path("var/demo").absolute()
     shutil.rmtree(home, ignore_errors=True)
@@ -84,10 +89,13 @@ def run_demo(*, stay: bool = False) -> int:
             _say(t("已停止全部进程", "all processes stopped"))
 
 
+MORE_CERTIFICATES: Final = 12
+
 PERSONS: Final = (
     ("zhang", Text("张三", "Zhang San"), Role.MAKER),
     ("li", Text("李娜", "Li Na"), Role.CHECKER),
     ("zhao", Text("赵敏", "Zhao Min"), Role.CHECKER),
+    ("wu", Text("吴主任", "Wu"), Role.ADMINISTRATOR),
 )
 
 
@@ -100,6 +108,7 @@ def _leave_open(environment: dict[str, str], system: subprocess.Popen[bytes]) ->
         for login, name, role in PERSONS:
             persons.add_person(context, login, str(name), [role])
             _say(f"{login:<6} {passwords_of(context, login)}   {name} {ROLE_WORDS[role]}")
+        _run(environment, "certificates", "import", str(_more_certificates(context)))
         rules.set_rules(context, Rules(on=True, voids_per_batch=0))
         graces.set_grace(context, 0, 1)
     finally:
@@ -112,6 +121,22 @@ def _leave_open(environment: dict[str, str], system: subprocess.Popen[bytes]) ->
     )
     with contextlib.suppress(KeyboardInterrupt):
         system.wait()
+
+
+def _more_certificates(context: Context) -> Path:
+    """Certificates that nobody has used forms for yet: the batch of the demonstration has seen to all others."""
+    with context.database.read() as session:
+        known = list(list_certificates(session, CertificateFilter(kind="B"), 200))
+    like = next(c for c in known if c["status"] == CERTIFICATE_APPROVED)
+    path = Path("var/demo") / "more.csv"
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(("证书号", "出口商代码", "录入企业代码", "状态", "审核日期", "页数"))
+        for number in range(MORE_CERTIFICATES):
+            name = f"{like['certificate'][:12]}{9001 + number}"
+            day = f"{context.now():%Y-%m-%d}"
+            rows.writerow((name, like["exporter"], like["agent"], "审核通过", day, 1 + number % 3))
+    return path
 
 
 def passwords_of(context: Context, login: str) -> str:

@@ -138,7 +138,12 @@ def _print_plan(
             f"{counts.rows.get(RowStatus.SKIPPED, 0)} skipped; {counts.planned_forms} forms",
         ),
     )
-    for line in (*_serial_lines(view), *_reading_lines(view), *_stock_lines(view)):
+    for line in (
+        *_serial_lines(view),
+        *_reason_lines(view),
+        *_reading_lines(view),
+        *_stock_lines(view),
+    ):
         _say(console, line)
     if before is not None:
         when = f"{before.confirmed_at:%Y-%m-%d}" if before.confirmed_at else ""
@@ -168,6 +173,15 @@ def _serial_lines(view: PlanView) -> Iterator[str]:
                 f" … all: batch show {view.batch.id} --json",
             )
             yield f"{label(action)}: {text}{rest if view.more[action] else ''}"
+
+
+def _reason_lines(view: PlanView) -> Iterator[str]:
+    """Why forms are voided, as customs will be told."""
+    for reason in view.reasons:
+        yield t(
+            f"作废原因: {reason.words} ({reason.rows} 行)",
+            f"reason of voids: {reason.words} ({reason.rows} rows)",
+        )
 
 
 def _reading_lines(view: PlanView) -> Iterator[str]:

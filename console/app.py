@@ -80,14 +80,14 @@ def create_app(context: Context) -> Flask:
 
     @app.after_request
     def end(response: Response) -> Response:
+        if request.endpoint == "pages.static":
+            response.headers["Cache-Control"] = "public, max-age=86400"
+        elif response.headers.get("ETag") or _is_page_of_a_form():
+            response.headers.setdefault("Cache-Control", "no-cache, private")
         for name, value in _SAFE.items():
             response.headers.setdefault(name, value)
         if not _is_api():
             response.headers["Content-Security-Policy"] = POLICY
-        if request.endpoint == "pages.static":
-            response.headers["Cache-Control"] = "public, max-age=86400"
-        elif response.headers.get("ETag"):
-            response.headers["Cache-Control"] = "no-cache, private"
         response.headers["X-Request-Id"] = g.get("request_id", "")
         actor = g.get("actor")
         if _is_api():
@@ -125,6 +125,11 @@ def create_app(context: Context) -> Flask:
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unforeseen)
     return app
+
+
+def _is_page_of_a_form() -> bool:
+    """A page that answers a form is kept by the browser: Back shows it again with what was typed."""
+    return request.method == "POST" and not _is_api()
 
 
 def _is_api() -> bool:

@@ -396,6 +396,7 @@ class Certificate(Told):
     pages: int | None
     status: str | None
     forms: int
+    used: int = Field(description="of its pages, verified or under way")
 
 
 class Certificates(Told):

@@ -11,8 +11,14 @@ from flask import Response, request
 from console.pages.door import acting, moved, once_of, page, pages, part, polling
 from console.pages.lists import EXPORTED_MOST, as_xlsx, days_of, limit_of, number_of, word_of
 from models.reads.certificate_use import verified_counts
-from models.reads.certificates import CertificateFilter, count_approved, list_certificates
+from models.reads.certificates import (
+    CertificateFilter,
+    count_approved,
+    lacking_certificates,
+    list_certificates,
+)
 from models.reads.deployment import known_grace
+from models.reads.endorsements import awaiting_forms, would_ask
 from models.reads.forms import FormFilter, free_serials, list_forms
 from models.reads.plans import plan_rows, plan_view
 from models.rules.errors import BadArgument, BlankformsError, Kind, NotFound
@@ -36,6 +42,9 @@ from tasks.receipts import refreshing
 
 FORMS_OF_ONE: Final = 500
 """Forms of a certificate that its window lists; none has so many."""
+
+AWAITING_SHOWN: Final = 20
+"""Forms in plans that wait for a second person."""
 
 DRAFTS_MOST: Final = 200
 """Rows that may be added in a window; more come by a sheet."""
@@ -64,22 +73,38 @@ def _certificates(error: BlankformsError | None = None) -> Response:
     exporting = "xlsx" in args
     limit = EXPORTED_MOST if exporting else limit_of(args)
     found: list[dict[str, Any]] = []
-    all_of_them = 0
+    all_of_them, more = 0, ""
     try:
         wanted = _wanted(context)
         with context.database.read() as session:
-            found = list(list_certificates(session, wanted, limit + 1, word_of(args, "after")))
+            after = word_of(args, "after")
+            if "lacking" in args:
+                listed = lacking_certificates(session, wanted, limit, after)
+                found, more = listed.found, listed.next
+            else:
+                found = list(list_certificates(session, wanted, limit + 1, after))
+                more = found[limit - 1]["certificate"] if len(found) > limit else ""
             if not exporting and len(found) > 1:
                 all_of_them = count_approved(session, wanted, selecting.SELECTED_MOST + 1)
     except BlankformsError as refused:
         error = refused
     if exporting and error is None:
         titles = (t("证书号", "certificate"), t("类型", "type"), t("出口商", "exporter"), t("录入企业", "agent"),
-                  t("审核日期", "approved"), t("页数", "pages"), t("证单", "forms"))  # fmt: skip
-        names = ("certificate", "type", "exporter", "agent", "approved_on", "pages", "forms")
+                  t("审核日期", "approved"), t("状态", "status"), t("页数", "pages"), t("已用页数", "used"),
+                  t("证单", "forms"))  # fmt: skip
+        names = (
+            "certificate",
+            "type",
+            "exporter",
+            "agent",
+            "approved_on",
+            "status",
+            "pages",
+            "used",
+            "forms",
+        )
         rows = [tuple(c[name] for name in names) for c in found[:limit]]
         return as_xlsx(t("证书.xlsx", "certificates.xlsx"), titles, rows)
-    more = found[limit - 1]["certificate"] if len(found) > limit else None
     return page("certificates.html", 422 if error else 200, found=found[:limit], more=more, error=error,
                 all_of_them=all_of_them, most=selecting.SELECTED_MOST, once=secrets.token_hex(16))  # fmt: skip
 
@@ -140,6 +165,7 @@ def _window(context: Context, number: str) -> dict[str, Any]:
             certificate["certificate"], 0
         )
         grace = known_grace(session)
+        awaiting = awaiting_forms(session, certificate["certificate"], AWAITING_SHOWN)
     final = {s.value for s in FINAL_FORM_STATES}
     return {
         "certificate": certificate,
@@ -147,6 +173,8 @@ def _window(context: Context, number: str) -> dict[str, Any]:
         "used": used,
         "under_way": sum(f["state"] not in final for f in forms),
         "grace": grace,
+        "awaiting": awaiting,
+        "action_of": Action,
         "reasons": VOID_REASON_WORDS,
         "asked": request.form,
     }
@@ -235,15 +263,21 @@ def _picker(context: Context, number: str, drafts: list[Draft], row: int) -> Res
         for owner in sorted(owners):
             asked = FormFilter(serial=wanted or None, form_type=certificate["type"], owner=owner,
                                states=(FormState.ISSUED,), sight=context.sight)  # fmt: skip
-            found += list_forms(session, asked, PICKED_FROM).forms
-    found = sorted((f for f in found if f["hold"] is None), key=lambda f: str(f["serial"]))[
-        :PICKED_FROM
-    ]
-    values: dict[str, Any] = {"certificate": certificate, "drafts": drafts, "row": row, "found": found, "find": wanted,
-              "asked": request.form}  # fmt: skip
+            found += list_forms(session, asked, PICKED_FROM + 1).forms
+    found = sorted((f for f in found if f["hold"] is None), key=lambda f: str(f["serial"]))
+    more, found = len(found) > PICKED_FROM, found[:PICKED_FROM]
+    values: dict[str, Any] = {"certificate": certificate, "drafts": drafts, "row": row, "found": found, "more": more,
+              "find": wanted, "owner_words": _owner_words, "asked": request.form}  # fmt: skip
     if request.headers.get("HX-Request") == "true":
         return part("picker.html", "picker", inside=True, **values)
     return page("picker.html", inside=False, **values)
+
+
+def _owner_words(owner: str, certificate: dict[str, Any]) -> str:
+    """Whose stock it is, for somebody who does not know the codes by heart."""
+    if owner != certificate["exporter"]:
+        return t(f"代录入企业 {owner}", f"agent {owner}")
+    return t(f"出口商 {owner}", f"exporter {owner}")
 
 
 def _review(context: Context, number: str, action: Action, drafts: list[Draft]) -> Response:
@@ -275,8 +309,12 @@ def _review(context: Context, number: str, action: Action, drafts: list[Draft]) 
                     over=any(p.code == "pages_exceeded" for p in row.problems), **_window(context, number))  # fmt: skip
     with context.database.read() as session:
         grace = known_grace(session)
+        asks = would_ask(session, view.batch, context.actor, context.now())
+        waits = awaiting_forms(session, cells["certificate"], FORMS_OF_ONE)
     return page(
         "review.html",
+        asks=asks,
+        awaiting=[w for w in waits if w.serial in row.serial_list],
         view=view,
         row=row,
         action=action,

@@ -93,6 +93,10 @@ class Shell:
                 self._lock.release()
         return self._known
 
+    def forget(self) -> None:
+        """Look anew the next time: somebody has just done something about it."""
+        self._known = replace(self._known, at=0.0)
+
     def _look(self) -> _Shell:
         found = tuple(hindrances(self._context.settings, self._context.database))
         now = self._context.now()
@@ -124,6 +128,11 @@ def serve(app: Flask, context: Context) -> None:
     app.jinja_env.filters.update(moment=moment, clock=clock, day=day)
     app.register_blueprint(pages)
     app.jinja_env.globals["m"] = app.jinja_env.get_template("macros.html").module
+
+
+def forget() -> None:
+    """What waits has changed by what was just done."""
+    current_app.extensions["blankforms"][1].forget()
 
 
 def whole() -> Context:
@@ -233,6 +242,13 @@ def page(template: str, status: int = 200, **values: Any) -> Response:
     return _answer(rendered(template, **_shell(), **values), status)
 
 
+def shown_once(answer: Response, *secrets: str) -> Response:
+    """The page, which no browser keeps where it shows a secret."""
+    if any(secrets):
+        answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
 def part(template: str, block: str, **values: Any) -> Response:
     """One block of a page: what a poll asks for. Its tag spares the browser what it has already."""
     answer = _answer(render_block(template, block, **_shell(), **values), 200)
@@ -276,6 +292,13 @@ def with_query(**changed: Any) -> str:
     return f"{request.path}?{urlencode(pairs)}" if pairs else request.path
 
 
+def _came_from() -> str:
+    """The page of ours on which the button was; "" where it is not known."""
+    came = urlsplit(request.referrer or "")
+    ours = came.netloc == request.host and came.path != request.path
+    return safe_target(f"{came.path}?{came.query}".rstrip("?")) if ours else ""
+
+
 def refused(error: BlankformsError) -> Response:
     """An error that no page shows in its own place."""
     status = {
@@ -285,7 +308,7 @@ def refused(error: BlankformsError) -> Response:
         Kind.NOT_NOW: 503,
         Kind.FAILURE: 500,
     }
-    return page("error.html", status.get(error.kind, 422), error=error)
+    return page("error.html", status.get(error.kind, 422), error=error, came_from=_came_from())
 
 
 def reason_words(code: str) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from flask import Response, request, url_for
 
 from console.pages.door import acting, page, pages
@@ -14,7 +17,8 @@ from models.rules.causes import cause_text
 from models.rules.errors import BlankformsError, NotFound
 from models.rules.language import t
 from models.rules.numbers import clean
-from models.rules.states import FormState, SubmissionState, label
+from models.rules.states import Action, FormState, SubmissionState, label
+from tasks.context import Context
 
 
 @pages.get("/forms")
@@ -70,8 +74,31 @@ def passport(kind: str, serial: str) -> Response:
     these = [form for form in found if form["type"] == kind.upper()]
     if not these:
         raise NotFound(what=f"{kind} {serial}")
+    if "json" in request.args:
+        return _exported(context, these[0])
     return page("passport.html", form=these[0], others=[f["type"] for f in found if f is not these[0]],
-                cause_text=cause_text, state_of=FormState, message_state_of=SubmissionState)  # fmt: skip
+                cause_text=cause_text, state_of=FormState,
+                message_state_of=SubmissionState, action_of=Action, source_words=_source_words())  # fmt: skip
+
+
+def _source_words() -> dict[str, str]:
+    """How a receipt came to us."""
+    return {"poll": t("主动查询", "asked for"), "callback": t("海关通知", "told by customs")}
+
+
+def _exported(context: Context, form: dict[str, Any]) -> Response:
+    """All of it as a file, with the commands by which whoever has the system sees that it is as it was written."""
+    document = {
+        "exported_at": context.now().isoformat(),
+        "exported_by": context.actor.name,
+        "form": form,
+        "verify_by": [f"blankforms form {form['serial']} --json", "blankforms audit verify"],
+    }
+    text = json.dumps(document, ensure_ascii=False, indent=1)
+    answer = Response(text, content_type="application/json; charset=utf-8")
+    name = f"{form['type']}-{form['serial']}.json"
+    answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return answer
 
 
 @pages.get("/find")

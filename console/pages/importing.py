@@ -16,7 +16,8 @@ from console.pages.door import able, acting, moved, once_of, page, pages, part, 
 from console.pages.lists import attached
 from models.reads.batches import BatchFilter, list_batches
 from models.reads.deployment import known_grace
-from models.reads.plans import plan_rows, plan_view
+from models.reads.endorsements import sent_back, would_ask
+from models.reads.plans import PlanRow, plan_rows, plan_view
 from models.reads.row_results import row_results
 from models.reads.sight import require_seen
 from models.rules.errors import BatchNotOpen, BlankformsError
@@ -42,6 +43,10 @@ PROBLEM_ROWS: Final = 50
 
 PLANNED_ROWS: Final = 50
 
+LOOKED_FOR_SAMPLES: Final = 500
+"""Rows among which those are looked for that say something in a questioned column."""
+SAMPLE_ROWS: Final = 5
+
 _LAST: Final = 10
 
 
@@ -54,7 +59,11 @@ def importing() -> Response:
 def _importing(error: BlankformsError | None = None) -> Response:
     context = acting()
     with context.database.read() as session:
-        last = list(list_batches(session, _LAST, BatchFilter(context.actor, sight=context.sight)))
+        last = list(
+            list_batches(
+                session, _LAST, BatchFilter(context.actor, sight=context.sight, tried=False)
+            )
+        )
     return page("import.html", 422 if error else 200, last=last, error=error, once=secrets.token_hex(16),
                 state_of=BatchState)  # fmt: skip
 
@@ -118,9 +127,12 @@ def check(id: int) -> Response:  # noqa: A002 - the name of the path's parameter
 
 def _questions(context: Context, batch: Batch, error: BlankformsError | None = None) -> Response:
     questions = [load_question(q) for q in batch.questions]
-    with context.database.read() as session:
-        first = list(islice((r for r in row_results(session, batch)), 5))
     asked = {q.what for q in questions}
+    columns = [i for i, h in enumerate(batch.header) if h in asked]
+    with context.database.read() as session:
+        looked = list(islice(row_results(session, batch), LOOKED_FOR_SAMPLES))
+    with_values = [r for r in looked if any(r.cells[i] for i in columns if i < len(r.cells))]
+    first = (with_values or looked)[:SAMPLE_ROWS]
     return page("questions.html", 422 if error else 200, batch=batch, questions=questions, first=first,
                 asked=asked, words=answer_words, error=error)  # fmt: skip
 
@@ -189,6 +201,8 @@ def _check(context: Context, batch: Batch, error: BlankformsError | None = None)
         right_rows = plan_rows(session, batch, RowStatus.OK, PLANNED_ROWS)
         planned = list(islice(right_rows, PLANNED_ROWS))
         grace = known_grace(session)
+        asks = would_ask(session, batch, context.actor, context.now())
+        last = sent_back(session, batch.id)
     counts = view.counts.rows
     right, bad = counts.get(RowStatus.OK, 0), counts.get(RowStatus.PROBLEM, 0)
     lifts = {p.code for w in wrong for p in w.row.problems} & {"duplicate_order", "pages_exceeded"}
@@ -197,8 +211,18 @@ def _check(context: Context, batch: Batch, error: BlankformsError | None = None)
         "check.html", 422 if error else 200, batch=batch, view=view, wrong=wrong, planned=planned, grace=grace,
         right=right, bad=bad, mostly_wrong=bad > confirming.PROBLEM_RATE * (right + bad), before=before,
         stopped=stopped, error=error, how=list(how_read(batch.reading, asked=False)), lifts=lifts,
-        offered=offered[:PROBLEM_ROWS], ours=ours_in(batch.header),
+        asks=asks, last=last, of_window=_of_window(batch, planned, wrong), offered=offered[:PROBLEM_ROWS],
+        ours=ours_in(batch.header),
     )  # fmt: skip
+
+
+def _of_window(batch: Batch, planned: Sequence[PlanRow], wrong: Sequence[Wrong]) -> str:
+    """The certificate in whose window the order was made; "" for one that comes from elsewhere."""
+    if batch.sha256 is not None or batch.row_count != 1:
+        return ""
+    return next(
+        (row.certificate for row in (*(p.row for p in planned), *(w.row for w in wrong))), ""
+    )
 
 
 @pages.post("/jobs/<int:id>/corrections")

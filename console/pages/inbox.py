@@ -6,14 +6,14 @@ from typing import Any, Final
 
 from flask import Response, request
 
-from console.pages.door import acting, moved, page, pages, part, polling
-from models.reads.endorsements import list_endorsements
+from console.pages.door import acting, forget, moved, page, pages, part, polling
+from models.reads.endorsements import came_back, known_rules, list_endorsements
 from models.reads.plans import plan_view
 from models.reads.to_do import to_do
 from models.rules.errors import BadArgument, BlankformsError
 from models.rules.people import kept_name, kept_reason, require_whole
 from models.rules.to_do import TO_DO_MEANS, TO_DO_WORDS, ToDo
-from models.rules.two_persons import CHANGE_WORDS, RULE_WORDS, ChangeKind, Rule
+from models.rules.two_persons import CHANGE_WORDS, ChangeKind, Rule, Rules
 from models.tables.batches import Batch
 from tasks.context import Context
 from tasks.notify import endpoints
@@ -37,16 +37,24 @@ def inbox() -> Response:
 def _inbox(context: Context) -> dict[str, Any]:
     now = context.now()
     with context.database.read() as session:
+        _, rules = known_rules(session)
         asked = [
-            _plan_of(session, one)
+            _plan_of(session, one, rules)
             for one in list_endorsements(session, limit=SHOWN, sight=context.sight)
         ]
         # what is everybody's is not for a person who works for some enterprises alone
         waiting = list(to_do(session, now)) if context.sight is None else []
-    return {"asked": asked, "waiting": waiting, "words": TO_DO_WORDS, "means": TO_DO_MEANS}
+        back = list(came_back(session, context.actor.person_id, SHOWN))
+    return {
+        "asked": asked,
+        "back": back,
+        "waiting": waiting,
+        "words": TO_DO_WORDS,
+        "means": TO_DO_MEANS,
+    }
 
 
-def _plan_of(session: Any, one: dict[str, Any]) -> dict[str, Any]:
+def _plan_of(session: Any, one: dict[str, Any], rules: Rules) -> dict[str, Any]:
     """A request with what the second person must see of it."""
     change = one["proposal"]
     words = ""
@@ -57,7 +65,7 @@ def _plan_of(session: Any, one: dict[str, Any]) -> dict[str, Any]:
     return one | {
         "words": words,
         "change": {k: v for k, v in (change or {}).items() if k not in {"kind", "about"}},
-        "because": [RULE_WORDS[Rule(rule)] for rule in one["rules"]],
+        "because": [rules.words(Rule(rule)) for rule in one["rules"]],
         "view": plan_view(session, batch.id) if batch is not None else None,
         "makers": {
             one["asked_by_id"],
@@ -73,10 +81,12 @@ def decide(id: int) -> Response:  # noqa: A002 - the name of the path's paramete
     try:
         if form.get("do") == "endorse":
             endorsing.endorse(context, id)
+            forget()
             return moved("pages.inbox", said="endorsed")
         endorsing.reject(context, id, kept_reason(form.get("reason", "")))
     except BlankformsError as error:
         return page("inbox.html", 409, error=error, said=None, **_inbox(context))
+    forget()
     return moved("pages.inbox", said="rejected")
 
 
@@ -103,4 +113,5 @@ def mend(kind: str, id: int) -> Response:  # noqa: A002
                 raise BadArgument(detail=kind)
     except BlankformsError as error:
         return page("inbox.html", 409, error=error, said=None, **_inbox(context))
+    forget()
     return moved("pages.inbox", said="done")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Final
 
 from flask import Response, request
@@ -11,18 +12,19 @@ from console.pages.importing import download, seen
 from console.pages.lists import EXPORTED_MOST, as_xlsx, limit_of, word_of
 from models.reads.batches import (
     BatchFilter,
+    batch_counts,
     batch_document,
     batch_progress,
     list_batches,
 )
-from models.reads.endorsements import list_endorsements
+from models.reads.endorsements import known_rules, list_endorsements
 from models.reads.pauses import pauses_of
 from models.reads.row_results import row_results
 from models.rules.errors import BlankformsError
 from models.rules.forecast import minutes_left
 from models.rules.language import t
 from models.rules.states import FINAL_FORM_STATES, BatchState, FormState, RowOutcome, label
-from models.rules.two_persons import RULE_WORDS, Rule
+from models.rules.two_persons import Rule
 from tasks.context import Context
 from tasks.orders import planning, redoing, releasing
 from tasks.receipts.reporting import write_result_sheet
@@ -56,6 +58,7 @@ def jobs() -> Response:
         word_of(args, "reference") or None,
         int(below) if below.isdecimal() and below.isascii() and len(below) < 19 else None,  # noqa: PLR2004 - 64 bit
         context.sight,
+        tried=False,
     )
     with context.database.read() as session:
         found = list(list_batches(session, limit, wanted))
@@ -97,9 +100,11 @@ def _job(context: Context, session: Any, batch: Any) -> dict[str, Any]:
     ended = batch.state in _ENDED
     rows = _rows(session, batch) if ended or batch.row_count <= LIVE_ROWS else []
     asked = next(list_endorsements(session, batch_id=batch.id, sight=context.sight), None)
+    _, rules = known_rules(session)
     follow = list(list_batches(session, 5, BatchFilter(redo_of=batch.id, sight=context.sight)))
     live = {FormState(s): n for s, n in forms.items() if n}
     total = sum(live.values()) + given_back
+    back = batch_counts(session, batch.id) if ended else None
     final = sum(n for s, n in live.items() if s in FINAL_FORM_STATES)
     begun = max(filter(None, (batch.confirmed_at, batch.grace_until)), default=context.now())
     return {
@@ -111,9 +116,11 @@ def _job(context: Context, session: Any, batch: Any) -> dict[str, Any]:
         if ended
         else minutes_left(final + given_back, total - final - given_back, context.now() - begun),
         "ended": ended,
+        "again": back is not None and back.refused_forms + back.released_forms > 0,
+        "row_outcomes": _row_outcomes(session, batch) if ended else {},
         "rows": rows,
         "asked": asked,
-        "rules": [RULE_WORDS[Rule(r)] for r in asked["rules"]] if asked else [],
+        "rules": [rules.words(Rule(r)) for r in asked["rules"]] if asked else [],
         "follow": follow,
         "paused": pauses_of(session, batch.id),
         "state_of": FormState,
@@ -121,6 +128,13 @@ def _job(context: Context, session: Any, batch: Any) -> dict[str, Any]:
         and batch.grace_until > context.now()
         and not ended,
     }
+
+
+def _row_outcomes(session: Any, batch: Any) -> dict[RowOutcome, int]:
+    """How many rows came to what; {} for a job of so many that counting them is not for a page."""
+    if batch.row_count > LOOKED_THROUGH:
+        return {}
+    return dict(Counter(row.outcome for row in row_results(session, batch)).most_common())
 
 
 def _rows(session: Any, batch: Any) -> list[Any]:

@@ -8,7 +8,7 @@ from typing import Final
 
 from flask import Response, request
 
-from console.pages.door import acting, moved, page, pages, signed
+from console.pages.door import acting, moved, page, pages, shown_once, signed
 from console.pages.signing_in import show_me
 from models.reads.deployment import known_grace
 from models.reads.endorsements import able_persons, known_rules
@@ -32,7 +32,10 @@ def settings() -> Response:
 
 
 def _settings(
-    error: BlankformsError | None = None, password: str = "", waits: int | None = None
+    error: BlankformsError | None = None,
+    password: str = "",
+    waits: int | None = None,
+    given_to: str = "",
 ) -> Response:
     context = acting()
     whole = context.sight is None  # of others a limited person sees nothing
@@ -46,10 +49,23 @@ def _settings(
             "grace": known_grace(session),
             "acts": list_acts(session, _ACTS) if whole else [],
         }
-    return page("settings.html", 422 if error else 200, error=error, password=password, waits=waits,
-                layouts=intake.list_layouts(context) if whole else [], role_words=ROLE_WORDS, deed_words=DEED_WORDS,
+    answer = page("settings.html", 422 if error else 200, error=error, password=password, waits=waits,
+                given_to=given_to, about_words=about_words, layouts=intake.list_layouts(context) if whole else [],
+                role_words=ROLE_WORDS, deed_words=DEED_WORDS,
                 channel_words=CHANNEL_WORDS, deed_of=Deed, channel_of=Channel, role_of=Role,
                 said=request.args.get("said"), **values)  # fmt: skip
+    return shown_once(answer, password)
+
+
+def about_words(about: str) -> str:
+    """What an act was about; the log keeps it in one language."""
+    kind, _, number = about.partition(" ")
+    known = {
+        "batch": t("作业", "job"),
+        "rules": t("复核规则", "rules"),
+        "grace": t("撤回期", "grace"),
+    }
+    return f"{known.get(kind, kind)} {number}".strip()
 
 
 @pages.post("/settings/persons")
@@ -79,7 +95,7 @@ def change_person() -> Response:
     except BlankformsError as error:
         return _settings(error)
     if password or waits is not None:
-        return _settings(password=password, waits=waits)
+        return _settings(password=password, waits=waits, given_to=login)
     return moved("pages.settings", said="done")
 
 

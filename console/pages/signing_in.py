@@ -15,6 +15,7 @@ from console.pages.door import (
     page,
     pages,
     safe_target,
+    shown_once,
     signed,
     whole,
 )
@@ -22,7 +23,7 @@ from models.reads.people import list_keys
 from models.reads.sign_ins import list_sign_ins
 from models.rules.errors import BlankformsError, Kind
 from models.rules.language import Language
-from models.rules.people import Scope
+from models.rules.people import SCOPE_WORDS, Scope
 from tasks.people import oidc, passwords, second_factor, sign_ins
 
 
@@ -120,6 +121,7 @@ def logout() -> Response:
         sign_ins.sign_out(acting())
     answer = moved("pages.login")
     answer.delete_cookie(COOKIE)
+    answer.headers["Clear-Site-Data"] = '"cache"'  # what Back would show; by https alone
     return answer
 
 
@@ -165,9 +167,9 @@ def show_me(error: BlankformsError | None = None, made: str | None = None) -> Re
         found = list(list_sign_ins(session, person_id, context.now(), lasting))
         own = list(list_keys(session, person_id=person_id))
         on = second_factor.is_on(session, context.actor)
-    return page("me.html", 422 if error else 200, sign_ins=found, keys=own, on=on, error=error, made=made,
-                scopes=list(Scope),
-                this=context.actor.sign_in_id)  # fmt: skip
+    answer = page("me.html", 422 if error else 200, sign_ins=found, keys=own, on=on, error=error, made=made,
+                  scopes=SCOPE_WORDS, scope_of=Scope, this=context.actor.sign_in_id)  # fmt: skip
+    return shown_once(answer, made or "")
 
 
 @pages.route("/me/second-factor", methods=["GET", "POST"])
@@ -191,5 +193,6 @@ def factor() -> Response:
             "factor.html", 422, on=on, secret="", picture="", error=refused, login=signed().login
         )
     picture = segno.make(address).svg_data_uri(scale=5, border=2) if address else ""
-    return page("factor.html", 422 if error else 200, on=on, secret=secret, picture=picture, error=error,
-                login=signed().login)  # fmt: skip
+    answer = page("factor.html", 422 if error else 200, on=on, secret=secret, picture=picture, error=error,
+                  login=signed().login)  # fmt: skip
+    return shown_once(answer, secret)

@@ -14,7 +14,7 @@ from models.reads.row_results import ItemFacts
 from models.reads.sight import Sight
 from models.reads.tallies import amounts
 from models.rules.errors import text_of_code
-from models.rules.people import Actor
+from models.rules.people import Actor, Channel
 from models.rules.states import (
     FINAL_FORM_STATES,
     Action,
@@ -165,6 +165,15 @@ _STATES_BY_INDEX: Final = (
 )
 
 
+_TRIED: Final = and_(
+    Batch.made_via == Channel.PAGE.value,
+    Batch.sha256.is_(None),
+    Batch.order_key.is_(None),
+    Batch.state.in_([BatchState.RECEIVED, BatchState.CHECKED]),
+)
+"""No sheet, no selection, no job done again: one row of a certificate's window."""
+
+
 @dataclass(frozen=True, slots=True)
 class BatchFilter:
     """Which batches: of one maker, in one state, under one reference of a program; all below a number."""
@@ -176,6 +185,8 @@ class BatchFilter:
     sight: Sight | None = None
     number: int | None = None
     redo_of: int | None = None
+    tried: bool = True
+    """Also what was checked in the window of a certificate and not confirmed: a try, not an order."""
 
 
 def list_batches(
@@ -204,6 +215,8 @@ def list_batches(
         query = query.where(Batch.client_reference == wanted.client_reference)
     if wanted.sight is not None:
         query = query.where(wanted.sight.batches)
+    if not wanted.tried:
+        query = query.where(~_TRIED)
     if wanted.redo_of is not None:
         query = query.where(Batch.redo_of == wanted.redo_of)
     if wanted.number is not None:

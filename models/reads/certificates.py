@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -15,6 +16,10 @@ from models.reads.sight import Sight
 from models.rules.plan import CERTIFICATE_APPROVED
 from models.tables.certificates import Certificate
 from models.tables.forms import Form
+
+CHUNK: Final = 500
+LOOKED_THROUGH: Final = 5000
+"""Certificates that one page looks through for those that lack forms: a few hundredths of a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,9 @@ class CertificateFilter:
 def list_certificates(
     session: Session, wanted: CertificateFilter, limit: int, after: str = ""
 ) -> Iterator[dict[str, Any]]:
-    """Certificates by number, those behind `after`, with the forms that they have."""
+    """Certificates by number, those behind `after`, with the forms that they have, and how many of those count as
+    pages used (`certificate_use`).
+    """
     forms = (
         select(func.count())
         .where(Form.certificate == Certificate.number)
@@ -57,7 +64,9 @@ def list_certificates(
         .order_by(Certificate.number)
         .limit(limit)
     )
-    for certificate, count in session.execute(query):
+    rows = session.execute(query).all()
+    used = verified_counts(session, [certificate.number for certificate, _ in rows])
+    for certificate, count in rows:
         yield {
             "certificate": certificate.number,
             "type": certificate.type,
@@ -68,7 +77,36 @@ def list_certificates(
             "pages": certificate.pages,
             "status": certificate.status,
             "forms": count,
+            "used": used.get(certificate.number, 0),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """Some of the approved certificates that lack forms; `next` where more may be, behind that number."""
+
+    found: list[dict[str, Any]]
+    next: str
+
+
+def lacking_certificates(
+    session: Session, wanted: CertificateFilter, limit: int, after: str = ""
+) -> Lacking:
+    """Approved certificates that have fewer forms than pages, or whose pages nobody knows. At most `LOOKED_THROUGH`
+    are looked through at once.
+    """
+    found: list[dict[str, Any]] = []
+    for _ in range(0, LOOKED_THROUGH, CHUNK):
+        some = list(list_certificates(session, wanted, CHUNK, after))
+        for one in some:
+            after = one["certificate"]
+            if one["status"] == CERTIFICATE_APPROVED and one["used"] < (one["pages"] or math.inf):
+                found.append(one)
+                if len(found) == limit:
+                    return Lacking(found, after)
+        if len(some) < CHUNK:
+            return Lacking(found, "")
+    return Lacking(found, after)
 
 
 def count_approved(session: Session, wanted: CertificateFilter, most: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,8 +15,16 @@ from models.reads.sight import Sight
 from models.rules.calendar import business_date, start_of
 from models.rules.people import Actor, Role
 from models.rules.states import Action, BatchState, ItemState, RowStatus
-from models.rules.two_persons import SECRET, OrderFacts, Rules, rules_from
-from models.tables.batches import Batch, BatchRow, Item
+from models.rules.two_persons import (
+    SECRET,
+    SENT_BACK,
+    EndorsementState,
+    OrderFacts,
+    Rules,
+    rules_from,
+    touched,
+)
+from models.tables.batches import UNCONFIRMED_BATCH, Batch, BatchRow, Item
 from models.tables.endorsements import IS_WAITING, Endorsement, RulesVersion
 from models.tables.people import Person
 
@@ -142,6 +151,62 @@ def list_endorsements(
             "decided_at": one.decided_at.isoformat() if one.decided_at else None,
             "reason": one.reason,
         }
+
+
+def would_ask(session: Session, batch: Batch, actor: Actor, now: datetime) -> list[str]:
+    """Why a second person would be asked if this actor confirmed it now, in words; none where nobody would."""
+    _, rules = known_rules(session)
+    asked = touched(rules, facts_of(session, batch, actor, now, again=False))
+    return [rules.words(rule) for rule in asked]
+
+
+def sent_back(session: Session, batch_id: int) -> dict[str, Any] | None:
+    """The last word of a second person on a batch that is checked as before: rejected, expired, void."""
+    last = next(list_endorsements(session, waiting=False, batch_id=batch_id, limit=1), None)
+    return last if last is not None and EndorsementState(last["state"]) in SENT_BACK else None
+
+
+def came_back(session: Session, person_id: int | None, limit: int) -> Iterator[dict[str, Any]]:
+    """Orders of this person that a second one rejected, or let expire, and that are as they were before: the newest
+    first, each with the last word on it.
+    """
+    later = aliased(Endorsement)
+    query = (
+        select(Endorsement.batch_id)
+        .join(Batch, Batch.id == Endorsement.batch_id)
+        .where(
+            Batch.made_by_id == person_id,
+            Batch.state == BatchState.CHECKED,
+            UNCONFIRMED_BATCH,
+            Endorsement.state.in_(SENT_BACK),
+            ~exists().where(later.batch_id == Endorsement.batch_id, later.id > Endorsement.id),
+        )
+        .order_by(Endorsement.batch_id.desc())
+        .limit(limit)
+    )
+    for number in session.scalars(query).all() if person_id is not None else ():
+        yield next(list_endorsements(session, waiting=False, batch_id=number, limit=1))
+
+
+@dataclass(frozen=True, slots=True)
+class Awaiting:
+    """A form in a plan that waits for a second person; nothing is reserved yet."""
+
+    batch_id: int
+    serial: str
+    action: Action
+
+
+def awaiting_forms(session: Session, certificate: str, limit: int) -> list[Awaiting]:
+    """Forms of this certificate in plans that wait for a second person, the oldest first."""
+    found = session.execute(
+        select(Item.batch_id, Item.serial, Item.action)
+        .join(Endorsement, Endorsement.batch_id == Item.batch_id)
+        .where(IS_WAITING, Item.certificate == certificate, Item.state == ItemState.PLANNED)
+        .order_by(Item.batch_id, Item.serial)
+        .limit(limit)
+    )
+    return [Awaiting(*row) for row in found]
 
 
 def _shown(proposal: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -11,10 +11,14 @@ from sqlalchemy.orm import Session
 from models.reads.forms import FormFilter, list_forms
 from models.reads.sight import Sight
 from models.rules.chain import EventFacts, StoredEvent, examine_chain
-from models.tables.batches import Batch, Item
+from models.rules.states import Action
+from models.rules.two_persons import EndorsementState
+from models.tables.batches import Batch, BatchRow, Item
 from models.tables.certificates import Certificate
+from models.tables.endorsements import Endorsement
 from models.tables.forms import Form, FormEvent
 from models.tables.inbox import InboxMessage, ReceiptLine
+from models.tables.people import Person
 from models.tables.submissions import Submission
 
 
@@ -45,6 +49,36 @@ def _stored(form: Form, event: FormEvent) -> StoredEvent:
     return StoredEvent(event.id, facts, event.hash)
 
 
+_ENDORSED_BY: Final = (
+    select(Person.name)
+    .join(Endorsement, Endorsement.decided_by_id == Person.id)
+    .where(Endorsement.batch_id == Batch.id, Endorsement.state == EndorsementState.ENDORSED)
+    .order_by(Endorsement.id.desc())
+    .limit(1)
+    .correlate(Batch)
+    .scalar_subquery()
+)
+"""The second person for what a batch did, where the rules asked for one."""
+
+
+def _ordered(session: Session, form_id: int) -> dict[int | None, dict[str, str | None]]:
+    """What each message was to do with the form, and why it was voided."""
+    found = session.execute(
+        select(Item.submission_id, Item.action, BatchRow.reason_code, BatchRow.reason_text)
+        .join(BatchRow, (BatchRow.batch_id == Item.batch_id) & (BatchRow.number == Item.row_number))
+        .where(Item.form_id == form_id)
+    )
+    return {
+        message: {
+            "action": action.value,
+            "reason": " ".join(filter(None, (code, text))) or None
+            if action is Action.VOID
+            else None,
+        }
+        for message, action, code, text in found
+    }
+
+
 def form_passport(
     session: Session, serial: str, sight: Sight | None = None
 ) -> list[dict[str, Any]]:
@@ -58,7 +92,7 @@ def form_passport(
         ).one()
         form_id = kept.id
         events = session.execute(
-            select(FormEvent, Batch.made_by, Batch.confirmed_by)
+            select(FormEvent, Batch.made_by, Batch.confirmed_by, _ENDORSED_BY)
             .outerjoin(Batch, Batch.id == FormEvent.batch_id)
             .where(FormEvent.form_id == form_id)
             .order_by(FormEvent.id)
@@ -76,6 +110,7 @@ def form_passport(
             .where(Submission.id.in_(select(Item.submission_id).where(Item.form_id == form_id)))
             .order_by(Submission.id)
         )
+        ordered = _ordered(session, form_id)
         passports.append(
             {
                 **form,
@@ -90,6 +125,7 @@ def form_passport(
                         "customs_number": message.seq_no,
                         "taken_at": message.taken_at.isoformat() if message.taken_at else None,
                         "answer": " ".join(filter(None, (message.deal_flag, message.deal_text))),
+                        **ordered.get(message.id, {"action": None, "reason": None}),
                     }
                     for message in messages
                     if sight is None or message.exporter in sight.principals
@@ -104,10 +140,11 @@ def form_passport(
                         "batch": None if event.id in hidden else event.batch_id,
                         "made_by": None if event.id in hidden else made_by,
                         "confirmed_by": None if event.id in hidden else confirmed_by,
+                        "endorsed_by": None if event.id in hidden else endorsed_by,
                         "submission": None if event.id in hidden else event.submission_id,
                         "reason": None if event.id in hidden else event.reason,
                     }
-                    for event, made_by, confirmed_by in events
+                    for event, made_by, confirmed_by, endorsed_by in events
                 ],
                 "receipts": [
                     {

@@ -21,6 +21,7 @@ from models.reads.batches import BatchCounts, batch_counts, batch_head, counts_d
 from models.reads.certificate_use import verified_counts
 from models.reads.row_results import row_results
 from models.reads.stock_book import stock_counts
+from models.rules.plan import VOID_REASON_WORDS
 from models.rules.results import RowResult
 from models.rules.serials import as_ranges
 from models.rules.standings import Standing
@@ -33,6 +34,7 @@ from models.tables.forms import Form, Stock
 RANGES_SHOWN: Final = 3
 _LOOKED_AT: Final = 300
 """Serials of which the first ranges are made."""
+REASONS_SHOWN: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,22 @@ class StockChange:
 
 
 @dataclass(frozen=True, slots=True)
+class VoidReason:
+    """Why rows void, as customs will be told."""
+
+    code: str
+    text: str
+    rows: int
+
+    @property
+    def words(self) -> str:
+        """For people: code, its meaning, and what was written beside it."""
+        return " ".join(
+            filter(None, (self.code, str(VOID_REASON_WORDS.get(self.code, "")), self.text))
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class PlanView:
     """The plan of a batch that is not confirmed yet."""
 
@@ -63,6 +81,8 @@ class PlanView:
     more: dict[Action, bool]
     stocks: Sequence[StockChange]
     top_up: bool
+    reasons: Sequence[VoidReason]
+    """Of what is to be voided."""
 
     @property
     def verify(self) -> int:
@@ -79,6 +99,9 @@ class PlanView:
         return {
             **batch_head(self.batch),
             "counts": counts_document(self.batch, self.counts),
+            "void_reasons": [
+                {"code": r.code, "text": r.text, "rows": r.rows} for r in self.reasons
+            ],
             "pages_mode": (PagesMode.TOP_UP if self.top_up else PagesMode.ADDITIONAL).value,
             "stock": [
                 {
@@ -115,7 +138,13 @@ def plan_view(session: Session, batch_id: int) -> PlanView:
     )
     counts = batch_counts(session, batch_id)
     return PlanView(
-        batch, counts, ranges, more, _stocks(session, batch_id), top_up is PagesMode.TOP_UP
+        batch,
+        counts,
+        ranges,
+        more,
+        _stocks(session, batch_id),
+        top_up is PagesMode.TOP_UP,
+        _void_reasons(session, batch_id) if counts.actions.get(Action.VOID) else (),
     )
 
 
@@ -163,6 +192,22 @@ def _serials(batch_id: int, action: Action) -> Any:
         .where(Item.batch_id == batch_id, Item.action == action, BatchRow.status == RowStatus.OK)
         .order_by(Item.serial)
     )
+
+
+def _void_reasons(session: Session, batch_id: int) -> list[VoidReason]:
+    """The most frequent first, at most `REASONS_SHOWN`."""
+    found = session.execute(
+        select(BatchRow.reason_code, BatchRow.reason_text, func.count())
+        .where(
+            BatchRow.batch_id == batch_id,
+            BatchRow.reason_code.is_not(None),
+            BatchRow.status == RowStatus.OK,
+        )
+        .group_by(BatchRow.reason_code, BatchRow.reason_text)
+        .order_by(func.count().desc(), BatchRow.reason_code)
+        .limit(REASONS_SHOWN)
+    )
+    return [VoidReason(code or "", text or "", rows) for code, text, rows in found]
 
 
 def _stocks(session: Session, batch_id: int) -> list[StockChange]:

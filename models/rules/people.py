@@ -39,6 +39,19 @@ class Scope(StrEnum):
     NOTIFY = "notify"
 
 
+SCOPE_WORDS: Final[Mapping[Scope, Text]] = {
+    Scope.CHECK: Text("交作业预检", "bring jobs to be checked"),
+    Scope.SUBMIT: Text("提交作业", "submit jobs"),
+    Scope.IMMEDIATE: Text("不留撤回期", "without time to take back"),
+    Scope.CANCEL: Text("撤回作业", "take jobs back"),
+    Scope.ENDORSE: Text("复核", "endorse"),
+    Scope.STOCK: Text("改库存", "change stock"),
+    Scope.CERTIFICATES: Text("导入证书", "import certificates"),
+    Scope.READ: Text("查询", "read"),
+    Scope.NOTIFY: Text("通知地址", "notification addresses"),
+}
+
+
 class Channel(StrEnum):
     """The door through which something is done."""
 

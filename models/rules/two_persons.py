@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from models.rules.errors import AnotherPersonNeeded
-from models.rules.language import Text
+from models.rules.language import Text, t
 from models.rules.people import Actor
 
 
@@ -99,6 +99,10 @@ ENDORSEMENT_WORDS: Final[Mapping[EndorsementState, Text]] = {
 }
 
 
+SENT_BACK: Final = (EndorsementState.REJECTED, EndorsementState.EXPIRED, EndorsementState.MOVED)
+"""The order is checked as before, and its maker looks at it again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """The rules of a deployment. `hours`: how long a request waits."""
@@ -118,6 +122,19 @@ class Rules:
     def shown(self) -> dict[str, Any]:
         """For JSON, and as it is kept."""
         return asdict(self) | {"reasons": list(self.reasons)}
+
+    def words(self, rule: Rule) -> str:
+        """What the rule asks a second person for, with its limit."""
+        limits = {
+            Rule.VOIDS_PER_BATCH: t(
+                f"超过 {self.voids_per_batch} 张", f"more than {self.voids_per_batch}"
+            ),
+            Rule.VOIDS_PER_DAY: t(
+                f"超过 {self.voids_per_day} 张", f"more than {self.voids_per_day}"
+            ),
+            Rule.REASONS: "、".join(self.reasons),
+        }
+        return f"{RULE_WORDS[rule]} {limits.get(rule, '')}".strip()
 
     @property
     def waits(self) -> timedelta:

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from config.crash import Point, crash_point
 from config.names import Task
-from models.reads.batches import BatchCounts
+from models.reads.batches import BatchCounts, batch_counts
 from models.reads.endorsements import facts_of, known_rules
 from models.reads.people import actor_as_now
 from models.reads.sight import require_seen
@@ -117,6 +117,8 @@ def _confirm(context: Context, batch_id: int, said: Confirmation) -> bool:
             require(actor, Deed.ORDER_CONFIRMED)
             if said.at_once:
                 require(actor, Deed.ORDER_AT_ONCE)
+            if said.all_or_nothing:
+                refuse_part(batch_counts(session, batch_id))
             asked = _keep_yes(session, context, batch, said)
             session.flush()
             if not asked:
@@ -199,6 +201,13 @@ def refuse_mostly_wrong(counts: BatchCounts, *, explicit: bool) -> None:
     rows = problems + counts.rows.get(RowStatus.OK, 0)
     if not explicit and problems > PROBLEM_RATE * rows:
         raise RowsRefused(problems=problems, rows=rows)
+
+
+def refuse_part(counts: BatchCounts) -> None:
+    """Raise `RowsRefused` where not all rows are right: all of them are wanted, and nobody need look at it further."""
+    problems = counts.rows.get(RowStatus.PROBLEM, 0)
+    if problems:
+        raise RowsRefused(problems=problems, rows=problems + counts.rows.get(RowStatus.OK, 0))
 
 
 def refuse_nothing_right(counts: BatchCounts) -> None:
