@@ -313,6 +313,8 @@ def _review(context: Context, number: str, action: Action, drafts: list[Draft]) 
         waits = awaiting_forms(session, cells["certificate"], FORMS_OF_ONE)
     return page(
         "review.html",
+        drafts=drafts,
+        asked=request.form,
         asks=asks,
         awaiting=[w for w in waits if w.serial in row.serial_list],
         view=view,

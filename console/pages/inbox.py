@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, Final
 
 from flask import Response, request
@@ -28,10 +29,28 @@ SHOWN: Final = 50
 def inbox() -> Response:
     """What waits, each with its age, its cause and its act."""
     context = acting()
+    if polling() and request.args.get("as") == _mark(context):
+        return Response(status=204)  # as it is shown: no plan need be counted for it
     values = _inbox(context)
     if polling():
         return part("inbox.html", "waiting", **values)
     return page("inbox.html", error=None, said=request.args.get("said"), **values)
+
+
+def _mark(context: Context) -> str:
+    """Of what waits now: it stays the same while the page would."""
+    now = context.now()
+    with context.database.read() as session:
+        asked = list_endorsements(session, limit=SHOWN, sight=context.sight)
+        back = came_back(session, context.actor.person_id, SHOWN)
+        known = [
+            [one["id"] for one in asked],
+            [one["id"] for one in back],
+            [(w.kind, w.number, w.detail) for w in to_do(session, now)]
+            if context.sight is None
+            else [],
+        ]
+    return hashlib.sha256(repr(known).encode()).hexdigest()[:16]
 
 
 def _inbox(context: Context) -> dict[str, Any]:
@@ -48,6 +67,7 @@ def _inbox(context: Context) -> dict[str, Any]:
     return {
         "asked": asked,
         "back": back,
+        "mark": _mark(context),
         "waiting": waiting,
         "words": TO_DO_WORDS,
         "means": TO_DO_MEANS,

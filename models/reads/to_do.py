@@ -10,7 +10,10 @@ from typing import Any, Final
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from models.reads.stock_book import stock_counts
 from models.rules.causes import kind_text
+from models.rules.language import t
+from models.rules.standings import Standing
 from models.rules.states import (
     AttemptKind,
     DeliveryState,
@@ -67,7 +70,9 @@ def to_do(session: Session, now: datetime) -> Iterator[Waiting]:
     for delivery, url in session.execute(failed.order_by(Delivery.id).limit(LISTED)):
         yield Waiting(ToDo.UNDELIVERED, delivery.id, None, url, delivery.last_detail or "")
     for stock in session.scalars(select(Stock).where(Stock.low).order_by(Stock.id)):
-        yield Waiting(ToDo.LOW_STOCK, stock.id, None, f"{stock.form_type} {stock.owner}")
+        left = stock_counts(session, stock.id)[Standing.ON_HAND]
+        about = f"{stock.form_type} {stock.owner}"
+        yield Waiting(ToDo.LOW_STOCK, stock.id, None, about, t(f"现有 {left} 张", f"{left} left"))
     for card in session.scalars(select(Card).order_by(Card.label)):
         if card.not_after is not None and now < card.not_after < now + CARD_ENDS_SOON:
             yield Waiting(ToDo.CARD_ENDS, 0, None, card.label, f"{card.not_after:%Y-%m-%d}")

@@ -57,7 +57,7 @@ def test_a_newcomer_voids_a_form_with_a_second_person(demonstration, chromium):
     checker.goto(f"{address}/inbox")
     checker.get_by_role("button", name="同意作废 1 张").click()
     expect(checker.get_by_text("已同意，按此方案办理")).to_be_visible()
-    maker.get_by_role("link", name=re.compile("作业 \\d")).click()
+    maker.locator(".banner").get_by_role("link", name=re.compile("作业 \\d")).click()
     expect(maker.locator("#live")).to_contain_text(re.compile("已受理，.* 后提交，可撤回"))
     for page in pages.values():
         page.context.close()

@@ -10,7 +10,7 @@ from openpyxl import load_workbook
 from playwright.sync_api import expect
 
 from tests.browser.conftest import NARROW, violations
-from tests.support.factories import AGENT_HANDLED
+from tests.support.factories import AGENT_HANDLED, EXPORTER, certificate_number
 
 
 def sheet(folder, name, *rows):
@@ -139,3 +139,75 @@ def test_the_same_sheet_submitted_before_is_named(office, tmp_path):
     page.goto(f"{office.address}/import")
     upload(page, path)
     expect(page.get_by_text("同样的内容已提交过")).to_be_visible()
+
+
+def test_a_suggestion_is_taken_by_a_click(office, tmp_path):
+    page = office.person("zhang", "/import")
+    path = sheet(
+        tmp_path, "写反.csv", ("证书号", "操作", "空白证单流水号"),
+        (AGENT_HANDLED, "核销", "211014030-211014028"),
+        (AGENT_HANDLED, "核销", "21101403l"),
+    )  # fmt: skip
+    upload(page, path)
+    expect(page.locator("td.wrong")).to_have_count(2)
+    page.get_by_role("button", name="改为 211014028-211014030").click()
+    expect(
+        page.get_by_text("按建议更正: C2 211014030-211014028 → 211014028-211014030")
+    ).to_be_visible()
+    expect(page.get_by_text("将核销 3 张")).to_be_visible()
+    expect(page.locator("td.wrong")).to_have_count(1)
+    assert violations(page) == []
+
+
+def test_a_rejection_comes_back_to_its_maker_with_its_reason(office):
+    office.system.run("grace", "set", "--void", "30")
+    page = office.person("zhang", f"/certificates/{AGENT_HANDLED}")
+    page.get_by_role("button", name="新增", exact=True).click()
+    page.locator("#drafts input[name=serial]").fill("211014033-211014035")
+    page.select_option("select[name=reason]", "09")
+    page.fill("input[name=reason_text]", "打印机卡纸")
+    page.get_by_role("button", name="作废", exact=True).click()
+    expect(page.get_by_text("09 其他 打印机卡纸")).to_be_visible()
+    expect(page.get_by_text("提交后由另一人同意")).to_be_visible()
+    page.get_by_role("button", name="确认作废 3 张").click()
+    expect(page.get_by_text("已送复核")).to_be_visible()
+    expect(page.get_by_text("作废 211014034")).to_be_visible()  # where it waits, in the window
+    other = office.person("li", "/inbox")
+    expect(other.get_by_text("09 其他 打印机卡纸")).to_be_visible()
+    expect(other.get_by_text("一批作废张数 超过 2 张")).to_be_visible()
+    other.locator("summary", has_text="驳回").click()
+    other.fill("input[name=reason]", "号码写错")
+    other.get_by_role("button", name="驳回").click()
+    expect(other.get_by_text("已驳回，制单人会看到原因")).to_be_visible()
+    page.goto(f"{office.address}/inbox")
+    expect(page.get_by_text("李娜：号码写错")).to_be_visible()
+    page.locator(".todo").get_by_role("link", name=re.compile("作业")).first.click()
+    expect(page.locator("main")).to_contain_text("李娜")
+    expect(page.get_by_text("号码写错")).to_be_visible()
+
+
+CHOSEN = 10_000
+
+
+def test_ten_thousand_certificates_are_chosen_by_one_click_and_stay_what_they_were(
+    office, tmp_path
+):
+    header = ("证书号", "出口商代码", "录入企业代码", "状态", "审核日期", "页数")
+    many = sheet(
+        tmp_path, "certificates.csv", header,
+        *((certificate_number("D", n), EXPORTER, EXPORTER, "审核通过", "2026-11-01", 1) for n in range(CHOSEN)),
+    )  # fmt: skip
+    office.system.run("certificates", "import", str(many))
+    stock = sheet(
+        tmp_path, "stock.csv", ("持有企业", "空白证单类型", "起始流水号", "截止流水号", "领用日期"),
+        (EXPORTER, "D", "301000001", "301010000", "2026-11-01"),
+    )  # fmt: skip
+    office.system.run("stock", "import", str(stock))
+    page = office.person("zhang", "/certificates?type=D")
+    page.get_by_label("全选本页").check()
+    expect(page.locator("input[name=chosen]:checked")).to_have_count(50)
+    page.get_by_role("button", name=f"核销全部 {CHOSEN} 份").click()
+    page.wait_for_url(re.compile(r"/jobs/\d+/check"))
+    expect(page.get_by_text(f"共 {CHOSEN} 行：可提交 {CHOSEN}")).to_be_visible(timeout=120_000)
+    expect(page.get_by_role("button", name=f"提交 {CHOSEN} 张")).to_be_visible()
+    assert violations(page) == []

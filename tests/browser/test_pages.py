@@ -143,3 +143,69 @@ def test_nobody_is_offered_what_they_may_not(office, login):
     expect(page.get_by_role("heading", name="设置")).to_be_visible()
     for name in ("登记并给一次性口令", "保存", "给一次性口令"):
         expect(page.get_by_role("button", name=name)).to_have_count(0)
+
+
+def test_back_shows_what_was_typed_and_sends_nothing(office):
+    page = office.person("zhang", f"/certificates/{AGENT_HANDLED}")
+    page.get_by_role("button", name="新增", exact=True).click()
+    page.locator("#drafts input[name=serial]").fill("211014036")
+    page.get_by_role("button", name="核销", exact=True).click()
+    expect(page.get_by_role("heading", name="确认核销")).to_be_visible()
+    page.go_back()
+    expect(page.locator("#drafts input[name=serial]")).to_have_count(1)  # no page of an error
+    page.go_forward()
+    page.get_by_role("button", name="不提交，返回继续改").click()
+    expect(page.locator("#drafts input[name=serial]")).to_have_value("211014036")
+    page.get_by_role("button", name="核销", exact=True).click()
+    page.get_by_role("button", name="确认核销 1 张").click()
+    expect(page.get_by_text("核销提交成功!")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_role("heading", name="确认核销")).to_be_visible()
+    page.get_by_role("button", name="确认核销 1 张").click()  # once more, and it is the same one
+    expect(page.get_by_role("heading", name=re.compile("^作业"))).to_be_visible()
+    page.goto(f"{office.address}/forms/B/211014036")
+    assert page.locator("h2", has_text="报文").locator("+ .sheet tbody tr").count() == 1
+
+
+def test_what_is_live_keeps_scroll_open_details_and_the_selected_text(office):
+    page = office.person("boss", "/inbox", viewport={"width": 900, "height": 420})
+    page.evaluate(
+        """() => {
+          const area = document.querySelector("#waiting");
+          const details = document.createElement("details");
+          details.open = true;
+          details.innerHTML = "<summary>x</summary><p>open</p>";
+          area.querySelector("li .acts").append(details);
+          window.row = area.querySelector("li");
+          window.scrollTo(0, 60);
+          getSelection().selectAllChildren(window.row.querySelector("b"));
+          window.said = getSelection().toString();
+        }"""
+    )
+    with page.expect_response(re.compile("/inbox.*live"), timeout=20_000) as told:
+        pass
+    assert told.value.status in {200, 204}
+    page.wait_for_function("window.row.isConnected")
+    assert page.evaluate("window.scrollY") == 60
+    assert page.evaluate("getSelection().toString() === window.said && window.said.length > 0")
+    assert page.evaluate("document.querySelector('#waiting details').open")
+
+
+PRINTED = ("/forms/B/211014036", "/jobs", f"/certificates/{AGENT_HANDLED}", "/inbox")
+
+
+def test_what_is_printed_is_whole_and_says_who_printed_it_and_in_which_zone(office):
+    page = office.person("zhang")
+    page.emulate_media(media="print")
+    page.set_viewport_size(
+        {"width": 718, "height": 1000}
+    )  # A4 less its margins, at 96 dots an inch
+    for path in PRINTED:
+        page.goto(office.address + path)
+        expect(page.locator(".menu")).to_be_hidden()
+        expect(page.locator(".printed")).to_contain_text("张三")
+        expect(page.get_by_text("时间均为 北京时间")).to_be_visible()
+        over = page.evaluate(
+            "[...document.querySelectorAll('table')].filter(t => t.offsetWidth > 718).length"
+        )
+        assert over == 0, path
