@@ -514,7 +514,7 @@ class OrderReader:
         if code is None:
             self._problem(row, "reason_unknown", "reason", value=text)
         elif code == "09" and not said:
-            self._problem(row, "reason_missing", "reason", "其他:说明")
+            self._problem(row, "reason_text_missing", "reason", "其他:说明")
         else:
             row.reason_code, row.reason_text = code, said or None
 

@@ -26,6 +26,20 @@
     if (stale()) stale().hidden = true;
   });
 
+  // 作业: counts that stand still for so long are said to stand still; a job that may yet be taken back waits on purpose
+  const STILL_AFTER = 30000;
+  let counted = { text: null, at: Date.now() };
+  const lookStill = () => {
+    const still = document.getElementById("still");
+    if (!still) return;
+    const live = document.getElementById("live");
+    const key = live.querySelector(".key");
+    const text = key ? key.innerText : "";
+    if (text !== counted.text || live.hasAttribute("data-waits")) counted = { text, at: Date.now() };
+    still.hidden = !live.hasAttribute("hx-get") || Date.now() - counted.at < STILL_AFTER;
+  };
+  for (const name of ["htmx:after:request", "htmx:after:swap"]) document.addEventListener(name, lookStill);
+
   for (const name of ["htmx:error", "htmx:response:error"]) {
     document.addEventListener(name, () => {
       if (stale()) stale().hidden = false;

@@ -161,6 +161,9 @@ PROBLEM_TEXTS: Final[dict[str, Text]] = {
         "serial {serials} is of form type {form_type}, the certificate of {certificate_type}",
     ),
     "reason_missing": Text("作废必须填写原因", "a void needs a reason"),
+    "reason_text_missing": Text(
+        "作废原因选“其他”的，须写明说明", "the reason “other” needs a text"
+    ),
     "reason_unknown": Text(
         "不认识的作废原因“{value}”；可填 打印错误、污损、证书更改或重发、遗失、其他:说明",
         'unknown void reason "{value}"; use 01 misprint, 02 soiled, 03 changed, 04 lost, 09: text',
@@ -231,6 +234,7 @@ CODES_OF_VARIANTS: Final = {
     "range_incomplete": "serial_malformed",
     "duplicate_order_elsewhere": "duplicate_order",
     "action_twice": "action_ambiguous",
+    "reason_text_missing": "reason_missing",
     "serial_not_available_of": "serial_not_available",
 }
 """Texts that say a code more precisely; the stable code is the one on the right."""

@@ -209,3 +209,31 @@ def test_what_is_printed_is_whole_and_says_who_printed_it_and_in_which_zone(offi
             "[...document.querySelectorAll('table')].filter(t => t.offsetWidth > 718).length"
         )
         assert over == 0, path
+
+
+def test_a_job_that_stands_still_says_so_and_says_no_more_when_it_moves(office):
+    office.system.run("line", "pause", "--reason", "月末盘点")
+    try:
+        page = office.person("zhang")
+        page.clock.install()
+        page.goto(f"{office.address}/certificates/{AGENT_HANDLED}")
+        page.get_by_role("button", name="新增", exact=True).click()
+        page.locator("#drafts input[name=serial]").fill("211014037")
+        page.get_by_role("button", name="核销", exact=True).click()
+        page.get_by_role("button", name="确认核销 1 张").click()
+        page.locator(".banner").get_by_role("link", name=re.compile("作业")).click()
+        expect(page.locator("#live .key")).to_contain_text("已预占 1")
+        expect(page.get_by_text("30 秒没有进展")).to_be_hidden()
+        for _ in range(17):  # by the page's own clock, two seconds for each look
+            with page.expect_response(re.compile("live")):
+                page.clock.run_for(2000)
+        expect(page.get_by_text("30 秒没有进展")).to_be_visible()
+    finally:
+        office.system.run("line", "resume")
+    office.system.wait(lambda: "已完成" in page_text(page), "the job")
+    expect(page.get_by_text("30 秒没有进展")).to_be_hidden()
+
+
+def page_text(page):
+    page.clock.run_for(2000)
+    return page.locator("#live").inner_text()
