@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 from flask import Response, request, url_for
 
-from console.pages.door import acting, page, pages
+from console.pages.door import acting, moved, page, pages
 from console.pages.lists import EXPORTED_MOST, as_xlsx, days_of, limit_of, number_of, word_of
 from models.reads.batches import BatchFilter, list_batches
 from models.reads.certificates import CertificateFilter, list_certificates
 from models.reads.forms import FormFilter, list_forms
 from models.reads.passport import form_passport, message_batch
 from models.rules.causes import cause_text
-from models.rules.errors import BlankformsError, NotFound
-from models.rules.language import t
+from models.rules.errors import BadArgument, BlankformsError, Kind, NotFound
+from models.rules.language import Text, t
 from models.rules.numbers import clean
+from models.rules.people import kept_reason
 from models.rules.states import Action, FormState, SubmissionState, label
 from tasks.context import Context
+from tasks.stock import custody
 
 
 @pages.get("/forms")
@@ -68,6 +70,10 @@ def _filter() -> FormFilter:
 @pages.get("/forms/<kind>/<serial>")
 def passport(kind: str, serial: str) -> Response:
     """Everything that happened to one form; its receipts, oldest first (S-63)."""
+    return _passport(kind, serial)
+
+
+def _passport(kind: str, serial: str, error: BlankformsError | None = None) -> Response:
     context = acting()
     with context.database.read() as session:
         found = form_passport(session, clean(serial).upper(), context.sight)
@@ -76,9 +82,43 @@ def passport(kind: str, serial: str) -> Response:
         raise NotFound(what=f"{kind} {serial}")
     if "json" in request.args:
         return _exported(context, these[0])
-    return page("passport.html", form=these[0], others=[f["type"] for f in found if f is not these[0]],
+    return page("passport.html", 422 if error else 200, error=error, said=request.args.get("said"),
+                issued=FormState.ISSUED.value, form=these[0], others=[f["type"] for f in found if f is not these[0]],
                 cause_text=cause_text, state_of=FormState,
                 message_state_of=SubmissionState, action_of=Action, source_words=_source_words())  # fmt: skip
+
+
+CUSTODY: Final = {"hold": custody.hold, "lose": custody.lose, "release": custody.release}
+
+
+@pages.post("/forms/<kind>/<serial>")
+def keep(kind: str, serial: str) -> Response:
+    """停用, 报失 or 解除, with a reason: of an unused form alone. Twice is once."""
+    context, form = acting(), request.form
+    number = clean(serial).upper()
+    try:
+        act = CUSTODY.get(form.get("do", ""))
+        if act is None:
+            raise BadArgument(detail=form.get("do", "")[:20])
+        done = act(context, [number], kind.upper(), kept_reason(form.get("reason", "")))
+        if done.refused:
+            raise FormUnderWay(serial=number)
+    except BlankformsError as error:
+        return _passport(kind, serial, error)
+    return moved(
+        "pages.passport", kind=kind, serial=number, said="asked" if done.request else "done"
+    )
+
+
+class FormUnderWay(BlankformsError):
+    """Neither held nor lost."""
+
+    code = "form_under_way"
+    kind = Kind.CONFLICT
+    text = Text(
+        "{serial} 已预占、已提交或已用，不能停用或报失；可先撤回它的作业",
+        "{serial} is reserved, submitted or used and can be neither held nor lost; take its job back first",
+    )
 
 
 def _source_words() -> dict[str, str]:

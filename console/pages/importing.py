@@ -110,6 +110,10 @@ def check(id: int) -> Response:  # noqa: A002 - the name of the path's parameter
     context = acting()
     with context.database.read() as session:
         batch = seen(context, session, id)
+    if batch.state is BatchState.RECEIVED and batch.header_row and batch.queued_at is None:
+        planning.check(context, id)  # whoever kept it ended before it was checked
+        with context.database.read() as session:
+            batch = seen(context, session, id)
     if batch.state is BatchState.RECEIVED or batch.queued_at is not None:
         if polling():
             return part("reading.html", "progress", batch=batch)

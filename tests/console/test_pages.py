@@ -35,7 +35,7 @@ PAGES = (
 )  # fmt: skip
 DEEDS = (
     "/logout", "/me/password", "/me/second-factor", "/me/keys", f"/certificates/{AGENT_HANDLED}", "/import",
-    "/jobs/1/answers", "/jobs/1/recheck", "/jobs/1/confirm", "/jobs/1/cancel", "/jobs/1/redo",
+    "/certificates", "/forms/B/211014001", "/jobs/1/corrections", "/jobs/1/answers", "/jobs/1/recheck", "/jobs/1/confirm", "/jobs/1/cancel", "/jobs/1/redo",
     "/inbox/endorsements/1", "/inbox/discrepancy/1", "/settings/persons", "/settings/rules", "/settings/grace",
     "/settings/layouts",
 )  # fmt: skip
@@ -283,6 +283,8 @@ def test_a_person_limited_to_an_enterprise_finds_nothing_of_another(world):
         assert "219000001" not in said, path
     wang.post(f"/jobs/{job}/cancel", status=404)
     wang.post(f"/jobs/{job}/redo", status=404)
+    wang.post(f"/jobs/{job}/corrections", {"take": "C2"}, status=404)
+    wang.post("/forms/B/219000001", {"do": "hold", "reason": "x"}, status=404)
 
 
 def test_an_administrator_limited_to_an_enterprise_changes_nothing_that_is_everybodys(office):
