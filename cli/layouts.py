@@ -9,7 +9,7 @@ import typer
 from cli.options import Json
 from cli.runtime import opened, print_json, print_table, shown_time, tell
 from models.rules.language import t
-from tasks.orders import intake
+from tasks.orders import layouts as known_layouts
 
 
 def register(app: typer.Typer) -> None:
@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 def list_(json: Json = False) -> None:
     """Newest first."""
     with opened() as context:
-        layouts = intake.list_layouts(context)
+        layouts = known_layouts.list_layouts(context)
         zone = context.settings.zone
     if json:
         print_json({"layouts": layouts})
@@ -47,7 +47,7 @@ def forget(
 ) -> None:
     """The next sheet with that header row is asked about again."""
     with opened() as context:
-        intake.forget_layout(context, key)
+        known_layouts.forget_layout(context, key)
     if json:
         print_json({"forgotten": key})
         return

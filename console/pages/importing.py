@@ -34,7 +34,7 @@ from sheets.questions import NO_ANSWERS, answer_words, answers_said, load_answer
 from sheets.template import write_template
 from sheets.told import how_read
 from tasks.context import Context
-from tasks.orders import confirming, intake, planning
+from tasks.orders import answering, confirming, intake, planning
 from tasks.orders.stepwise import is_large
 from tasks.receipts.reporting import write_check_sheet
 
@@ -151,7 +151,7 @@ def answer(id: int) -> Response:  # noqa: A002
         request.form[f"q{i}"] for i in range(len(batch.questions)) if request.form.get(f"q{i}")
     ]
     try:
-        intake.answer(context, id, answers_said(chosen, _before(batch)))
+        answering.answer(context, id, answers_said(chosen, _before(batch)))
     except BatchNotOpen:
         return moved("pages.check", id=id)
     except BlankformsError as error:
@@ -236,7 +236,7 @@ def correct(id: int) -> Response:  # noqa: A002
     with context.database.read() as session:
         batch = seen(context, session, id)
     try:
-        intake.correct(context, id, request.form.get("take", "").split(",")[:PROBLEM_ROWS])
+        answering.correct(context, id, request.form.get("take", "").split(",")[:PROBLEM_ROWS])
     except BatchNotOpen:
         return moved("pages.check", id=id)
     except BlankformsError as error:

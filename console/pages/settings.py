@@ -17,7 +17,7 @@ from models.rules.errors import BadArgument, BlankformsError
 from models.rules.language import t
 from models.rules.people import CHANNEL_WORDS, DEED_WORDS, ROLE_WORDS, Channel, Deed, Role, Scope
 from models.rules.two_persons import Rules
-from tasks.orders import intake
+from tasks.orders import layouts
 from tasks.people import grace as graces
 from tasks.people import keys, passwords, persons, rules
 
@@ -50,7 +50,7 @@ def _settings(
             "acts": list_acts(session, _ACTS) if whole else [],
         }
     answer = page("settings.html", 422 if error else 200, error=error, password=password, waits=waits,
-                given_to=given_to, about_words=about_words, layouts=intake.list_layouts(context) if whole else [],
+                given_to=given_to, about_words=about_words, layouts=layouts.list_layouts(context) if whole else [],
                 role_words=ROLE_WORDS, deed_words=DEED_WORDS,
                 channel_words=CHANNEL_WORDS, deed_of=Deed, channel_of=Channel, role_of=Role,
                 said=request.args.get("said"), **values)  # fmt: skip
@@ -139,7 +139,7 @@ def change_grace() -> Response:
 def forget() -> Response:
     """Forget what columns of a layout were said to mean."""
     try:
-        intake.forget_layout(acting(), request.form.get("key", ""))
+        layouts.forget_layout(acting(), request.form.get("key", ""))
     except BlankformsError as error:
         return _settings(error)
     return moved("pages.settings", said="done")

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import delete, select, update
@@ -19,30 +19,20 @@ from sqlalchemy.orm import Session
 
 from config.crash import Point, crash_point
 from config.names import Task
-from models.reads.sight import require_seen
 from models.rules.errors import (
-    BadArgument,
-    BatchBusy,
-    BatchNotOpen,
     FileError,
-    NotFound,
     OrderTooLarge,
 )
-from models.rules.people import Deed, require, require_whole
-from models.rules.problems import load_problem
-from models.rules.requests import ConfirmMode, Request, load_request
+from models.rules.requests import Request, load_request
 from models.rules.serials import StockRanges
-from models.rules.states import BatchState, ItemState, PagesMode, RowStatus, label
-from models.tables.base import NO_KEY_UPDATE
+from models.rules.states import BatchState, ItemState, PagesMode, RowStatus
 from models.tables.batches import Batch, BatchRow, Item, RememberedLayout, Upload
 from models.tables.bulk import chunks, insert_new, insert_rows
 from models.tables.forms import Block
 from models.tables.people import MADE_BATCH
 from models.writes.announcements import stop_order
 from models.writes.calls import Once, begin_once, made_once
-from models.writes.leases import is_busy
 from models.writes.steps import Steps
-from sheets.corrections import place_of, suggested
 from sheets.drafts import RowDraft
 from sheets.headers import ORDERS
 from sheets.layout import Evidence, Layout
@@ -51,14 +41,13 @@ from sheets.questions import NO_ANSWERS, Answers, load_answers
 from sheets.reader import SheetReading, read_orders
 from sheets.reading import Asked
 from tasks.context import Context
+from tasks.orders.layouts import remember_layout
 
 ORDER_ROW: Final = 2
 """Row number of the first order that comes from no sheet: below the header, as in a sheet."""
 
 _READER: Final = 1
 """Of the way sheets are read: another number reads every file anew."""
-_LAYOUT_LENGTH: Final = 4000
-_KEY_SHOWN: Final = 8
 
 FORMS_TOGETHER: Final = 10_000
 """Serials that orders without a sheet may name: they are written while their program waits."""
@@ -160,77 +149,6 @@ def keep_orders(
     return batch_id
 
 
-def answer(context: Context, batch_id: int, answers: Answers) -> None:
-    """Say what was asked about a sheet that was kept: a worker reads it anew with these answers.
-
-    Raises `BatchNotFound`, `BatchNotOpen` for a batch that asks nothing (any more), `NotAllowed`.
-    """
-    require(context.actor, Deed.ORDER_CONFIRMED)
-    with context.database.write() as session:
-        batch = _kept_sheet(session, context, batch_id, BatchState.ASKED)
-        _read_anew(session, context, batch, answers)
-    context.ring(Task.READ, batch_id)
-
-
-def correct(context: Context, batch_id: int, cells: Collection[str]) -> None:
-    """Take what the check suggests for these cells, as if it had been written so: a worker reads the sheet anew.
-
-    What was asked to be confirmed by itself is not any more: the person sees the new plan first. Raises
-    `BatchNotFound`, `BatchNotOpen`, `BadArgument` for a cell without a suggestion, `NotAllowed`.
-    """
-    require(context.actor, Deed.ORDER_CONFIRMED)
-    places = [place for cell in cells if (place := place_of(cell)) is not None]
-    with context.database.write() as session:
-        batch = _kept_sheet(session, context, batch_id, BatchState.CHECKED)
-        rows = session.scalars(
-            select(BatchRow).where(
-                BatchRow.batch_id == batch_id, BatchRow.number.in_([row for row, _ in places])
-            )
-        )
-        offered = {
-            one.cell: one.now
-            for row in rows
-            for one in suggested(row.cells, map(load_problem, row.problems))
-        }
-        if not cells or (missing := set(cells) - offered.keys()):
-            raise BadArgument(detail=", ".join(sorted(missing if cells else ["-"]))[:100])
-        before = load_answers(batch.answers) if batch.answers else NO_ANSWERS
-        taken = {cell: offered[cell] for cell in cells}
-        answers = replace(before, corrections={**before.corrections, **taken})
-        _read_anew(session, context, batch, answers)
-        request = load_request(batch.asked_for)
-        batch.asked_for = replace(
-            request,
-            confirm=ConfirmMode.NONE,
-            again=batch.again_reason,
-            beyond_pages=batch.beyond_reason,
-        ).stored()
-    context.ring(Task.READ, batch_id)
-
-
-def _kept_sheet(session: Session, context: Context, batch_id: int, state: BatchState) -> Batch:
-    """The locked batch of a sheet in this state. Raises `BatchNotFound`, `BatchNotOpen`, `BatchBusy`."""
-    found = session.get(Batch, batch_id, with_for_update=NO_KEY_UPDATE)
-    batch = require_seen(context.sight, found, batch_id)
-    if batch.state is not state or batch.sha256 is None:
-        raise BatchNotOpen(batch=batch_id, state=label(batch.state))
-    if is_busy(batch, context.now()):
-        raise BatchBusy(batch=batch_id)
-    return batch
-
-
-def _read_anew(session: Session, context: Context, batch: Batch, answers: Answers) -> None:
-    """Have a worker read a kept sheet once more, by these answers."""
-    if not batch.asked_for:  # a command read it, in its own process
-        mode = session.scalar(
-            select(BatchRow.pages_mode).where(BatchRow.batch_id == batch.id).limit(1)
-        )
-        batch.asked_for = Request(pages_mode=mode or PagesMode.ADDITIONAL).stored()
-    batch.state, batch.header_row, batch.plan = BatchState.RECEIVED, 0, None
-    batch.answers, batch.queued_at = answers.stored(), context.now()
-    batch.asked_for = {k: v for k, v in batch.asked_for.items() if k != "stopped"}
-
-
 def read_kept(context: Context, batch_id: int, steps: Steps) -> None:
     """Read the sheet of a batch that was kept to be read; what a reader that died has written is written anew.
 
@@ -304,59 +222,6 @@ def _order_key(sha256: str, asked: Asked, reading: SheetReading[RowDraft]) -> Ca
 
 def _digest(values: Any) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
-def remember_layout(context: Context, reading: SheetReading[Any], answers: Answers) -> None:
-    """Keep what a person said of columns for the next sheet with the same header row.
-
-    Not that a column is ignored whose cells are in stock: that is asked for each file.
-    """
-    described = reading.described
-    kept = {
-        key: meaning
-        for key, meaning in answers.columns.items()
-        if key in described["answered"] and key not in described["ignored_in_stock"]
-    }
-    header = described["layout"][:_LAYOUT_LENGTH]
-    if not kept:
-        return
-    key = hashlib.sha256(header.encode()).hexdigest()
-    with context.database.write() as session:
-        known = session.get(RememberedLayout, key, with_for_update=NO_KEY_UPDATE)
-        if known is None:
-            row = {"key": key, "header": header, "meanings": kept, "used_at": context.now()}
-            insert_new(session, RememberedLayout, [row])
-        else:
-            known.meanings = {**known.meanings, **kept}
-            known.used_at = context.now()
-
-
-def list_layouts(context: Context) -> list[dict[str, Any]]:
-    """The layouts that are remembered, the newest first: key, header row, meanings of columns."""
-    with context.database.read() as session:
-        found = session.scalars(select(RememberedLayout).order_by(RememberedLayout.used_at.desc()))
-        return [
-            {
-                "key": layout.key[:_KEY_SHOWN],
-                "header": layout.header.split("|"),
-                "columns": layout.meanings,
-                "used_at": layout.used_at.isoformat(),
-            }
-            for layout in found
-        ]
-
-
-def forget_layout(context: Context, key: str) -> None:
-    """Forget a layout by the key that the list shows, or all. Raises `NotFound`, `NotAllowed`."""
-    require(context.actor, Deed.ORDER_CONFIRMED)
-    require_whole(context.actor)
-    with context.database.write() as session:
-        found = session.scalars(select(RememberedLayout)).all()
-        those = [layout for layout in found if key == "all" or layout.key.startswith(key)]
-        if not those:
-            raise NotFound(what=key)
-        for layout in those:
-            session.delete(layout)
 
 
 def receive_orders(

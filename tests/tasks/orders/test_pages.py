@@ -21,7 +21,7 @@ from models.tables.certificates import Certificate
 from models.tables.forms import FormEvent
 from models.tables.reconciliation import PastUse
 from sheets.questions import NO_ANSWERS, Answers
-from tasks.orders import intake, planning
+from tasks.orders import intake, layouts, planning
 from tasks.stock import imports
 from tests.conftest import DATA, ROOT
 from tests.support.factories import (
@@ -357,10 +357,10 @@ def test_what_was_said_of_a_column_is_remembered_but_not_that_serials_of_ours_ar
     assert questions(content) == ["备查流水号"]
     other = sheet([(AGENT_HANDLED, 3, "A-17", "核销")], header)
     assert questions(other) == ["备查流水号"]
-    assert [layout["columns"] for layout in intake.list_layouts(world.context)] == [
+    assert [layout["columns"] for layout in layouts.list_layouts(world.context)] == [
         {"办理否": "action"}
     ]
-    intake.forget_layout(world.context, "all")
+    layouts.forget_layout(world.context, "all")
     assert questions(content) == ["备查流水号", "办理否"]
 
 
