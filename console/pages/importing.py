@@ -180,9 +180,12 @@ def _wrong(batch: Batch, row: RowResult) -> Wrong:
     offered = {}
     if batch.sha256 is not None and able(Deed.ORDER_CONFIRMED):
         offered = {c.cell: c for c in suggested(row.cells, row.problems)}
+    hidden = ours_in(batch.header)
     for problem in row.problems:
         place = place_of(problem.cell)
         column = batch.columns.get(problem.field) if place is None else place[1]
+        if column is not None and (column in hidden or column >= len(batch.header)):
+            column = None  # no cell that is shown
         said = [problem.message]
         if problem.suggestion and problem.cell not in offered:
             said.append(t("建议: ", "suggestion: ") + problem.suggestion)

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from urllib.error import HTTPError, URLError
+from http.client import HTTPException
 
 import pytest
 
@@ -84,7 +84,7 @@ def until_ended(made, key, number):
     def ended():
         try:
             return call(made, key, "GET", f"/jobs/{number}")[0]["state"] == "finished"
-        except (HTTPError, URLError, OSError):
+        except (OSError, HTTPException):
             return False  # the console was killed, or is starting
 
     made.wait(ended, f"job {number} ends", 120)

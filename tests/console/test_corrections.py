@@ -141,6 +141,13 @@ def test_a_sheet_that_a_command_has_read_is_answered_and_corrected_here_too(offi
     assert "将核销 1 张" in text_of(wang.get(f"/jobs/{job}/check"))
 
 
+def test_what_stands_beside_the_columns_is_said_beside_them(office):
+    wang = at_the_pages(office)
+    rows = [(AGENT_HANDLED, "核销", "211014001", "", "211014002")]
+    address = checked(office, wang, rows)
+    assert "单元格 E2 不在任何有标题的列中" in text_of(wang.get(address))
+
+
 def test_who_makes_no_orders_takes_none(office):
     wang, auditor = at_the_pages(office), at_the_pages(office, "audit", Role.AUDITOR)
     address = checked(office, wang)
