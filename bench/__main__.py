@@ -22,12 +22,14 @@ from pathlib import Path
 
 from bench import callbacks, claims, growth, quiet
 from bench.compare import cards, side_by_side, variants
+from bench.dropped import dropped
 from bench.flat import flat
 from bench.night import nights
 from bench.parts import checking
 from bench.programs import programs
 from bench.rig import Bench
 from bench.urgent import urgent
+from bench.watched import watched
 
 
 def main() -> None:
@@ -132,6 +134,8 @@ PARTS: dict[str, Part] = {
     "claims": lambda b: (claiming(b, 20, 1, 1), claiming(b, 2, 100, 3))[0],
     "callbacks": lambda b: called_back(b, 3_000, 5),
     "programs": lambda b: programs(b, 100, 2_000),
+    "watched": lambda b: watched(b, 100, 2, 2_000, 3),
+    "dropped": lambda b: dropped(b, 100_000, 5),
     "urgent": lambda b: urgent(b, 100_000, 20),
     "flat": lambda b: flat(b, 5_000_000, 500_000),
     "night": lambda b: nights(b.folder, (10_000, 100_000, 1_000_000)),
@@ -144,6 +148,8 @@ QUICK: dict[str, Part] = {
     "claims": lambda b: claiming(b, 1, 2, 1, claimants=4),
     "callbacks": lambda b: called_back(b, 200, 1),
     "programs": lambda b: programs(b, 10, 200),
+    "watched": lambda b: watched(b, 20, 1, 100, 1),
+    "dropped": lambda b: dropped(b, 1_000, 1),
     "urgent": lambda b: urgent(b, 100, 1, quick=True),
     "flat": lambda b: flat(b, 5_000, 200),
     "night": lambda b: nights(b.folder, (1_000, 5_000)),

@@ -74,8 +74,10 @@ class Load:
     """Milliseconds."""
 
 
-def load(port: int, count: int, first: int) -> Load:
-    """`count` callbacks over 64 connections; dies unless every one is accepted."""
+def load(port: int, count: int, first: int, every: float = 0.0) -> Load:
+    """`count` callbacks over 64 connections, as fast as they go or one `every` so many seconds; dies unless every one
+    is accepted.
+    """
     moment = int(time.time())
     calls = []
     for n in range(first, first + count):
@@ -84,25 +86,30 @@ def load(port: int, count: int, first: int) -> Load:
         headers = {"webhook-id": f"msg_{n}", "webhook-timestamp": str(moment),
                    "webhook-signature": sign(SECRET, f"msg_{n}", moment, body)}  # fmt: skip
         calls.append((body, headers))
-    seconds, times = asyncio.run(_post(f"http://127.0.0.1:{port}/callbacks/customs", calls))
+    seconds, times = asyncio.run(_post(f"http://127.0.0.1:{port}/callbacks/customs", calls, every))
     return Load(count / seconds, sorted(times)[int(count * 0.99)] * 1000)
 
 
-async def _post(url: str, calls: list[tuple[bytes, dict[str, str]]]) -> tuple[float, list[float]]:
+async def _post(
+    url: str, calls: list[tuple[bytes, dict[str, str]]], every: float
+) -> tuple[float, list[float]]:
+    """Seconds in all, and of each call from when it was due, where it was: a wait for a connection counts."""
     times: list[float] = []
-    waiting = iter(calls)
+    waiting = iter(enumerate(calls))
 
     async def connection(session: aiohttp.ClientSession) -> None:
-        for body, headers in waiting:
-            began = time.perf_counter()
+        for n, (body, headers) in waiting:
+            due = all_began + n * every if every else time.perf_counter()
+            if every:
+                await asyncio.sleep(due - time.perf_counter())
             async with session.post(url, data=body, headers=headers) as answer:
                 await answer.read()
                 if answer.status != 202:
                     raise SystemExit(f"callback: {answer.status}")
-            times.append(time.perf_counter() - began)
+            times.append(time.perf_counter() - due)
 
     connector = aiohttp.TCPConnector(limit=CONNECTIONS)
     async with aiohttp.ClientSession(connector=connector) as session:
-        began = time.perf_counter()
+        all_began = time.perf_counter()
         await asyncio.gather(*(connection(session) for _ in range(CONNECTIONS)))
-        return time.perf_counter() - began, times
+        return time.perf_counter() - all_began, times

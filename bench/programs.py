@@ -24,7 +24,7 @@ PULLERS = 4
 def programs(bench: Bench, calls: int, pulls: int) -> None:
     """Times of POST by size of the job, and of pulls beside callbacks; on SQLite, one process of each kind."""
     print("\n## Programs (API, SQLite)\n")
-    with bench.served(API_CALLS="0") as system:
+    with bench.served("worker", API_CALLS="0") as system:
         with context_in(system.home) as context:
             persons.add_person(context, "erp", "ERP", (Role.MAKER,))
             key = keys.make_key(context, "erp", (Scope.CHECK, Scope.READ)).key

@@ -194,10 +194,10 @@ class Bench:
                 system.stop()
 
     @contextmanager
-    def served(self, **settings: str) -> Iterator[System]:
-        """Web, console and a worker on SQLite, with their broker; no orders leave."""
+    def served(self, *more: str, **settings: str) -> Iterator[System]:
+        """Web, console and `more` on SQLite, with their broker; no orders leave."""
         with self._system(1, stub=True, CALLBACK_SECRETS=callbacks.SECRET, **settings) as system:
-            system.start("web", "console", "worker")
+            system.start("web", "console", *more)
             for port in (system.port, system.console_port):
                 system.wait(lambda p=port: system.listens(p), f"port {port}")  # type: ignore[misc]
             yield system
@@ -312,7 +312,7 @@ class Bench:
     def _measured(self, system: System, rows: int, command: list[str]) -> Run:
         """Run a command to its end beside the processes of `system`."""
         pids = self._beside | {name: process.pid for name, process in system.processes.items()}
-        before = {name: _cpu(pid) for name, pid in pids.items()}
+        before = {name: cpu_of(pid) for name, pid in pids.items()}
         began = time.perf_counter()
         code, out, err, used = _run(command, system.environment)
         seconds = time.perf_counter() - began
@@ -322,7 +322,7 @@ class Bench:
         messages, forms = _effects(system)
         run = Run(rows, messages - WARM * ("cli.main" in command), seconds)
         for name, pid in pids.items():
-            run.cpu[name] = _cpu(pid) - before[name]
+            run.cpu[name] = cpu_of(pid) - before[name]
         for name, one in system.processes.items():
             run.peak[name] = _peak(one.pid)
         run.cpu["command"] = used.ru_utime + used.ru_stime
@@ -387,7 +387,8 @@ def _tree(pid: int) -> list[psutil.Process]:
     return [top, *top.children(recursive=True)]
 
 
-def _cpu(pid: int) -> float:
+def cpu_of(pid: int) -> float:
+    """CPU seconds of a process and all that it has begun, those that have ended too."""
     return sum(sum(p.cpu_times()[:4]) for p in _tree(pid))
 
 
