@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from threading import Lock
@@ -20,6 +20,7 @@ from flask import render_template as rendered
 from jinja2_fragments.flask import render_block
 
 from console.api.door import LARGEST
+from console.pages.kept import KeptParts
 from models.reads.sign_ins import Signed, passwords_given
 from models.reads.to_do import to_do_count
 from models.rules.errors import (
@@ -30,7 +31,7 @@ from models.rules.errors import (
     SignInRefused,
     text_of_code,
 )
-from models.rules.language import Language, Text, t, use_language
+from models.rules.language import Language, Text, current_language, t, use_language
 from models.rules.people import ROLE_WORDS, Deed, may
 from models.rules.plan import VOID_REASON_WORDS
 from models.rules.states import FormState, label
@@ -119,7 +120,7 @@ def serve(app: Flask, context: Context) -> None:
     )
 
     del certificates, forms, importing, inbox, jobs, settings, signing_in
-    app.extensions["blankforms"] = (context, Shell(context))
+    app.extensions["blankforms"] = (context, Shell(context), KeptParts())
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals.update(
         t=t, label=label, Deed=Deed, able=able, with_query=with_query, state_of_form=FormState,
@@ -251,7 +252,28 @@ def shown_once(answer: Response, *secrets: str) -> Response:
 
 def part(template: str, block: str, **values: Any) -> Response:
     """One block of a page: what a poll asks for. Its tag spares the browser what it has already."""
-    answer = _answer(render_block(template, block, **_shell(), **values), 200)
+    return _tagged(render_block(template, block, **_shell(), **values))
+
+
+def kept_part(
+    template: str, block: str, about: Hashable, mark: Hashable, values: Callable[[], dict[str, Any]]
+) -> Response:
+    """The same of a block that is one for all who see it: made anew when its mark is another one, or what hinders
+    orders.
+    """
+    shell = _shell()
+    hindered = tuple(str(h.error) for h in shell["shell"].hindrances)
+    parts: KeptParts = current_app.extensions["blankforms"][2]
+    name = (template, block, about, current_language())
+    return _tagged(
+        parts.get(
+            name, (mark, hindered), lambda: render_block(template, block, **shell, **values())
+        )
+    )
+
+
+def _tagged(text: str) -> Response:
+    answer = _answer(text, 200)
     answer.add_etag()
     answer.make_conditional(request)
     return answer

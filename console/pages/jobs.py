@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Hashable
 from typing import Any, Final
 
 from flask import Response, request
 
-from console.pages.door import acting, moment, moved, page, pages, part, polling
+from console.pages.door import acting, kept_part, moment, moved, page, pages, part, polling
 from console.pages.importing import download, seen
 from console.pages.lists import EXPORTED_MOST, as_xlsx, limit_of, word_of
 from models.reads.batches import (
@@ -19,7 +20,7 @@ from models.reads.batches import (
 )
 from models.reads.endorsements import known_rules, list_endorsements
 from models.reads.pauses import pauses_of
-from models.reads.row_results import row_results
+from models.reads.row_results import row_outcomes, row_results
 from models.rules.errors import BlankformsError
 from models.rules.forecast import minutes_left
 from models.rules.language import t
@@ -86,22 +87,48 @@ def job(id: int) -> Response:  # noqa: A002 - the name of the path's parameter
         batch = seen(context, session, id)
         if batch.state in _UNCONFIRMED:
             return moved("pages.check", id=id)
+        if polling():
+            mark = _mark(context, session, batch)
+            return kept_part("job.html", "live", id, mark, lambda: _live(context, session, batch))
         values = _job(context, session, batch)
-    if polling():
-        return part("job.html", "live", **values)
     return page("job.html", said=request.args.get("said"), done=None, error=None, **values)
 
 
+def _mark(context: Context, session: Any, batch: Any) -> Hashable:
+    """Another one whenever the live part of a job is.
+
+    Its rows follow from the numbers of its forms: each becomes final or comes back once and for all, and those that
+    are on their way are all shown alike.
+    """
+    how_far = batch_progress(session, batch.id)
+    paused = tuple((p.by, p.reason) for p in pauses_of(session, batch.id))
+    in_grace = _in_grace(context, batch)
+    forms = frozenset(how_far.forms.items())
+    return batch.state, batch.row_count, in_grace, forms, how_far.given_back, paused
+
+
+def _in_grace(context: Context, batch: Any) -> bool:
+    until = batch.grace_until
+    return until is not None and until > context.now() and batch.state not in _ENDED
+
+
 def _job(context: Context, session: Any, batch: Any) -> dict[str, Any]:
+    again = BatchFilter(redo_of=batch.id, sight=context.sight)
+    return {**_live(context, session, batch), "follow": list(list_batches(session, 5, again))}
+
+
+def _live(context: Context, session: Any, batch: Any) -> dict[str, Any]:
+    """What the live part shows: the same for all who see the job."""
     document = batch_document(session, batch)
     forms = document["progress"] or (document["counts"] or {}).get("by_state", {})
     how_far = batch_progress(session, batch.id) if not document["counts"] else None
     given_back = how_far.given_back if how_far else document["counts"]["refused_forms"]
     ended = batch.state in _ENDED
     rows = _rows(session, batch) if ended or batch.row_count <= LIVE_ROWS else []
-    asked = next(list_endorsements(session, batch_id=batch.id, sight=context.sight), None)
+    asked = None
+    if batch.state is BatchState.AWAITING:
+        asked = next(list_endorsements(session, batch_id=batch.id), None)
     _, rules = known_rules(session)
-    follow = list(list_batches(session, 5, BatchFilter(redo_of=batch.id, sight=context.sight)))
     live = {FormState(s): n for s, n in forms.items() if n}
     total = sum(live.values()) + given_back
     back = batch_counts(session, batch.id) if ended else None
@@ -121,12 +148,9 @@ def _job(context: Context, session: Any, batch: Any) -> dict[str, Any]:
         "rows": rows,
         "asked": asked,
         "rules": [rules.words(Rule(r)) for r in asked["rules"]] if asked else [],
-        "follow": follow,
         "paused": pauses_of(session, batch.id),
         "state_of": FormState,
-        "in_grace": batch.grace_until is not None
-        and batch.grace_until > context.now()
-        and not ended,
+        "in_grace": _in_grace(context, batch),
     }
 
 
@@ -134,18 +158,20 @@ def _row_outcomes(session: Any, batch: Any) -> dict[RowOutcome, int]:
     """How many rows came to what; {} for a job of so many that counting them is not for a page."""
     if batch.row_count > LOOKED_THROUGH:
         return {}
-    return dict(Counter(row.outcome for row in row_results(session, batch)).most_common())
+    found = row_outcomes(session, batch, LOOKED_THROUGH)
+    return dict(Counter(outcome for _, outcome in found).most_common())
 
 
 def _rows(session: Any, batch: Any) -> list[Any]:
     """Refused and open rows before those that are done; each group in the order of the sheet."""
     order = {RowOutcome.REFUSED: 0, RowOutcome.NOT_PROCESSED: 1, RowOutcome.OPEN: 2}
-    found = []
-    for seen_rows, row in enumerate(row_results(session, batch), start=1):
-        found.append(row)
-        if seen_rows == LOOKED_THROUGH:
-            break
-    return sorted(found, key=lambda row: order.get(row.outcome, 3))[:ROWS_SHOWN]
+    places = sorted(
+        (order.get(outcome, 3), number)
+        for number, outcome in row_outcomes(session, batch, LOOKED_THROUGH)
+    )
+    shown = [number for _, number in places[:ROWS_SHOWN]]
+    rows = {row.number: row for row in row_results(session, batch, numbers=shown)}
+    return [rows[number] for number in shown if number in rows]
 
 
 @pages.post("/jobs/<int:id>/cancel")

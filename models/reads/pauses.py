@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from sqlalchemy import (
     ColumnElement,
     String,
     and_,
+    bindparam,
     cast,
     exists,
     or_,
@@ -25,21 +27,27 @@ def pauses(session: Session) -> Sequence[Pause]:
     return session.scalars(select(Pause).order_by(Pause.id)).all()
 
 
+_EXPORTERS: Final = (
+    select(Submission.exporter)
+    .where(Submission.batch_id == bindparam("batch"), OPEN_MESSAGE)
+    .distinct()
+)
+_OF_BATCH: Final = (
+    select(Pause)
+    .where(
+        or_(
+            and_(Pause.scope == PauseScope.BATCH.value, Pause.value == bindparam("number")),
+            and_(Pause.scope == PauseScope.PRINCIPAL.value, Pause.value.in_(_EXPORTERS)),
+        )
+    )
+    .order_by(Pause.id)
+)
+"""Made once, as `models.reads.tallies` has it."""
+
+
 def pauses_of(session: Session, batch_id: int) -> Sequence[Pause]:
     """What is stopped of one batch, besides everything: all of it, or its messages for an exporter."""
-    exporters = (
-        select(Submission.exporter).where(Submission.batch_id == batch_id, OPEN_MESSAGE).distinct()
-    )
-    return session.scalars(
-        select(Pause)
-        .where(
-            or_(
-                and_(Pause.scope == PauseScope.BATCH.value, Pause.value == str(batch_id)),
-                and_(Pause.scope == PauseScope.PRINCIPAL.value, Pause.value.in_(exporters)),
-            )
-        )
-        .order_by(Pause.id)
-    ).all()
+    return session.scalars(_OF_BATCH, {"batch": batch_id, "number": str(batch_id)}).all()
 
 
 def not_paused() -> ColumnElement[bool]:

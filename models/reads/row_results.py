@@ -8,11 +8,11 @@ disagree with them.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from models.rules.causes import PROBLEM_OF
@@ -60,13 +60,19 @@ class ItemFacts:
 
 
 def row_results(
-    session: Session, batch: Batch, after: int = 0, status: RowStatus | None = None
+    session: Session,
+    batch: Batch,
+    after: int = 0,
+    status: RowStatus | None = None,
+    numbers: Collection[int] | None = None,
 ) -> Iterator[RowResult]:
-    """Every row of the batch behind the row `after`, or those that the check found so, in the order of the sheet.
-    Memory: one chunk.
+    """Every row of the batch behind the row `after`, or those that the check found so, or a chunk of these `numbers`,
+    in the order of the sheet. Memory: one chunk.
     """
     last = after
     found = [] if status is None else [BatchRow.status == status]
+    if numbers is not None:
+        found.append(BatchRow.number.in_(numbers))
     while True:
         rows = session.execute(
             select(
@@ -84,13 +90,40 @@ def row_results(
         ).all()
         if not rows:
             return
-        items = _items(session, batch.id, rows[0].number, rows[-1].number)
+        theirs = (
+            Item.row_number.between(rows[0].number, rows[-1].number)
+            if numbers is None
+            else Item.row_number.in_(numbers)
+        )
+        items = _items(session, batch.id, theirs)
         for row in rows:
             yield _result(batch, row, items.get(row.number, []))
         last = rows[-1].number
 
 
-def _items(session: Session, batch_id: int, low: int, high: int) -> dict[int, list[ItemFacts]]:
+def row_outcomes(session: Session, batch: Batch, most: int) -> Iterator[tuple[int, RowOutcome]]:
+    """Number and outcome of the first rows: by them it is chosen which are shown, for a fraction of what all of a row
+    costs.
+    """
+    rows = session.execute(
+        select(BatchRow.number, BatchRow.status)
+        .where(BatchRow.batch_id == batch.id)
+        .order_by(BatchRow.number)
+        .limit(most)
+    ).all()
+    states: dict[int, set[ItemState]] = defaultdict(set)
+    if rows:
+        of_rows = Item.row_number <= rows[-1].number
+        found = select(Item.row_number, Item.state).where(Item.batch_id == batch.id, of_rows)
+        for number, state in session.execute(found.distinct()):
+            states[number].add(state)
+    for number, status in rows:
+        yield number, _outcome(batch.state, status, states[number])
+
+
+def _items(
+    session: Session, batch_id: int, of_rows: ColumnElement[bool]
+) -> dict[int, list[ItemFacts]]:
     found = session.execute(
         select(
             Item.row_number,
@@ -102,7 +135,7 @@ def _items(session: Session, batch_id: int, low: int, high: int) -> dict[int, li
             Item.rep_text,
         )
         .outerjoin(Form, Form.id == Item.form_id)
-        .where(Item.batch_id == batch_id, Item.row_number.between(low, high))
+        .where(Item.batch_id == batch_id, of_rows)
         .order_by(Item.row_number, Item.position)
     )
     items: dict[int, list[ItemFacts]] = defaultdict(list)
@@ -121,7 +154,7 @@ def _result(batch: Batch, row: Any, items: Sequence[ItemFacts]) -> RowResult:
         batch_id=batch.id,
         number=row.number,
         status=row.status,
-        outcome=_outcome(batch.state, row.status, items),
+        outcome=_outcome(batch.state, row.status, {i.state for i in items}),
         certificate=row.certificate,
         action=row.action,
         reference=row.reference,
@@ -133,12 +166,11 @@ def _result(batch: Batch, row: Any, items: Sequence[ItemFacts]) -> RowResult:
     )
 
 
-def _outcome(batch_state: BatchState, status: RowStatus, items: Sequence[ItemFacts]) -> RowOutcome:
+def _outcome(batch_state: BatchState, status: RowStatus, states: set[ItemState]) -> RowOutcome:
     if status is RowStatus.SKIPPED:
         return RowOutcome.SKIPPED
     if status is RowStatus.PROBLEM:
         return RowOutcome.REFUSED
-    states = {i.state for i in items}
     not_begun = batch_state in {*_UNCONFIRMED, BatchState.CANCELLED}
     if not_begun and states <= {ItemState.PLANNED}:
         return RowOutcome.NOT_PROCESSED

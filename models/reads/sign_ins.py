@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from models.reads.people import person_actor
@@ -34,13 +34,17 @@ def token_hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
+_SIGNED_IN: Final = (
+    select(SignIn, Person)
+    .join(Person, Person.id == SignIn.person_id)
+    .where(SignIn.token_sha256 == bindparam("token_sha256"))
+)
+"""Made once, as `models.reads.tallies` has it."""
+
+
 def signed_in(session: Session, token: str, now: datetime, lasting: Lasting) -> Signed:
     """Whose sign-in this is. Raises `SignInRefused` for one that is none, or not any more."""
-    found = session.execute(
-        select(SignIn, Person)
-        .join(Person, Person.id == SignIn.person_id)
-        .where(SignIn.token_sha256 == token_hash(token))
-    ).first()
+    found = session.execute(_SIGNED_IN, {"token_sha256": token_hash(token)}).first()
     if found is None:
         raise SignInRefused
     kept, person = found
