@@ -43,7 +43,13 @@ COMMANDS = (
     ("doctor",),
 )
 PAGES = (
-    *("/certificates", f"/certificates/{certificate(0)}", "/forms", "/forms?view=all&state=voided"),
+    *(
+        "/certificates",
+        "/certificates?lacking=1",
+        f"/certificates/{certificate(0)}",
+        "/forms",
+        "/forms?view=all&state=voided",
+    ),
     *("/forms/B/211000001", "/import", "/jobs", "/jobs?state=finished", "/inbox", "/settings"),
     "/find?q=211000001",
 )
