@@ -17,7 +17,7 @@ demo: $(VENV)/installed
 	$(BIN)/blankforms demo
 
 test: $(VENV)/installed-dev system-packages lint
-	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 4 --dist loadfile
 
 test-browser: $(VENV)/installed-dev system-packages
 	$(BIN)/pytest tests/browser -n 2 --dist loadfile

@@ -27,9 +27,11 @@ WIDE = {"width": 1280, "height": 860}
 NARROW = {"width": 400, "height": 860}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Debian's Chromium. `make test-browser` installs it."""
+    """Debian's Chromium (`make test-browser` installs it), for one module: while it is open, its event loop runs, and
+    whatever else the process tests can have none.
+    """
     path = shutil.which("chromium")
     assert path, "no chromium: apt-get install chromium fonts-wqy-microhei (make test-browser does)"
     with sync_playwright() as playwright:

@@ -120,6 +120,16 @@ def test_of_two_processes_that_open_a_new_database_at_once_the_first_ones_settin
         assert known_identity(session) == world.context.identity
 
 
+def test_what_another_process_wrote_between_the_look_and_the_writing_holds(world, monkeypatch):
+    seen_before = [None]  # as it was looked at before the other process committed
+    monkeypatch.setattr(deployment, "known_identity", lambda _: seen_before.pop())
+    with world.context.database.write() as session:
+        deployment.remember_identity(session, OTHER, world.clock())
+    assert seen_before == []
+    with world.context.database.read() as session:
+        assert known_identity(session) == world.context.identity
+
+
 def test_the_sender_is_fixed_when_the_message_is_prepared(world, order):
     signing.sign(world.context)
     with world.context.database.read() as session:
