@@ -16,6 +16,7 @@ from sqlalchemy import event
 from bench.big import FIRST, fill
 from models.reads.batches import BatchFilter, list_batches
 from models.reads.certificates import CertificateFilter, list_certificates
+from models.reads.endorsements import awaiting_forms, came_back, sent_back
 from models.reads.forms import FormFilter, free_serials, list_forms
 from models.reads.health import look
 from models.reads.passport import form_passport, message_batch
@@ -185,6 +186,10 @@ def test_what_the_pages_show_is_read_by_an_index(world):
         list(list_batches(session, 50, BatchFilter(redo_of=1)))
         list(list_batches(session, 1, BatchFilter(number=1)))
         list(list_batches(session, 5, BatchFilter(client_reference="PO-1")))
+        list(list_batches(session, 50, BatchFilter(tried=False)))
+        list(came_back(session, 1, 50))
+        awaiting_forms(session, "B201000000000077", 20)
+        sent_back(session, 1)
         assert message_batch(session, "NONE") is None
         assert len(free_serials(session, SENDER, "B", 20)) == 20
 
