@@ -18,6 +18,12 @@ from sheets.words import as_text
 _CELL: Final = re.compile(r"([A-Z]{1,3})([1-9][0-9]{0,6})")
 
 
+TAKEABLE: Final = frozenset({"serial_leading_zero", "serial_malformed", "range_reversed"})
+"""Misspellings of serials. What else has a suggestion is a question that a person answers in the sheet: 已核销 may be
+history.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Correction:
     """What a cell says, and what it is to be read as."""
@@ -46,6 +52,8 @@ def suggested(cells: Sequence[str], problems: Iterable[Problem]) -> Iterator[Cor
     """The suggestions of a row that stand for whole cells: `cells` as texts, in the order of the columns."""
     for problem in problems:
         place = place_of(problem.cell)
+        if problem.text_key not in TAKEABLE:
+            continue
         if not problem.suggestion or place is None or place[1] >= len(cells):
             continue
         written = cells[place[1]]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,7 +19,7 @@ import xlsxwriter
 from models.rules.language import Text, t
 from models.rules.problems import Problem
 from models.rules.results import RowResult
-from models.rules.states import RowOutcome, RowStatus, label
+from models.rules.states import RowOutcome, RowStatus, label, text_of
 from sheets.headers import RESULT_WORD, header_key
 
 
@@ -101,6 +101,23 @@ CHECK: Final = Added(
     lambda row: row.status is RowStatus.PROBLEM,
 )
 """The same for a check: the sheet can be corrected and submitted, these columns order nothing."""
+
+_SAYS_ACTION: Final = frozenset({"action", "verify_tick", "void_tick", "void_serials"})
+
+
+def with_action(added: Added, columns: Mapping[str, int], *, known: bool) -> Added:
+    """The same with a column 操作 in front, where the person's sheet has none: what a title, a section or an answer
+    said of its rows is not in a sheet of ours, and it is read by itself when it comes back. `known`: nothing about the
+    sheet is open; else nothing is written, and the rows that come back ask.
+    """
+    if columns.keys() & _SAYS_ACTION:
+        return added
+
+    def says(row: RowResult) -> str:
+        return text_of(row.action).zh if known and row.action else ""
+
+    return Added((Column(Text("操作", "操作"), says), *added.columns), added.refused)
+
 
 ROW_HEADER: Final = Text("原行号", "row")
 """Of a sheet that holds some of the rows alone: where they stand in the person's own."""

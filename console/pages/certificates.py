@@ -81,10 +81,13 @@ def _certificates(error: BlankformsError | None = None) -> Response:
             if "lacking" in args:
                 listed = lacking_certificates(session, wanted, limit, after)
                 found, more = listed.found, listed.next
+                while exporting and more and len(found) < limit:
+                    listed = lacking_certificates(session, wanted, limit - len(found), more)
+                    found, more = found + listed.found, listed.next
             else:
                 found = list(list_certificates(session, wanted, limit + 1, after))
                 more = found[limit - 1]["certificate"] if len(found) > limit else ""
-            if not exporting and len(found) > 1:
+            if not exporting and (more or len(found) > 1):
                 all_of_them = count_approved(session, wanted, selecting.SELECTED_MOST + 1)
     except BlankformsError as refused:
         error = refused
@@ -165,7 +168,9 @@ def _window(context: Context, number: str) -> dict[str, Any]:
             certificate["certificate"], 0
         )
         grace = known_grace(session)
-        awaiting = awaiting_forms(session, certificate["certificate"], AWAITING_SHOWN)
+        awaiting = (
+            [] if polling() else awaiting_forms(session, certificate["certificate"], AWAITING_SHOWN)
+        )
     final = {s.value for s in FINAL_FORM_STATES}
     return {
         "certificate": certificate,

@@ -106,7 +106,10 @@ def keep(kind: str, serial: str) -> Response:
     except BlankformsError as error:
         return _passport(kind, serial, error)
     return moved(
-        "pages.passport", kind=kind, serial=number, said="asked" if done.request else "done"
+        "pages.passport",
+        kind=kind,
+        serial=number,
+        said="asked" if done.request else "done" if done.changed else "same",
     )
 
 

@@ -208,7 +208,7 @@ def _check(context: Context, batch: Batch, error: BlankformsError | None = None)
         right_rows = plan_rows(session, batch, RowStatus.OK, PLANNED_ROWS)
         planned = list(islice(right_rows, PLANNED_ROWS))
         grace = known_grace(session)
-        asks = would_ask(session, batch, context.actor, context.now())
+        asks = would_ask(session, batch, context.actor, context.now(), again=before is not None)
         last = sent_back(session, batch.id)
     counts = view.counts.rows
     right, bad = counts.get(RowStatus.OK, 0), counts.get(RowStatus.PROBLEM, 0)

@@ -21,6 +21,9 @@ from tasks.notify import endpoints
 from tasks.people import endorsing
 from tasks.receipts import discrepancies, quarantine, refreshing
 
+MARK_SECONDS: Final = 30
+"""So old at most is what moves without anything coming or going: the stock that a plan draws from, ages."""
+
 SHOWN: Final = 50
 """Requests with their plans on one page, the oldest first: who works them off sees the next ones."""
 
@@ -44,6 +47,7 @@ def _mark(context: Context) -> str:
         asked = list_endorsements(session, limit=SHOWN, sight=context.sight)
         back = came_back(session, context.actor.person_id, SHOWN)
         known = [
+            int(now.timestamp()) // MARK_SECONDS,
             [one["id"] for one in asked],
             [one["id"] for one in back],
             [(w.kind, w.number, w.detail) for w in to_do(session, now)]
@@ -54,7 +58,10 @@ def _mark(context: Context) -> str:
 
 
 def _inbox(context: Context) -> dict[str, Any]:
-    now = context.now()
+    now, mark = (
+        context.now(),
+        _mark(context),
+    )  # before what it is of: what comes meanwhile is another one
     with context.database.read() as session:
         _, rules = known_rules(session)
         asked = [
@@ -67,7 +74,7 @@ def _inbox(context: Context) -> dict[str, Any]:
     return {
         "asked": asked,
         "back": back,
-        "mark": _mark(context),
+        "mark": mark,
         "waiting": waiting,
         "words": TO_DO_WORDS,
         "means": TO_DO_MEANS,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, exists, func, select
 from sqlalchemy.orm import Session
 
 from models.reads.row_results import ItemFacts
@@ -25,6 +25,7 @@ from models.rules.states import (
 )
 from models.rules.tallies import GivenBack
 from models.tables.batches import OPEN_BATCH, UNCONFIRMED_BATCH, Batch, BatchRow, Item
+from models.tables.endorsements import Endorsement
 from models.tables.forms import Form
 
 
@@ -170,8 +171,9 @@ _TRIED: Final = and_(
     Batch.sha256.is_(None),
     Batch.order_key.is_(None),
     Batch.state.in_([BatchState.RECEIVED, BatchState.CHECKED]),
+    ~exists().where(Endorsement.batch_id == Batch.id),
 )
-"""No sheet, no selection, no job done again: one row of a certificate's window."""
+"""No sheet, no selection, no job done again: one row of a certificate's window that nobody has said yes to."""
 
 
 @dataclass(frozen=True, slots=True)

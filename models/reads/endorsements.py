@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import exists, func, select
+from sqlalchemy import exists, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from models.reads.people import roles_of
@@ -153,10 +153,12 @@ def list_endorsements(
         }
 
 
-def would_ask(session: Session, batch: Batch, actor: Actor, now: datetime) -> list[str]:
+def would_ask(
+    session: Session, batch: Batch, actor: Actor, now: datetime, *, again: bool = False
+) -> list[str]:
     """Why a second person would be asked if this actor confirmed it now, in words; none where nobody would."""
     _, rules = known_rules(session)
-    asked = touched(rules, facts_of(session, batch, actor, now, again=False))
+    asked = touched(rules, facts_of(session, batch, actor, now, again=again))
     return [rules.words(rule) for rule in asked]
 
 
@@ -167,15 +169,15 @@ def sent_back(session: Session, batch_id: int) -> dict[str, Any] | None:
 
 
 def came_back(session: Session, person_id: int | None, limit: int) -> Iterator[dict[str, Any]]:
-    """Orders of this person that a second one rejected, or let expire, and that are as they were before: the newest
-    first, each with the last word on it.
+    """Orders that this person made or submitted and that a second one rejected or let expire, where they are as they
+    were before: the newest first, each with the last word on it.
     """
     later = aliased(Endorsement)
     query = (
         select(Endorsement.batch_id)
         .join(Batch, Batch.id == Endorsement.batch_id)
         .where(
-            Batch.made_by_id == person_id,
+            or_(Batch.made_by_id == person_id, Endorsement.asked_by_id == person_id),
             Batch.state == BatchState.CHECKED,
             UNCONFIRMED_BATCH,
             Endorsement.state.in_(SENT_BACK),
@@ -199,10 +201,18 @@ class Awaiting:
 
 def awaiting_forms(session: Session, certificate: str, limit: int) -> list[Awaiting]:
     """Forms of this certificate in plans that wait for a second person, the oldest first."""
+    waiting = session.scalars(
+        select(Endorsement.batch_id).where(IS_WAITING, Endorsement.batch_id.is_not(None))
+    ).all()
+    if not waiting:
+        return []
     found = session.execute(
         select(Item.batch_id, Item.serial, Item.action)
-        .join(Endorsement, Endorsement.batch_id == Item.batch_id)
-        .where(IS_WAITING, Item.certificate == certificate, Item.state == ItemState.PLANNED)
+        .where(
+            Item.batch_id.in_(waiting),
+            Item.certificate == certificate,
+            Item.state == ItemState.PLANNED,
+        )
         .order_by(Item.batch_id, Item.serial)
         .limit(limit)
     )

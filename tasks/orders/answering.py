@@ -90,5 +90,6 @@ def _read_anew(session: Session, context: Context, batch: Batch, answers: Answer
         )
         batch.asked_for = Request(pages_mode=mode or PagesMode.ADDITIONAL).stored()
     batch.state, batch.header_row, batch.plan = BatchState.RECEIVED, 0, None
+    batch.reading_key = None  # another reading than the one that a command asks for by its file
     batch.answers, batch.queued_at = answers.stored(), context.now()
     batch.asked_for = {k: v for k, v in batch.asked_for.items() if k != "stopped"}

@@ -29,6 +29,8 @@ def order_missing(
     with a problem. Raises `MadeBefore`, `NothingChosen`, `SelectionTooLarge`, `NotAllowed`.
     """
     require(context.actor, Deed.ORDER_CONFIRMED)
+    if numbers is not None and len(numbers) > SELECTED_MOST:
+        raise SelectionTooLarge(limit=SELECTED_MOST)
     with context.database.read() as session:
         chosen, missing = approved_and_missing(session, wanted, numbers, SELECTED_MOST + 1)
     if chosen > SELECTED_MOST:

@@ -19,7 +19,7 @@ from models.rules.states import BatchState, RowOutcome, RowStatus
 from models.tables.batches import Batch
 from models.writes.batches import finish_batches
 from models.writes.tallies import forget_batch
-from sheets.result import CHECK, write_result
+from sheets.result import CHECK, RESULT, with_action, write_result
 from tasks.app import app
 from tasks.context import Context, current
 
@@ -73,7 +73,8 @@ def write_result_sheet(
             for row in row_results(session, batch)
             if not refused_only or row.outcome is RowOutcome.REFUSED
         )
-        return write_result(path, batch.header_row, batch.header, rows, compact=refused_only)
+        added = with_action(RESULT, batch.columns, known=not batch.questions)
+        return write_result(path, batch.header_row, batch.header, rows, added, compact=refused_only)
 
 
 def write_check_sheet(
@@ -86,7 +87,8 @@ def write_check_sheet(
     with context.database.read() as session:
         batch = session.get_one(Batch, batch_id)
         rows = row_results(session, batch, status=RowStatus.PROBLEM if wrong_only else None)
-        return write_result(path, batch.header_row, batch.header, rows, CHECK, compact=wrong_only)
+        added = with_action(CHECK, batch.columns, known=not batch.questions)
+        return write_result(path, batch.header_row, batch.header, rows, added, compact=wrong_only)
 
 
 @app.task(name=Task.REPORT.value)

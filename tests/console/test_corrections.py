@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 
+import openpyxl
 import pytest
 from sqlalchemy import select
 
@@ -167,3 +168,70 @@ def test_the_error_sheet_holds_the_wrong_rows_alone_and_comes_back_as_they_are(o
     assert "请先说明" not in said
     heads = re.findall(r"<th>([^<]*)</th>", wang.get(again))
     assert not {"预检结果", "将用流水号", "问题代码", "建议", "原行号"} & set(heads)
+
+
+def test_what_is_answered_or_corrected_here_is_no_answer_of_whoever_gives_the_file_to_a_command(
+    office,
+):
+    wang = at_the_pages(office)
+    content = sheet(ROWS, HEADER)
+    job = intake.receive_sheet(office.context, content, "a.csv", PagesMode.ADDITIONAL)
+    planning.check(office.context, job)
+    take(office, wang, f"/jobs/{job}/check", "C3,C4")
+    other = intake.receive_sheet(office.context, content, "a.csv", PagesMode.ADDITIONAL)
+    assert other != job
+    voids = sheet([(AGENT_HANDLED, "211014021")], ("证书号", "空白证单流水号(作废)"))
+    job = intake.receive_sheet(office.context, voids, "b.csv", PagesMode.ADDITIONAL)
+    planning.check(office.context, job)
+    wang.post(f"/jobs/{job}/answers", {"q0": "--action void"})
+    office.drain()
+    again = intake.receive_sheet(office.context, voids, "b.csv", PagesMode.ADDITIONAL)
+    assert again != job
+    with office.context.database.read() as session:
+        assert session.get_one(Batch, again).questions
+
+
+def test_history_is_no_misspelling(office):
+    wang = at_the_pages(office)
+    address = checked(office, wang, [(AGENT_HANDLED, "已核销", "21101401l")])
+    page = text_of(wang.get(address))
+    assert "建议: 核销" in page
+    assert "改为 211014011" in page
+    take(office, wang, address, "B2", status=422)
+
+
+def test_an_error_sheet_orders_nothing_that_its_own_sheet_did_not(office):
+    """A title that speaks of voiding, and an answer to it, are in no sheet of ours: the action is."""
+    wang = at_the_pages(office)
+    rows = [("以下作废",), (AGENT_HANDLED, "211014021"), (AGENT_HANDLED, "211014022")]
+    address = checked(office, wang, rows, ("证书号", "空白证单流水号"))
+    wang.post(address.replace("/check", "/answers"), {"q0": "--action void"})
+    office.drain()
+    assert "有问题 2" in text_of(wang.get(address))  # no reason is given
+    kept = wang.client.get(address.replace("/check", "/errors.xlsx"))
+    again = wang.post("/import", {"file": (io.BytesIO(kept.data), "改.xlsx"), "once": "2"}).location
+    office.drain()
+    said = text_of(wang.get(again))
+    assert "将核销 0 张， 作废 0 张" in said
+    assert "作废必须填写原因" in said
+
+
+def test_a_merged_count_stands_in_one_row_of_the_error_sheet_as_in_its_own(office):
+    book = openpyxl.Workbook()
+    page = book.active
+    page.append(["证书号", "操作", "核销页数"])
+    page.append([AGENT_HANDLED, "核销", 2])
+    page.append(["B201026902331601", "核销", None])
+    page.merge_cells("C2:C3")
+    content = io.BytesIO()
+    book.save(content)
+    wang = at_the_pages(office)
+    said = {"file": (io.BytesIO(content.getvalue()), "合并.xlsx"), "once": "m"}
+    address = wang.post("/import", said).location
+    office.drain()
+    kept = wang.client.get(address.replace("/check", "/errors.xlsx"))
+    counts = [row[2] for row in openpyxl.load_workbook(io.BytesIO(kept.data)).active.values][1:]
+    assert counts == [""]
+    again = wang.post("/import", {"file": (io.BytesIO(kept.data), "改.xlsx"), "once": "2"}).location
+    office.drain()
+    assert "B201026902331601 核销" not in text_of(wang.get(again)).partition("将要做什么")[2]

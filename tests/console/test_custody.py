@@ -36,6 +36,10 @@ def test_a_form_that_is_held_or_lost_is_not_taken_until_it_is_released(office, d
     assert "211014001" in text_of(refused.text)
     wang.post(FORM, {"do": "release", "reason": "压平了"})
     assert "压平了" in text_of(wang.get(FORM))
+    twice = wang.post(FORM, {"do": "release", "reason": "再一次"})
+    said = text_of(wang.get(twice.location))
+    assert "没有改动" in said
+    assert "再一次" not in said
     wang.post(
         f"/certificates/{AGENT_HANDLED}",
         {"do": "verify", "serial": "211014001", "tick": "0"},

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import re
 from dataclasses import replace
 from datetime import date
 
+import openpyxl
 import pytest
 
+from models.reads import certificates
 from models.rules.people import Role
 from models.rules.states import RowStatus
 from models.tables.batches import Batch, BatchRow
@@ -130,6 +133,35 @@ def test_nothing_ticked_too_many_and_made_up_ones_choose_nothing(office, monkeyp
     assert "disabled" in re.search(r'value="all"([^>]*)>', wang.get("/certificates"))[1]
     answer = wang.post("/certificates", {"scope": "all", "once": "m"}, status=422)
     assert "至多选 2 份" in answer.text
+
+
+def test_those_that_lack_forms_are_found_and_exported_however_many_are_complete(
+    office, monkeypatch
+):
+    wang = at_the_pages(office)
+    confirm(office, upload(office, [(SELF_HANDLED, "核销", "", 4)]))
+    office.drain()
+    store_certificates(office.context, [agent_certificate(n) for n in range(1, 8)])
+    monkeypatch.setattr(certificates, "CHUNK", 1)
+    monkeypatch.setattr(certificates, "LOOKED_THROUGH", 1)
+    page = wang.get("/certificates?lacking=1")
+    assert "后面还有未找的" in page
+    assert "核销全部" in page
+    answer = wang.client.get("/certificates?lacking=1&xlsx=1")
+    rows = list(openpyxl.load_workbook(io.BytesIO(answer.data)).active.values)[1:]
+    found = {row[0] for row in rows}
+    assert len(rows) == len(found) == 9
+    assert SELF_HANDLED not in found
+
+
+def test_what_was_only_looked_at_in_a_window_is_no_job(office):
+    wang = at_the_pages(office)
+    wang.post(
+        f"/certificates/{AGENT_HANDLED}",
+        {"do": "verify", "serial": "211014001", "tick": "0"},
+        status=200,
+    )
+    assert "没有作业" in text_of(wang.get("/jobs"))
 
 
 def test_who_makes_no_orders_is_offered_none(office):
