@@ -134,7 +134,7 @@ PARTS: dict[str, Part] = {
     "claims": lambda b: (claiming(b, 20, 1, 1), claiming(b, 2, 100, 3))[0],
     "callbacks": lambda b: called_back(b, 3_000, 5),
     "programs": lambda b: programs(b, 100, 2_000),
-    "watched": lambda b: watched(b, 100, 2, 2_000, 3),
+    "watched": lambda b: watched(b, 100, 2, 2_000, 5),
     "dropped": lambda b: dropped(b, 100_000, 5),
     "urgent": lambda b: urgent(b, 100_000, 20),
     "flat": lambda b: flat(b, 5_000_000, 500_000),
