@@ -211,9 +211,14 @@ class Clock:
     """Time that tests move; nobody sleeps."""
 
     ahead: timedelta = field(default_factory=timedelta)
+    stopped: datetime | None = None
 
     def __call__(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
+        return (self.stopped or datetime.now(UTC)) + self.ahead
+
+    def stop(self) -> None:
+        """From here on time goes on where the test says so: how long a machine takes is no part of it."""
+        self.stopped = datetime.now(UTC)
 
     def forward(self, **by: float) -> None:
         self.ahead += timedelta(**by)

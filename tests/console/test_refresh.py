@@ -25,6 +25,7 @@ from tests.tasks.receipts.test_polling import Asking
 @pytest.fixture
 def office(world, short_tmp):
     """Messages about two certificates, of which customs' answers were lost."""
+    world.clock.stop()  # waits are counted by it
     bring_in(world)
     batch = upload(world, [(AGENT_HANDLED, "核销", "", 1), (SELF_HANDLED, "核销", "", 1)])
     confirm(world, batch)

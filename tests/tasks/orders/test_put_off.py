@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
@@ -11,26 +11,16 @@ from models.rules.states import BatchState
 from models.tables.batches import Batch
 from tasks import pipeline
 from tasks.orders import queued
-from tests.conftest import Clock
 from tests.support.factories import AGENT_HANDLED, bring_in
 from tests.support.programs import program
 
 ORDER = {"certificate": AGENT_HANDLED, "action": "verify", "serials": ["211014001"]}
 
 
-class Still(Clock):
-    """Time goes on where the test says so: how long this machine takes is no part of it."""
-
-    began = datetime.now(UTC)
-
-    def __call__(self) -> datetime:
-        return self.began + self.ahead
-
-
 @pytest.fixture
 def broken(world):
     """An order whose request is kept in a way that this release cannot read; with what mends it."""
-    world.clock = world.context.now = Still()
+    world.clock.stop()
     bring_in(world)
     batch_id = program(world).post("/jobs", json={"orders": [ORDER], "confirm": "all"}).json["id"]
     with world.context.database.write() as session:

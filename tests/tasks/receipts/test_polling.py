@@ -17,7 +17,8 @@ from tests.support.factories import AGENT_HANDLED, bring_in, confirm, upload
 
 @pytest.fixture
 def sending_one(world):
-    """A message that is signed; sends it."""
+    """A message that is signed; sends it. Waits are counted by the test's own clock."""
+    world.clock.stop()
     bring_in(world)
     batch = upload(world, [(AGENT_HANDLED, "核销", "", 1)])
     confirm(world, batch)
