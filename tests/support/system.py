@@ -149,7 +149,10 @@ def system(home: Path, **settings: str) -> Iterator[System]:
 
 @contextmanager
 def broker(folder: Path, **where: object) -> Iterator[ValkeyServer]:
-    """A real Valkey server, append-only file on, as `blankforms up` starts it."""
+    """A real Valkey server, append-only file on, as `blankforms up` starts it; by a port that the system gives, for
+    two that look for a free one at once find the same.
+    """
+    where.setdefault("port", free_port())
     folder.mkdir(parents=True, exist_ok=True)
     config = {"appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "noeviction"}
     server = ValkeyServer(data_dir=folder, persist=True, config=config, **where)
