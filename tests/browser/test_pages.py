@@ -169,7 +169,8 @@ def test_back_shows_what_was_typed_and_sends_nothing(office):
 
 def test_what_is_live_keeps_scroll_open_details_and_the_selected_text(office):
     page = office.person("boss", "/inbox", viewport={"width": 900, "height": 420})
-    expect(page.locator("#waiting li .acts").first).to_be_attached(timeout=120_000)  # stocks are low
+    low_stock = page.locator("#waiting li .acts").first
+    expect(low_stock).to_be_attached(timeout=120_000)
     page.evaluate(
         """() => {
           const area = document.querySelector("#waiting");
