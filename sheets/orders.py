@@ -213,10 +213,10 @@ class OrderReader:
                 continue
             if index in filled and name in {"page_count", *_SERIAL_FIELDS}:
                 self._merged = self._columns["certificate"] in filled
-                row.cells[index] = (
-                    ""  # as people see it; a sheet of ours that comes back says it once too
-                )
-                continue  # it counts once, for the first of the rows that it is merged over
+                # it counts once, for the first of the rows that it is merged over; so does a sheet of ours that
+                # comes back
+                row.cells[index] = ""
+                continue
             if type(cell) is dict and name not in _UNREAD:
                 if "error" in cell:
                     self._problem(row, "cell_error", name, value=cell["error"])

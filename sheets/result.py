@@ -108,13 +108,14 @@ _SAYS_ACTION: Final = frozenset({"action", "verify_tick", "void_tick", "void_ser
 def with_action(added: Added, columns: Mapping[str, int], *, known: bool) -> Added:
     """The same with a column 操作 in front, where the person's sheet has none: what a title, a section or an answer
     said of its rows is not in a sheet of ours, and it is read by itself when it comes back. `known`: nothing about the
-    sheet is open; else nothing is written, and the rows that come back ask.
+    sheet is open; else nothing is written, and the rows that come back ask, as those do that a person left out.
     """
     if columns.keys() & _SAYS_ACTION:
         return added
 
     def says(row: RowResult) -> str:
-        return text_of(row.action).zh if known and row.action else ""
+        ordered = known and row.status is not RowStatus.SKIPPED
+        return text_of(row.action).zh if ordered and row.action else ""
 
     return Added((Column(Text("操作", "操作"), says), *added.columns), added.refused)
 

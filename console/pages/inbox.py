@@ -58,10 +58,8 @@ def _mark(context: Context) -> str:
 
 
 def _inbox(context: Context) -> dict[str, Any]:
-    now, mark = (
-        context.now(),
-        _mark(context),
-    )  # before what it is of: what comes meanwhile is another one
+    mark = _mark(context)  # before what it is of: what comes meanwhile has another one
+    now = context.now()
     with context.database.read() as session:
         _, rules = known_rules(session)
         asked = [

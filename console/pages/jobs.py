@@ -85,10 +85,8 @@ def job(id: int) -> Response:  # noqa: A002 - the name of the path's parameter
     context = acting()
     with context.database.read() as session:
         batch = seen(context, session, id)
-        if (
-            batch.state in _UNCONFIRMED and polling()
-        ):  # it came back: all of the page is another one
-            answer = Response(status=204)
+        if batch.state in _UNCONFIRMED and polling():
+            answer = Response(status=204)  # it came back: all of the page is another one
             answer.headers["HX-Refresh"] = "true"
             return answer
         if batch.state in _UNCONFIRMED:

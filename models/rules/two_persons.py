@@ -100,7 +100,7 @@ ENDORSEMENT_WORDS: Final[Mapping[EndorsementState, Text]] = {
 
 
 SENT_BACK: Final = (EndorsementState.REJECTED, EndorsementState.EXPIRED, EndorsementState.MOVED)
-"""The order is checked as before, and its maker looks at it again."""
+"""The order is checked as before, and whoever submitted it looks at it again."""
 
 
 @dataclass(frozen=True, slots=True)

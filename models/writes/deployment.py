@@ -38,9 +38,8 @@ def remember_identity(
     """
     if known_identity(session) is None and not session.scalar(select(exists(Submission.id))):
         try:
-            with (
-                session.begin_nested()
-            ):  # an insert: what another has just written is never updated
+            with session.begin_nested():
+                # an insert: what another process has just written is never updated
                 session.add(
                     Deployment(id=1, sender=given.sender, customs=given.customs, known_at=now)
                 )
